@@ -1,0 +1,39 @@
+# Two commands: `make lab` opens the course, `make test` runs every check. Each sets up .venv by itself.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+STAMP   = $(VENV)/.installed
+LOCK    = .ci/requirements.lock
+
+.PHONY: lab test build bench lock clean
+lab: $(STAMP)
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	LABKIT_PROFILE=smoke $(BIN)/pytest -n 2 --dist loadscope
+
+build: $(STAMP)
+	$(BIN)/labkit build
+
+bench: $(STAMP)
+	$(BIN)/labkit bench dp
+
+# The stamp is newer than the lock and the project file exactly when the environment matches them.
+$(STAMP): $(LOCK) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"labkit needs Python 3.11 or newer, found {sys.version.split()[0]}: run make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement $(LOCK)
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+# One universal lock; the CUDA packages are left to torch's own exact pins, so a CPU build of torch does not pull them in.
+lock: $(STAMP)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --no-annotate --no-header \
+	  --constraint .ci/constraints.txt | grep -vE '^(nvidia-|cuda-|triton)' > $(LOCK).new
+	mv $(LOCK).new $(LOCK)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

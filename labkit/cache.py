@@ -1,0 +1,143 @@
+"""Results on disk, keyed by what made them: settings, data and the source text of the code."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def checkout() -> Path | None:
+    """Return the root of the repository this package runs from, or ``None`` for an installed wheel."""
+    root = Path(__file__).resolve().parent.parent
+    return root if (root / "pyproject.toml").is_file() and (root / "notebooks").is_dir() else None
+
+
+def directory() -> Path:
+    """Return the folder for cached work: ``LABKIT_CACHE``, else ``data/cache`` of a checkout, else ``~/.cache/labkit``."""
+    if os.environ.get("LABKIT_CACHE"):
+        return Path(os.environ["LABKIT_CACHE"]).expanduser()
+    root = checkout()
+    return root / "data" / "cache" if root else Path.home() / ".cache" / "labkit"
+
+
+def _feed(hasher: hashlib._Hash, part: Any) -> None:
+    """Feed one value to the hasher, with its type, so that 1, 1.0 and "1" differ."""
+    hasher.update(type(part).__name__.encode() + b"(")
+    if isinstance(part, ModuleType | FunctionType | type):
+        hasher.update(inspect.getsource(part).encode())
+    elif dataclasses.is_dataclass(part):
+        _feed(hasher, {f.name: getattr(part, f.name) for f in dataclasses.fields(part)})
+    elif isinstance(part, dict):
+        for key in sorted(part, key=str):
+            _feed(hasher, key)
+            _feed(hasher, part[key])
+    elif isinstance(part, list | tuple):
+        for item in part:
+            _feed(hasher, item)
+    elif isinstance(part, str | int | float | bool | bytes | Path | None):
+        hasher.update(part if isinstance(part, bytes) else str(part).encode())
+    elif hasattr(part, "__array__"):
+        import numpy as np
+
+        array = np.ascontiguousarray(part.detach().cpu() if hasattr(part, "detach") else part)
+        hasher.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    else:
+        raise TypeError(
+            f"cannot hash a {type(part).__name__}: pass numbers, text, arrays, tensors or dataclasses"
+        )
+    hasher.update(b")")
+
+
+def digest(*parts: Any) -> str:
+    """Return a SHA-256 hex digest of nested plain values, arrays, tensors, dataclasses, functions and modules.
+
+    Functions, classes and modules count by their source text, so a cached result dies with the code that made it.
+
+    Raises
+    ------
+    TypeError
+        If a part is of a type whose content cannot be read reliably.
+    """
+    hasher = hashlib.sha256()
+    for part in parts:
+        _feed(hasher, part)
+    return hasher.hexdigest()
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; it takes its place only when the block ends without an error.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written or the disk is full; the message names the folder and the fix.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise OSError(
+            f"cannot write in {path.parent} ({error.strerror}): set LABKIT_CACHE to a folder that can be written"
+        ) from error
+    os.close(handle)
+    try:
+        yield Path(name)
+        os.replace(name, path)
+    except OSError as error:
+        if error.errno == 28:
+            raise OSError(
+                28, f"disk full while writing {path}: free some space, or point LABKIT_CACHE elsewhere"
+            ) from error
+        raise
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def cached(
+    kind: str,
+    settings: dict[str, Any],
+    compute: Callable[[], T],
+    *,
+    code: Sequence[ModuleType | Callable[..., Any]] = (),
+) -> T:
+    """Return ``compute()``, or what an earlier call with the same settings and code saved.
+
+    Parameters
+    ----------
+    kind : str
+        Sub-folder and human-readable name of the result, for example ``"tradeoff"``.
+    settings : dict
+        Everything the result depends on: sizes, seeds, and the ``digest`` of the data.
+    compute : callable
+        Makes the result; it must survive ``torch.save``.
+    code : sequence of modules, classes or functions
+        Whose source text, when it changes, makes the saved result stale.
+
+    Notes
+    -----
+    The cache is this user's own folder, so its pickles are trusted. A file that cannot be read is made again.
+    """
+    import torch
+
+    path = directory() / kind / f"{digest(settings, list(code))[:32]}.pt"
+    if path.is_file():
+        try:
+            return torch.load(path, weights_only=False)
+        except Exception:  # an unreadable file (older library, broken disk) is as good as none
+            path.unlink(missing_ok=True)
+    result = compute()
+    with atomic_path(path) as temporary:
+        torch.save(result, temporary)
+    return result
