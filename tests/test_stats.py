@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from labkit import stats
+
+
+def test_clopper_pearson_matches_published_values() -> None:
+    one = stats.clopper_pearson(1, 1000)  # "FPR in [.003, .56]%" for one false positive among 1,000
+    assert (round(100 * one.low, 3), round(100 * one.high, 2)) == (0.003, 0.56)
+    ten = stats.clopper_pearson(10, 10_000)
+    assert (round(100 * ten.low, 3), round(100 * ten.high, 3)) == (0.048, 0.184)
+    assert stats.clopper_pearson(0, 5).low == 0
+    assert stats.clopper_pearson(5, 5).high == 1
+
+
+@pytest.mark.parametrize("p", [0.02, 0.5])
+def test_clopper_pearson_covers_at_least_as_promised(p: float) -> None:
+    from scipy.stats import binom
+
+    hits = np.arange(41)
+    covered = [
+        stats.clopper_pearson(int(h), 40).low <= p <= stats.clopper_pearson(int(h), 40).high for h in hits
+    ]
+    assert binom.pmf(hits, 40, p)[covered].sum() >= 0.95  # exact, no chance involved
+
+
+def test_mean_interval_is_students() -> None:
+    interval = stats.mean_interval([1.0, 2.0, 3.0])
+    assert interval.estimate == 2
+    assert interval.high - 2 == pytest.approx(
+        4.302653 * 1 / np.sqrt(3), abs=1e-5
+    )  # t table, 2 degrees of freedom
+    assert stats.mean_interval([1.0]).high == np.inf
+
+
+def test_bootstrap_brackets_the_mean_and_repeats() -> None:
+    values = np.arange(100.0)
+    interval = stats.bootstrap(values)
+    # The percentile interval of a mean is close to the normal one: 1.96 x 28.9 / 10 = 5.7 on either side.
+    assert interval.high - interval.low == pytest.approx(2 * 5.66, rel=0.1)
+    assert interval == stats.bootstrap(values)
+
+
+def test_roc_and_auc_agree_with_scikit_learn_under_ties() -> None:
+    rng = np.random.default_rng(0)
+    positive, negative = rng.integers(0, 9, 200), rng.integers(0, 7, 300)
+    labels, scores = np.repeat([1, 0], [200, 300]), np.concatenate([positive, negative])
+    assert stats.auc(positive, negative) == pytest.approx(metrics.roc_auc_score(labels, scores))
+    false_positive_rate, true_positive_rate, _ = metrics.roc_curve(labels, scores, drop_intermediate=False)
+    ours = stats.roc(positive, negative)
+    np.testing.assert_allclose(ours[0], false_positive_rate)
+    np.testing.assert_allclose(ours[1], true_positive_rate)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: stats.clopper_pearson(3, 2), "3 hits in 2 trials"),
+        (lambda: stats.clopper_pearson(0, 0), "trials >= 1"),
+        (lambda: stats.mean_interval([]), "at least one finite"),
+        (lambda: stats.mean_interval([float("nan")]), "at least one finite"),
+        (lambda: stats.mean_interval([1.0], confidence=95), "between 0 and 1"),
+        (lambda: stats.bootstrap([1.0]), "at least 2"),
+        (lambda: stats.roc([], [1.0]), "at least one score"),
+        (lambda: stats.roc([float("nan")], [1.0]), "no NaN"),
+    ],
+)
+def test_bad_input_is_named(call: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
