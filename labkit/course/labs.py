@@ -1,0 +1,120 @@
+"""The labs: number, name, part, minutes and prerequisites; and the banner at the top of each."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+from labkit import profiles
+from labkit.course import showing
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One lab of the course.
+
+    Attributes
+    ----------
+    number : str
+        Two digits.
+    slug : str
+        The file's name after the number: ``solutions/NN_slug.py``.
+    part : str
+        Where it belongs in the course.
+    study_minutes : int
+        What a learner should set aside, exercises included.
+    run_minutes : tuple of float
+        What running all cells takes on 2 cores once one-off work is cached: smoke, laptop, full.
+    prerequisites : tuple of str
+        Numbers of the labs it builds on.
+    prepare : str
+        ``"module:function"`` that does its one-off work, or nothing.
+    """
+
+    number: str
+    slug: str
+    title: str
+    part: str
+    study_minutes: int
+    run_minutes: tuple[float, float, float]
+    prerequisites: tuple[str, ...] = ()
+    prepare: str = ""
+
+    @property
+    def name(self) -> str:
+        """The file name without its ending, such as ``00_start_here``."""
+        return f"{self.number}_{self.slug}"
+
+
+LABS = (
+    Lab("00", "start_here", "Start here", "start", 20, (0.2, 0.2, 0.2)),
+    Lab(
+        "01",
+        "differential_privacy",
+        "Differential privacy from the ground up",
+        "foundations",
+        90,
+        (1, 2, 5),
+        ("00",),
+    ),
+    Lab("02", "dp_sgd", "DP-SGD on MNIST", "the first project", 120, (1, 5, 15), ("01",)),
+    Lab(
+        "03",
+        "utility",
+        "Utility for a business target",
+        "the first project",
+        90,
+        (1, 5, 15),
+        ("02",),
+    ),
+)
+
+
+def lab(number: str) -> Lab:
+    """Return the lab of this number (``2`` and ``02`` both mean 02).
+
+    Raises
+    ------
+    LookupError
+        If there is no such lab; the message lists those there are.
+    """
+    for item in LABS:
+        if item.number == str(number).zfill(2):
+            return item
+    raise LookupError(f"no lab {number!r}; the labs are: {', '.join(item.number for item in LABS)}")
+
+
+def banner(number: str, *datasets: Any) -> None:
+    """Show where this lab runs: profile, device, where each dataset came from, and the minutes to expect."""
+    item, profile = lab(number), profiles.current()
+    smoke, laptop, full = item.run_minutes
+    minutes = profile.pick(smoke=smoke, laptop=laptop, full=full)
+    expected = "under a minute" if minutes < 1 else f"about {minutes:g} minute{'s' if minutes != 1 else ''}"
+    rows = [
+        ("Lab", f"{item.number} · {item.title}"),
+        ("Profile", f"{profile.name} (set LABKIT_PROFILE to smoke, laptop or full before Jupyter starts)"),
+        ("Device", _device()),
+        ("Running all cells", f"{expected} on 2 cores, once one-off work is cached"),
+        *((f"Data: {data.name}", data.source) for data in datasets),
+    ]
+    cells = "".join(
+        f'<tr><th scope="row" style="text-align:left;padding-right:1em">{html.escape(name)}</th>'
+        f'<td style="text-align:left">{html.escape(text)}</td></tr>'
+        for name, text in rows
+    )
+    showing.show(
+        f"<table><caption>Where this lab runs</caption><tbody>{cells}</tbody></table>",
+        "\n".join(f"{name}: {text}" for name, text in rows),
+    )
+
+
+def _device() -> str:
+    import os
+
+    import torch
+
+    device = profiles.device()
+    if device.type == "cuda":
+        return f"GPU, {torch.cuda.get_device_name(device)}"
+    return f"CPU, {torch.get_num_threads()} threads of {os.cpu_count()} cores"

@@ -1,0 +1,92 @@
+"""How values and outcomes look: short text for any value, and HTML that a screen reader can follow."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+LONGEST = 400
+# Dark text on a pale ground (contrast above 7:1 in light and dark themes); the word carries the meaning, not the hue.
+TONES = {
+    "passed": ("✓ Passed", "#0b4a27", "#e6f4ea"),
+    "wrong": ("✗ Not yet", "#7a1212", "#fdecea"),
+    "not attempted": ("○ Not attempted", "#333333", "#f0f0f0"),
+    "note": ("Note", "#3d3200", "#fff8e1"),
+}
+
+
+def brief(value: Any, longest: int = LONGEST) -> str:
+    """Return a short text for any value: text as it is, named arguments as ``a = 1, b = 2``, tensors with shape."""
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, dict) and value and all(isinstance(key, str) for key in value):
+        text = ", ".join(f"{key} = {brief(item, longest)}" for key, item in value.items())
+    elif hasattr(value, "shape") and hasattr(value, "dtype"):
+        text = _array(value)
+    elif callable(value) and hasattr(value, "__name__"):
+        text = value.__name__
+    elif isinstance(value, float):
+        text = f"{value:.6g}"
+    else:
+        try:
+            text = repr(value)
+        except Exception as error:
+            text = f"a {type(value).__name__} whose repr fails with {error!r}"
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _array(value: Any) -> str:
+    """Return dtype, shape and the first numbers of an array or tensor."""
+    shape = tuple(value.shape)
+    kind = str(value.dtype).removeprefix("torch.")
+    if shape == ():
+        return f"{value.item():.6g} ({kind})" if kind != "bool" else str(bool(value))
+    if 0 in shape or len(shape) > 3:
+        return f"{type(value).__name__}{shape} of {kind}"
+    flat = [item.item() for item in value.reshape(-1)[:13]]
+    numbers = ", ".join(f"{item:.5g}" if isinstance(item, int | float) else repr(item) for item in flat[:12])
+    numbers += ", …" if len(flat) > 12 else ""
+    return f"[{numbers}]" + (f" of shape {shape}" if len(shape) > 1 or len(flat) > 12 else "")
+
+
+def box(tone: str, heading: str, lines: list[tuple[str, str]], closing: str = "") -> str:
+    """Return an HTML box: a tone of `TONES`, a heading, named lines as a description list, and a closing remark."""
+    word, colour, ground = TONES[tone]
+    items = "".join(
+        f'<dt style="font-weight:600;margin-top:.4em">{html.escape(name)}</dt>'
+        f'<dd style="margin:0 0 0 1em;white-space:pre-wrap;overflow-wrap:anywhere;{_font(name)}">{html.escape(text)}</dd>'
+        for name, text in lines
+    )
+    listing = f'<dl style="margin:.3em 0 0">{items}</dl>' if lines else ""
+    closing = f'<p style="margin:.4em 0 0">{html.escape(closing)}</p>' if closing else ""
+    return (
+        f'<div role="note" aria-label="{html.escape(f"{word}: {heading}", quote=True)}" '
+        f'style="border-left:5px solid {colour};background:{ground};color:{colour};'
+        f'padding:.6em .9em;margin:.3em 0;max-width:60em">'
+        f"<strong>{word}</strong> · {html.escape(heading)}{listing}{closing}</div>"
+    )
+
+
+def _font(name: str) -> str:
+    return "" if name == "Likely cause" else "font-family:monospace"
+
+
+def plain(tone: str, heading: str, lines: list[tuple[str, str]], closing: str = "") -> str:
+    """Return the same as `box` in plain text."""
+    listing = "".join(f"\n  {name + ':':<14}{text}" for name, text in lines)
+    return f"{TONES[tone][0]} · {heading}{listing}" + (f"\n  {closing}" if closing else "")
+
+
+def show(rich: str, text: str) -> None:
+    """Display HTML (with text for front ends that have none) inside a notebook, or print the text elsewhere."""
+    import sys
+
+    # Outside a notebook IPython may not be loaded at all; loading it to learn that would be slow.
+    if "IPython" in sys.modules:
+        from IPython import get_ipython
+        from IPython.display import display
+
+        if get_ipython() is not None:
+            display({"text/html": rich, "text/plain": text}, raw=True)
+            return
+    print(text)

@@ -1,0 +1,98 @@
+"""The checks of lab 00: a stub is not attempted, named mistakes are named, right answers pass."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from labkit.course import check, exercises
+
+
+@pytest.fixture(autouse=True)
+def _lenient_and_private(monkeypatch, tmp_path):
+    monkeypatch.delenv("LABKIT_STRICT", raising=False)
+    monkeypatch.setenv("LABKIT_PROGRESS_FILE", str(tmp_path / "progress.json"))
+
+
+def _global_seed(shape, scale, seed):
+    torch.manual_seed(seed)
+    return scale * torch.randn(shape)
+
+
+def _uniform(shape, scale, seed):
+    return 4 * scale * torch.rand(shape, generator=torch.Generator().manual_seed(seed)) / (4 / 12**0.5)
+
+
+def _with_variance(shape, scale, seed):
+    return scale**0.5 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _width(confidence, values, quantile, ddof=1, root=True):
+    mean, n = np.mean(values), len(values)
+    half = quantile((1 + confidence) / 2, n) * np.std(values, ddof=ddof) / (n**0.5 if root else 1)
+    return mean, mean - half, mean + half
+
+
+def _student(p, n):
+    return stats.t.ppf(p, n - 1)
+
+
+MISTAKES = [
+    ("00.first_check", lambda predicted, labels: int((predicted == labels).sum()), "number of matches"),
+    (
+        "00.first_check",
+        lambda predicted, labels: 100 * float((predicted == labels).float().mean()),
+        "percent",
+    ),
+    ("00.first_check", lambda predicted, labels: float((predicted != labels).float().mean()), "mistakes"),
+    ("00.first_check", lambda predicted, labels: predicted == labels, "the shape is"),
+    (
+        "00.seeded_noise",
+        lambda shape, scale, seed: scale * torch.randn(shape),
+        "two calls with one seed differ",
+    ),
+    ("00.seeded_noise", lambda shape, scale, seed: torch.zeros(shape), "the seed is not used"),
+    ("00.seeded_noise", _global_seed, "not torch.manual_seed"),
+    ("00.seeded_noise", _with_variance, "variance"),
+    ("00.seeded_noise", _uniform, "torch.randn, not torch.rand"),
+    ("00.per_sample_norms", lambda batch: batch.norm(), "whole batch"),
+    ("00.per_sample_norms", lambda batch: batch.flatten(1).abs().sum(1), "L1"),
+    ("00.per_sample_norms", lambda batch: (batch**2).flatten(1).sum(1), "square root is missing"),
+    ("00.per_sample_norms", lambda batch: batch.norm(dim=-1), "the shape is"),
+    ("00.interval", lambda v, c=0.95: _width(c, v, lambda p, n: stats.norm.ppf(p)), "Student quantile"),
+    ("00.interval", lambda v, c=0.95: _width(c, v, _student, ddof=0), "ddof=1"),
+    ("00.interval", lambda v, c=0.95: _width(c, v, _student, root=False), "divide the standard deviation"),
+    ("00.interval", lambda v, c=0.95: _width(0.95, v, _student), "degrees of freedom"),
+]
+RIGHT = {
+    "00.first_check": lambda predicted, labels: (predicted == labels).sum().item() / len(labels),
+    "00.seeded_noise": lambda shape, scale, seed: torch.normal(
+        0.0, scale, shape, generator=torch.Generator().manual_seed(seed)
+    ),
+    "00.per_sample_norms": lambda batch: torch.stack([record.square().sum().sqrt() for record in batch]),
+    "00.interval": lambda v, c=0.95: _width(c, v, _student),
+}
+
+
+@pytest.mark.parametrize(("id", "attempt", "says"), MISTAKES)
+def test_a_mistake_is_named(id, attempt, says):
+    outcome = check(id, attempt)
+    assert outcome.status == "wrong"
+    assert says in outcome.problem.because
+
+
+@pytest.mark.parametrize("id", RIGHT)
+def test_stub_reference_and_a_right_answer(id):
+    def stub(*args, **kwargs):
+        raise NotImplementedError("your turn")
+
+    assert check(id, stub).status == "not attempted"
+    assert check(id, exercises.find(id).answer).status == "passed"
+    assert check(id, RIGHT[id]).status == "passed", "a right answer written in another way"
+
+
+def test_every_exercise_of_the_lab_is_proven_here():
+    ids = {item.id for item in exercises.of_lab("00")}
+    assert ids == set(RIGHT)
+    for id in ids:
+        assert sum(mistake[0] == id for mistake in MISTAKES) >= 2
