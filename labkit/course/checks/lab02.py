@@ -351,7 +351,7 @@ def check_epsilon(attempt: Callable) -> None:
     causes = {
         "one step only: compose the event over all the steps": _google(0.05, 1, 2.0, 1e-5),
         "epochs were counted as steps: an epoch is n / expected_batch_size steps": _google(
-            240 / 60_000, 2, 1.0, 1e-5
+            0.05, 2, 2.0, 1e-5
         ),
     }
     cause = next((text for text, value in causes.items() if math.isclose(got, value, rel_tol=0.02)), None)
