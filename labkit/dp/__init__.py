@@ -1,0 +1,74 @@
+"""Differential privacy: mechanisms, exact sampling, accounting, private training, features and tuning.
+
+Names load from their module when first used, so ``import labkit.dp`` pulls in neither torch nor scipy.
+"""
+
+import importlib
+from typing import Any
+
+_MODULES = (
+    "accounting",
+    "bench",
+    "categorical",
+    "composition",
+    "discrete",
+    "features",
+    "floating_point",
+    "gradients",
+    "linear",
+    "mechanisms",
+    "sensitivity",
+    "sgd",
+    "textbook",
+    "tuning",
+)
+_HOME = {
+    "Laplace": "mechanisms",
+    "Gaussian": "mechanisms",
+    "gaussian_delta": "mechanisms",
+    "gaussian_sigma": "mechanisms",
+    "RandomisedResponse": "categorical",
+    "Exponential": "categorical",
+    "clip_values": "sensitivity",
+    "clip_vectors": "sensitivity",
+    "count_sensitivity": "sensitivity",
+    "histogram_sensitivity": "sensitivity",
+    "mean_sensitivity": "sensitivity",
+    "sum_sensitivity": "sensitivity",
+    "DiscreteLaplace": "discrete",
+    "DiscreteGaussian": "discrete",
+    "Grid": "discrete",
+    "basic_composition": "composition",
+    "advanced_composition": "composition",
+    "composed_delta": "composition",
+    "optimal_composition": "composition",
+    "SampledGaussian": "accounting",
+    "PureDP": "accounting",
+    "LaplaceEvent": "accounting",
+    "PrivacyStatement": "accounting",
+    "privacy_statement": "accounting",
+    "calibrate_noise": "accounting",
+    "PrivateResult": "sgd",
+    "train_private": "sgd",
+    "FeatureStatement": "features",
+    "Decision": "tuning",
+    "Search": "tuning",
+    "Tradeoff": "tuning",
+    "decide": "tuning",
+    "search": "tuning",
+    "tradeoff": "tuning",
+}
+
+__all__ = [*_HOME, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"labkit.dp.{name}")
+    if name in _HOME:
+        return getattr(importlib.import_module(f"labkit.dp.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'labkit.dp' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return __all__
