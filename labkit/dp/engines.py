@@ -105,6 +105,10 @@ class SumEngine:
         return self._model
 
 
+def _contiguous(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(x.contiguous() for x in inputs)
+
+
 class OpacusEngine:
     """DP-SGD by Opacus: its hooks compute per-sample gradients, its optimizer clips, adds noise and keeps account."""
 
@@ -135,6 +139,11 @@ class OpacusEngine:
         self.optimizer.expected_batch_size = mechanism.expected_batch_size
         account = self._privacy.accountant.get_optimizer_hook_fn(sample_rate=mechanism.sample_rate)
         self.optimizer.attach_step_hook(account)
+        # Opacus 1.6 unfolds a convolution's input by its strides as if it were contiguous: with a channels-last input
+        # the per-sample gradients come out wrong, without a word. The rest of the network may stay channels-last.
+        convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+        self._own_hooks = [m.register_forward_pre_hook(_contiguous) for m in convolutions]
+        self._checked = False
 
     def step(self, parts: Parts) -> Tensor:
         total = torch.zeros((), device=self.optimizer.params[0].device)
@@ -157,7 +166,22 @@ class OpacusEngine:
             warnings.filterwarnings("ignore", message=".*[Bb]ackward hook.*")
             loss = F.cross_entropy(self._module(x), y)  # a mean: Opacus multiplies the batch size back in
             loss.backward()
+        if not self._checked:
+            self._check_samples(len(x))
         return loss.detach() * len(x)
+
+    def _check_samples(self, batch: int) -> None:
+        """Compare the mean of the first per-sample gradients with autograd's own gradient, which comes for free."""
+        for p in self.optimizer.params:
+            mean = p.grad_sample.sum(0) / batch
+            error, scale = float((mean - p.grad).abs().max()), float(p.grad.abs().max())
+            if error > 1e-3 * scale + 1e-6:
+                raise ValueError(
+                    f"Opacus's per-sample gradients of a parameter of shape {tuple(p.shape)} miss the true gradient by "
+                    f"{error:.2g} (largest entry {scale:.2g}): a layer it cannot differentiate per record; use "
+                    "engine='vmap', or make the layer's input contiguous"
+                )
+        self._checked = True
 
     def state(self) -> dict[str, Any]:
         return {
@@ -176,6 +200,8 @@ class OpacusEngine:
 
     def release(self) -> nn.Module:
         self.optimizer.zero_grad(set_to_none=True)
+        for hook in self._own_hooks:
+            hook.remove()
         return self._module.to_standard_module()
 
 
