@@ -99,6 +99,17 @@ def band(ax: Axes, x: Sequence[float], low: Sequence[float], high: Sequence[floa
     ax.fill_between(x, low, high, **({"alpha": 0.2, "linewidth": 0} | options))
 
 
+def epsilon_axis(ax: Axes, label: str = "ε (PLD)") -> None:
+    """Make the x axis logarithmic with plain numbers at 1, 2 and 5 times the powers of ten."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel(label)
+
+
 def images(pictures: np.ndarray, titles: Sequence[str], *, columns: int = 10, alt: str) -> Figure:
     """Return a contact sheet of ``pictures`` of shape (n, C, H, W) in [0, 1], one title each (may be empty)."""
     rows = -(-len(pictures) // columns)

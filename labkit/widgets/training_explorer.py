@@ -86,8 +86,7 @@ def trials_figure(trials: Sequence[Trial]) -> Figure:
             capsize=3,
         )
     last = trials[-1]
-    ax.set_xscale("log")
-    ax.set_xlabel(f"ε (PLD, δ = {last.privacy.delta:g}, Poisson, add/remove)")
+    plots.epsilon_axis(ax, f"ε (PLD, δ = {last.privacy.delta:g}, Poisson, add/remove)")
     ax.set_ylabel("validation accuracy (%), 95% interval")
     ax.set_title(_caption(last), fontsize=9)
     ax.text(0.99, 0.02, last.source, transform=ax.transAxes, ha="right", fontsize=7)
