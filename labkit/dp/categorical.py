@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from labkit.dp.mechanisms import check_epsilon, check_sensitivity, finite
+from labkit.dp.limits import check_epsilon
+from labkit.dp.mechanisms import check_sensitivity, finite
 
 if TYPE_CHECKING:
     from labkit.stats import Interval
@@ -33,7 +34,7 @@ class RandomisedResponse:
     categories: int = 2
 
     def __post_init__(self) -> None:
-        check_epsilon(self.epsilon)
+        check_epsilon("epsilon", self.epsilon)
         if self.categories != int(self.categories) or self.categories < 2:
             raise ValueError(f"categories is {self.categories}; expected a whole number of at least 2")
 
@@ -122,7 +123,7 @@ class Exponential:
     sensitivity: float = 1.0
 
     def __post_init__(self) -> None:
-        check_epsilon(self.epsilon)
+        check_epsilon("epsilon", self.epsilon)
         check_sensitivity(self.sensitivity)
 
     @property

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 
-from labkit.dp.mechanisms import check_delta, check_epsilon
+from labkit.dp.limits import check_count, check_delta, check_epsilon
 
 
 def _check(epsilon: float, releases: int) -> None:
-    check_epsilon(epsilon)
-    if releases != int(releases) or releases < 1:
-        raise ValueError(f"releases is {releases}; expected a whole number of at least 1")
+    check_epsilon("epsilon", epsilon)
+    check_count("releases", releases)
 
 
 def basic_composition(epsilon: float, releases: int) -> float:

@@ -14,7 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from labkit.dp.mechanisms import check_delta, check_epsilon, check_sensitivity
+from labkit.dp.limits import check_delta, check_epsilon
+from labkit.dp.mechanisms import check_sensitivity
 
 
 def _source(rng: random.Random | None) -> random.Random:
@@ -135,7 +136,7 @@ class DiscreteLaplace:
     sensitivity: int = 1
 
     def __post_init__(self) -> None:
-        check_epsilon(self.epsilon)
+        check_epsilon("epsilon", self.epsilon)
         _check_whole(self.sensitivity)
 
     @property
@@ -181,7 +182,7 @@ class DiscreteGaussian:
     sensitivity: int = 1
 
     def __post_init__(self) -> None:
-        check_epsilon(self.epsilon)
+        check_epsilon("epsilon", self.epsilon)
         check_delta(self.delta)
         _check_whole(self.sensitivity)
 
@@ -236,7 +237,7 @@ class Grid:
     delta: float = 0.0
 
     def __post_init__(self) -> None:
-        check_epsilon(self.epsilon)
+        check_epsilon("epsilon", self.epsilon)
         check_sensitivity(self.sensitivity)
         if self.delta:
             check_delta(self.delta)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from labkit.dp.mechanisms import check_epsilon
+from labkit.dp.limits import check_epsilon
 
 if TYPE_CHECKING:
     from labkit.stats import Interval
@@ -108,7 +108,7 @@ def success_ceiling(epsilon: float, delta: float = 0.0) -> float:
     ``(e^epsilon + delta) / (1 + e^epsilon)``, the best point under the trade-off of Kairouz, Oh & Viswanath (2015,
     arXiv 1311.0776, theorem 2.1).
     """
-    check_epsilon(epsilon)
+    check_epsilon("epsilon", epsilon)
     return (1 + delta * math.exp(-epsilon)) / (1 + math.exp(-epsilon))
 
 

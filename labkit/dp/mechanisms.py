@@ -13,23 +13,7 @@ from typing import Any
 
 import numpy as np
 
-
-def check_epsilon(epsilon: float) -> None:
-    """Raise ``ValueError`` unless ``epsilon`` is a positive finite number."""
-    if not (math.isfinite(epsilon) and epsilon > 0):
-        raise ValueError(
-            f"epsilon is {epsilon}; expected a positive number such as 1.0 (0 would allow no use of the data at"
-            " all, infinity promises nothing)"
-        )
-
-
-def check_delta(delta: float) -> None:
-    """Raise ``ValueError`` unless ``delta`` lies strictly between 0 and 1."""
-    if not 0 < delta < 1:
-        raise ValueError(
-            f"delta is {delta}; expected a number strictly between 0 and 1, well below one over the number of"
-            " records, such as 1e-5 (for delta = 0 use Laplace)"
-        )
+from labkit.dp.limits import check_delta, check_epsilon
 
 
 def check_sensitivity(sensitivity: float) -> None:
@@ -73,7 +57,7 @@ class Laplace:
     sensitivity: float = 1.0
 
     def __post_init__(self) -> None:
-        check_epsilon(self.epsilon)
+        check_epsilon("epsilon", self.epsilon)
         check_sensitivity(self.sensitivity)
 
     @property
@@ -151,7 +135,7 @@ def gaussian_sigma(epsilon: float, delta: float, sensitivity: float = 1.0) -> fl
     ValueError
         If epsilon or the sensitivity is not positive, or delta is outside (0, 1).
     """
-    check_epsilon(epsilon)
+    check_epsilon("epsilon", epsilon)
     check_delta(delta)
     check_sensitivity(sensitivity)
     low = high = 1.0
@@ -182,7 +166,7 @@ class Gaussian:
     sensitivity: float = 1.0
 
     def __post_init__(self) -> None:
-        check_epsilon(self.epsilon)
+        check_epsilon("epsilon", self.epsilon)
         check_delta(self.delta)
         check_sensitivity(self.sensitivity)
 

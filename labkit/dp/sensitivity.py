@@ -12,8 +12,9 @@ from typing import Literal
 
 import numpy as np
 
+from labkit.dp.limits import check_count, check_neighbouring
+
 Neighbouring = Literal["add/remove", "replace-one"]
-NEIGHBOURING: tuple[Neighbouring, ...] = ("add/remove", "replace-one")
 
 
 def _check_bounds(low: float, high: float) -> None:
@@ -22,11 +23,6 @@ def _check_bounds(low: float, high: float) -> None:
             f"bounds are [{low}, {high}]; expected two finite numbers with low < high, chosen without looking"
             " at the data (bounds read off the data leak it)"
         )
-
-
-def _check_neighbouring(neighbouring: str) -> None:
-    if neighbouring not in NEIGHBOURING:
-        raise ValueError(f"neighbouring is {neighbouring!r}; expected one of {', '.join(NEIGHBOURING)}")
 
 
 def clip_values(values: Sequence[float] | np.ndarray, low: float, high: float) -> np.ndarray:
@@ -92,7 +88,7 @@ def sum_sensitivity(low: float, high: float, neighbouring: Neighbouring = "add/r
         If the bounds are not finite and ordered, or the relation is unknown.
     """
     _check_bounds(low, high)
-    _check_neighbouring(neighbouring)
+    check_neighbouring(neighbouring)
     return max(abs(low), abs(high)) if neighbouring == "add/remove" else high - low
 
 
@@ -108,8 +104,7 @@ def mean_sensitivity(low: float, high: float, n: int) -> float:
         If the bounds are not finite and ordered, or ``n`` is not a positive whole number.
     """
     _check_bounds(low, high)
-    if n != int(n) or n < 1:
-        raise ValueError(f"n is {n}; expected the public number of records, a whole number of at least 1")
+    check_count("n", n)
     return (high - low) / n
 
 
@@ -129,7 +124,7 @@ def histogram_sensitivity(neighbouring: Neighbouring = "add/remove", *, norm: Li
     ValueError
         If the relation or the norm is unknown.
     """
-    _check_neighbouring(neighbouring)
+    check_neighbouring(neighbouring)
     if norm not in (1, 2):
         raise ValueError(f"norm is {norm}; expected 1 (for Laplace noise) or 2 (for Gaussian noise)")
     bins_changed = 1 if neighbouring == "add/remove" else 2

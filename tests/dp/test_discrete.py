@@ -134,14 +134,14 @@ def test_operating_system_randomness_is_the_default_and_seeds_repeat():
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: dp.DiscreteLaplace(0), ValueError, "epsilon is 0"),
+        (lambda: dp.DiscreteLaplace(0), ValueError, "epsilon=0"),
         (lambda: dp.DiscreteLaplace(1.0, 0.5), ValueError, "use Grid"),
         (lambda: dp.DiscreteLaplace(1.0).release(0.5), ValueError, "use Grid"),
         (lambda: dp.DiscreteLaplace(1.0).release(float("nan")), ValueError, "whole number"),
         (lambda: dp.DiscreteLaplace(1.0).release(1, np.random.default_rng(0)), TypeError, r"random.Random"),
-        (lambda: dp.DiscreteGaussian(1.0, 2.0), ValueError, "delta is 2.0"),
+        (lambda: dp.DiscreteGaussian(1.0, 2.0), ValueError, "delta=2.0"),
         (lambda: dp.Grid(1.0, 0.0), ValueError, "sensitivity is 0.0"),
-        (lambda: dp.Grid(1.0, 1.0, -1e-5), ValueError, "delta is -1e-05"),
+        (lambda: dp.Grid(1.0, 1.0, -1e-5), ValueError, "delta=-1e-05"),
         (lambda: dp.Grid(1.0, 1.0).release(float("inf")), ValueError, "finite"),
         (lambda: discrete.sample_discrete_laplace(Fraction(0)), ValueError, "scale is 0"),
         (lambda: discrete.sample_discrete_gaussian(Fraction(-1)), ValueError, "variance is -1"),

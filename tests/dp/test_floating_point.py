@@ -114,5 +114,5 @@ def test_bound_on_epsilon_is_arithmetic_one_can_redo():
     bound = math.log(clopper_pearson(hits // 2, 500, 0.975).low / clopper_pearson(0, 500, 0.975).high)
     assert result.epsilon_at_least == pytest.approx(bound, abs=0.1)
     assert result.success.estimate > 0.7
-    with pytest.raises(ValueError, match="epsilon is 0"):
+    with pytest.raises(ValueError, match="epsilon=0"):
         fp.distinguish(release, score, epsilon=0)
