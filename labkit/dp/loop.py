@@ -17,6 +17,7 @@ from torch import nn
 from labkit import cache, progress
 from labkit.dp import checkpoint as checkpoints
 from labkit.dp.engines import Engine, Mechanism, make_engine
+from labkit.dp.limits import check_count, check_noise_multiplier
 from labkit.dp.textbook import poisson_batch
 
 if TYPE_CHECKING:
@@ -43,20 +44,13 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
-        for name in ("noise_multiplier", "max_grad_norm", "learning_rate"):
+        check_noise_multiplier(self.noise_multiplier)
+        check_count("steps", self.steps)
+        check_count("physical_batch_size", self.physical_batch_size)
+        for name in ("max_grad_norm", "learning_rate"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
-                why = " (no noise, no privacy: use labkit.training.fit)" if name == "noise_multiplier" else ""
-                raise ValueError(f"{name} is {value}; expected a positive number{why}")
-        if not 0 < self.sample_rate <= 1:
-            raise ValueError(
-                f"expected_batch_size={self.expected_batch_size} gives a sample rate of {self.sample_rate:.4g}; expected "
-                "0 < rate <= 1: a batch cannot be expected to hold more records than there are"
-            )
-        if self.steps < 1 or self.physical_batch_size < 1:
-            raise ValueError(
-                f"got steps={self.steps} and physical_batch_size={self.physical_batch_size}; expected at least 1 of each"
-            )
+                raise ValueError(f"{name} is {value}; expected a positive number")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum is {self.momentum}; expected 0 <= momentum < 1")
         if self.schedule not in SCHEDULES:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from labkit import profiles, training
+from labkit.dp.limits import check_delta
 from labkit.dp.loop import Run, Settings
 from labkit.dp.result import PrivateResult
 
@@ -98,17 +99,15 @@ def train_private(
     training.check_records(dataset.train_x, dataset.train_y)
     check_model(model)
     n = len(dataset.train_x)
-    if not 0 < delta < 1 / n:
-        raise ValueError(
-            f"delta is {delta:g} for {n:,} records; expected 0 < delta < 1/n = {1 / n:.2g}: publishing one record at "
-            "random, in the clear, would already be (0, 1/n) private"
-        )
+    check_delta(delta, n)
     if (target_epsilon is None) == (noise_multiplier is None):
         raise ValueError(
             f"got target_epsilon={target_epsilon} and noise_multiplier={noise_multiplier}; give exactly one: "
             "the privacy to reach, or the noise to add"
         )
-    rate, steps = expected_batch_size / n, _steps(epochs, steps, expected_batch_size / n)
+    rate = _rate(expected_batch_size, n)
+    steps, others = _steps(epochs, steps, rate), tuple(other_events)
+    sampler = "full" if rate == 1 else "poisson"
 
     def settings(noise: float) -> Settings:
         return Settings(
@@ -119,18 +118,22 @@ def train_private(
     if target_epsilon is not None:
         settings(1.0)  # complain about everything else before the slow search
         noise_multiplier = calibrate_noise(
-            target_epsilon, delta=delta, sample_rate=rate, steps=steps, other_events=other_events, n=n
+            target_epsilon,
+            delta=delta,
+            sample_rate=rate,
+            steps=steps,
+            other_events=others,
+            n=n,
+            sampler=sampler,
         )
     chosen = settings(float(noise_multiplier))
-    event = SampledGaussian(
-        chosen.noise_multiplier, steps, sample_rate=rate, sampler="full" if rate == 1 else "poisson"
-    )
+    event = SampledGaussian(chosen.noise_multiplier, steps, rate, sampler)
     run = Run(copy.deepcopy(model), dataset, chosen, seed, torch.device(device or profiles.device()))
     history, seconds = run.train(Path(checkpoint) if checkpoint else None)
     trained = run.engine.release().to(memory_format=torch.contiguous_format).eval()
     return PrivateResult(
         model=trained,
-        privacy=privacy_statement([*other_events, event], delta=delta, n=n),
+        privacy=privacy_statement([*others, event], delta=delta, n=n),
         accuracy=training.evaluate(trained, dataset.test_x, dataset.test_y).accuracy,
         history=history,
         settings=asdict(chosen),
@@ -155,6 +158,16 @@ def check_model(model: nn.Module) -> None:
     errors = ModuleValidator.validate(copy.deepcopy(model).train(), strict=False)
     if errors:
         raise ValueError("this model cannot be trained privately: " + "; ".join(str(e) for e in errors))
+
+
+def _rate(expected_batch_size: float, n: int) -> float:
+    """Return the probability with which each of ``n`` records joins a step."""
+    if not 0 < expected_batch_size <= n:
+        raise ValueError(
+            f"expected_batch_size={expected_batch_size} of {n:,} records is a sample rate of "
+            f"{expected_batch_size / n:.4g}; expected 0 < rate <= 1: no batch can be expected to hold more than there is"
+        )
+    return expected_batch_size / n
 
 
 def _steps(epochs: float | None, steps: int | None, rate: float) -> int:
