@@ -60,7 +60,7 @@ class Outcome:
         if self.status == PASSED:
             return PASSED, heading, [], "The cells below use your version."
         if self.problem is None:
-            closing = "The cells below use labkit's version; the hints stand above the exercise."
+            closing = "The cells below use labkit's version; three hints stand by the exercise."
             return NOT_ATTEMPTED, heading, [], closing
         names = (("Input", "given"), ("Yours", "got"), ("Expected", "expected"))
         lines = [

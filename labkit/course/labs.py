@@ -48,7 +48,7 @@ class Lab:
 
 
 LABS = (
-    Lab("00", "start_here", "Start here", "start", 20, (0.2, 0.2, 0.2)),
+    Lab("00", "start_here", "Start here", "start", 25, (0.2, 0.2, 0.2)),
     Lab(
         "01",
         "differential_privacy",
@@ -58,7 +58,7 @@ LABS = (
         (1, 2, 5),
         ("00",),
     ),
-    Lab("02", "dp_sgd", "DP-SGD on MNIST", "the first project", 120, (1, 5, 15), ("01",)),
+    Lab("02", "dp_sgd", "DP-SGD on MNIST", "the first project", 90, (1, 5, 15), ("01",)),
     Lab(
         "03",
         "utility",
@@ -71,18 +71,22 @@ LABS = (
 )
 
 
+class UnknownLabError(LookupError):
+    """There is no lab of that number; the message lists those there are."""
+
+
 def lab(number: str) -> Lab:
     """Return the lab of this number (``2`` and ``02`` both mean 02).
 
     Raises
     ------
-    LookupError
+    UnknownLabError
         If there is no such lab; the message lists those there are.
     """
     for item in LABS:
         if item.number == str(number).zfill(2):
             return item
-    raise LookupError(f"no lab {number!r}; the labs are: {', '.join(item.number for item in LABS)}")
+    raise UnknownLabError(f"no lab {number!r}; the labs are: {', '.join(item.number for item in LABS)}")
 
 
 def banner(number: str, *datasets: Any) -> None:

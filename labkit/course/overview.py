@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from pathlib import Path
 
 from labkit.course import progress, showing
 from labkit.course.exercises import of_lab
@@ -45,8 +46,16 @@ def text() -> str:
     notes = [f"Track: {saved.track}"] if saved.track else []
     notes += [saved.remark] if saved.remark else []
     return "\n".join(
-        [*lines, "", *notes, f"Kept in {progress.path()} (yours alone; delete it to start anew)"]
+        [*lines, "", *notes, f"Kept in {_near(progress.path())} (yours alone; delete it to start anew)"]
     )
+
+
+def _near(path: Path) -> str:
+    """Return a path as seen from here, or from home."""
+    for base, name in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if path.is_relative_to(base):
+            return f"{name}{path.relative_to(base).as_posix()}"
+    return str(path)
 
 
 def overview() -> None:

@@ -8,12 +8,6 @@ from scipy import stats
 from labkit.course import check, exercises
 
 
-@pytest.fixture(autouse=True)
-def _lenient_and_private(monkeypatch, tmp_path):
-    monkeypatch.delenv("LABKIT_STRICT", raising=False)
-    monkeypatch.setenv("LABKIT_PROGRESS_FILE", str(tmp_path / "progress.json"))
-
-
 def _global_seed(shape, scale, seed):
     torch.manual_seed(seed)
     return scale * torch.randn(shape)

@@ -8,13 +8,6 @@ from labkit.course import CheckFailed, Wrong, check, exercises, expect_close, fi
 from labkit.course.exercises import exercise
 
 
-@pytest.fixture(autouse=True)
-def _lenient_and_private(monkeypatch, tmp_path):
-    monkeypatch.delenv("LABKIT_STRICT", raising=False)
-    monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
-    monkeypatch.setenv("LABKIT_PROGRESS_FILE", str(tmp_path / "progress.json"))
-
-
 @pytest.fixture
 def clamp(monkeypatch):
     monkeypatch.setattr(exercises, "_registry", dict(exercises._registry))
@@ -107,8 +100,9 @@ def test_html_is_escaped_and_says_the_status_in_words(clamp):
 
 
 @pytest.mark.parametrize(("name", "value"), [("LABKIT_STRICT", "1"), ("NBGRADER_EXECUTION", "autograde")])
-def test_strict_mode_raises_unless_passed(clamp, monkeypatch, name, value):
+def test_strict_mode_raises_unless_passed(clamp, monkeypatch, tmp_path, name, value):
     monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LABKIT_PROGRESS_FILE", str(tmp_path / "progress.json"))
     with pytest.raises(CheckFailed, match="Not attempted"):
         check(clamp, None)
     with pytest.raises(CheckFailed, match="values above 1"):

@@ -1,0 +1,179 @@
+"""The command line: ``labkit doctor | data | prepare | run | build | progress | bench``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from labkit import profiles
+
+
+def doctor(options: argparse.Namespace) -> int:
+    from labkit import doctor
+
+    findings = doctor.examine()
+    print(doctor.text(findings))
+    return int(any(item.level == doctor.PROBLEM for item in findings))
+
+
+def data(options: argparse.Namespace) -> int:
+    from labkit import data
+
+    if options.fetch:
+        data.load(options.fetch, source="real")
+    names = [options.fetch] if options.fetch else data.DATASETS
+    places = [data.locate(name) for name in names]
+    for place in places:
+        state = "verified" if place.verified else place.kind
+        print(f"{place.name:<16}{state:<12}{place.message}")
+    return int(any(place.kind == "corrupt" for place in places))
+
+
+def prepare(options: argparse.Namespace) -> int:
+    from labkit import run
+
+    for number in options.labs:
+        print(run.prepare(number))
+    return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    from labkit import run
+
+    for path in run.run(options.lab, options.out):
+        print(path)
+    return 0
+
+
+def build(options: argparse.Namespace) -> int:
+    from labkit.course import build
+
+    touched = build.build(
+        options.labs,
+        run=options.execute,
+        check=options.check,
+        force=options.force,
+        classroom=options.classroom,
+    )
+    for path in touched:
+        print(f"{'differs from its source' if options.check else 'wrote'}: {path}")
+    if options.check and touched:
+        print("run labkit build, and commit what it writes", file=sys.stderr)
+    return int(options.check and bool(touched))
+
+
+def progress(options: argparse.Namespace) -> int:
+    from labkit.course import overview
+
+    print(overview.text())
+    return 0
+
+
+def bench(options: argparse.Namespace) -> int:
+    from labkit.dp import bench
+
+    return bench.main(options.arguments) or 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; each command has its help and an example."""
+    top = argparse.ArgumentParser(
+        prog="labkit",
+        description="A lab course you can run: differential privacy, watermarking, membership inference.",
+        epilog="Begin with: labkit doctor. Each command explains itself: labkit run --help",
+    )
+    commands = top.add_subparsers(dest="command", metavar="command", required=True)
+
+    def command(function, summary: str, example: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            function.__name__,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=f"examples:\n{example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(function=function)
+        return sub
+
+    command(doctor, "check this machine, and name one fix per problem", "  labkit doctor && labkit run 00")
+
+    sub = command(
+        data, "say which data sets are here, and verify them", "  labkit data\n  labkit data --fetch mnist"
+    )
+    sub.add_argument("--fetch", metavar="NAME", help="download this one if it is not here, and check it")
+
+    sub = command(
+        prepare, "do the one-off work of labs now", "  labkit prepare 03\n  labkit prepare 03 --profile smoke"
+    )
+    sub.add_argument("labs", nargs="+", metavar="NN", help="numbers of labs")
+    _profile(sub)
+
+    sub = command(
+        run,
+        "execute a lab; write its notebook and one self-contained HTML page",
+        "  labkit run 02\n  labkit run 02 --profile smoke --out /tmp/lab02",
+    )
+    sub.add_argument("lab", metavar="NN", help="the lab's number")
+    sub.add_argument(
+        "--out", type=Path, default=Path("labkit-runs"), metavar="DIR", help="default: labkit-runs"
+    )
+    _profile(sub)
+
+    sub = command(
+        build,
+        "make the notebooks from solutions/*.py",
+        "  labkit build\n  labkit build 02 --execute\n  labkit build --check\n  labkit build --classroom my-course",
+    )
+    sub.add_argument("labs", nargs="*", metavar="NN", help="numbers of labs; all when none is given")
+    sub.add_argument(
+        "--execute", action="store_true", help="run the solutions, so that their outputs are new"
+    )
+    sub.add_argument(
+        "--check", action="store_true", help="write nothing; fail if a notebook differs from its source"
+    )
+    sub.add_argument("--force", action="store_true", help="write over learner's copies that were worked in")
+    sub.add_argument(
+        "--classroom", type=Path, metavar="DIR", help="also write an nbgrader course with answer-free copies"
+    )
+    _profile(sub)
+
+    command(progress, "show your progress, lab by lab", "  labkit progress")
+
+    sub = command(bench, "measure speed against peers on this machine", "  labkit bench dp")
+    sub.add_argument("subject", choices=["dp"], help="dp: private training against Opacus's stock loop")
+    sub.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on to the benchmark")
+    return top
+
+
+def _profile(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--profile", choices=profiles.NAMES, help="size of the run (default: LABKIT_PROFILE, or laptop)"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = parser().parse_args(arguments)
+    if getattr(options, "profile", None):
+        os.environ["LABKIT_PROFILE"] = options.profile
+    try:
+        profiles.current()
+    except ValueError as error:
+        parser().error(str(error))
+    try:
+        return options.function(options)
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    except Exception as error:
+        # The kit's own errors name their fix; any other is a fault, and its traceback is wanted.
+        if not (isinstance(error, OSError) or type(error).__module__.startswith("labkit.")):
+            raise
+        print(f"labkit {options.command}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

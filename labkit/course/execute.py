@@ -1,0 +1,145 @@
+"""Run a notebook from Python: this interpreter's kernel, progress per cell, and outputs fit to be kept."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+
+from labkit import progress
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+LARGEST_OUTPUT = 300_000  # characters of one output; a figure at 100 dots per inch takes about 50,000
+
+
+class LabError(RuntimeError):
+    """A cell raised an error or ran past its time; the message names the cell and shows the end of the traceback."""
+
+
+def execute(
+    notebook: NotebookNode,
+    folder: Path,
+    description: str,
+    *,
+    environment: dict[str, str] | None = None,
+    cell_timeout: int = 3600,
+) -> float:
+    """Run all cells in place, in a fresh kernel of this very interpreter, and return the seconds it took.
+
+    Standard error is shown here and kept out of the notebook; a widget is kept as the picture it shows.
+
+    Parameters
+    ----------
+    folder : Path
+        The kernel's working directory.
+    environment : dict
+        Added to the kernel's environment.
+    cell_timeout : int
+        Seconds one cell may take.
+
+    Raises
+    ------
+    LabError
+        At the first cell that fails; cells before it keep their outputs.
+    """
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    started, codes = time.perf_counter(), [c for c in notebook.cells if c.cell_type == "code"]
+    position = {cell.id: number for number, cell in enumerate(codes, 1)}
+    with progress.bar(len(codes), description) as bar:
+
+        def before(cell: NotebookNode, cell_index: int) -> None:
+            bar.set_postfix_str(_first_line(cell.source), refresh=sys.stderr.isatty())
+
+        def after(cell: NotebookNode, cell_index: int, execute_reply: Any) -> None:
+            bar.update(cell.cell_type == "code")
+
+        client = NotebookClient(
+            notebook,
+            km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=_this_interpreter()),
+            timeout=cell_timeout,
+            resources={"metadata": {"path": str(folder)}},
+            on_cell_execute=before,
+            on_cell_executed=after,
+            record_timing=False,
+        )
+        try:
+            client.execute(cleanup_kc=True, env=os.environ | {"LABKIT_PROGRESS": "0"} | (environment or {}))
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            raise LabError(_explain(error, codes, position)) from error
+    for cell in codes:
+        _tidy(cell, client.widget_state, position[cell.id])
+    _tidy_metadata(notebook)
+    return time.perf_counter() - started
+
+
+def _this_interpreter() -> Any:
+    """Return a kernel finder that always gives this interpreter, whatever kernels are installed on the machine."""
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+
+    class ThisInterpreter(KernelSpecManager):
+        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+            settings = get_kernel_dict()
+            return KernelSpec(**settings | {"argv": [sys.executable, *settings["argv"][1:]]})
+
+    return ThisInterpreter()
+
+
+def _first_line(source: str) -> str:
+    line = next((line for line in source.splitlines() if line.strip() and not line.startswith("#")), "")
+    return line[:40]
+
+
+def _explain(error: Exception, codes: list[NotebookNode], position: dict[str, int]) -> str:
+    failed = next((c for c in codes if any(o.output_type == "error" for o in c.get("outputs", []))), None)
+    if failed is None:
+        return f"{type(error).__name__}: {str(error).strip()[-1500:]}"
+    details = next(o for o in failed.outputs if o.output_type == "error")
+    trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(details.traceback))
+    lines = trace.splitlines()[-15:]
+    return f"code cell {position[failed.id]} stopped: {details.ename}: {details.evalue}\n" + "\n".join(lines)
+
+
+def _tidy(cell: NotebookNode, widgets: dict[str, Any], number: int) -> None:
+    """Keep what a reader needs: no standard error, pictures in place of widgets, nothing huge."""
+    kept = []
+    for output in cell.get("outputs", []):
+        if output.output_type == "stream" and output.name == "stderr":
+            if text := output.text.strip():
+                print(f"  cell {number} wrote to standard error: {text[-500:]}", file=sys.stderr)
+            continue
+        if WIDGET in output.get("data", {}):
+            kept += _pictures(output.data[WIDGET]["model_id"], widgets)
+            continue
+        if len(str(output.get("text", "")) + str(output.get("data", ""))) > LARGEST_OUTPUT:
+            raise LabError(
+                f"code cell {number} puts out more than {LARGEST_OUTPUT:,} characters: draw fewer points, or a smaller figure"
+            )
+        kept.append(output)
+    cell.outputs = kept
+    cell.metadata.pop("execution", None)
+
+
+def _pictures(model: str, widgets: dict[str, Any]) -> list[NotebookNode]:
+    """Return what the output areas inside a widget show, in order."""
+    from nbformat import from_dict
+
+    state = widgets.get(model, {})
+    if state.get("_model_name") == "OutputModel":
+        return [from_dict(dict(output)) for output in state.get("outputs", ())]
+    children = [child.removeprefix("IPY_MODEL_") for child in state.get("children", ())]
+    return [picture for child in children for picture in _pictures(child, widgets)]
+
+
+def _tidy_metadata(notebook: NotebookNode) -> None:
+    """Drop what differs between machines: the interpreter's version, and the state of widgets."""
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata["language_info"] = NotebookNode(name="python")

@@ -1,0 +1,88 @@
+"""One self-contained HTML page of a notebook: readable offline, mathematics as MathML, nothing fetched."""
+
+from __future__ import annotations
+
+import html
+import re
+
+from nbformat import NotebookNode
+
+STYLE = """
+body{font:16px/1.55 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:58rem;margin:2rem auto;padding:0 1rem}
+h1,h2,h3{line-height:1.25} a{color:#0b57a4} img{max-width:100%;height:auto}
+pre{font:13px/1.45 ui-monospace,monospace;overflow-x:auto;margin:0}
+.input_area{background:#f6f6f6;border:1px solid #ddd;border-radius:4px;padding:.6em .8em;margin:.8em 0 .3em}
+.output_subarea{margin:.3em 0 .3em .8em;overflow-x:auto} .output_error{color:#8a1010}
+.prompt{display:none} table{border-collapse:collapse;margin:.6em 0} caption{text-align:left;font-weight:600}
+th,td{border:1px solid #ccc;padding:.25em .6em;text-align:left} details{margin:.4em 0} summary{cursor:pointer}
+math[display=block]{margin:.8em 0}
+"""
+FETCH = re.compile(
+    r"""<(?:script|link|img|iframe|source|video|audio|object|embed)\b[^>]*\b(?:src|href|data)\s*=\s*["']?(?:https?:)?//"""
+    r"""|@import\b|url\(\s*["']?(?:https?:)?//""",
+    re.IGNORECASE,
+)
+
+
+class PageError(ValueError):
+    """A notebook cannot become a page that is readable offline."""
+
+
+def page(notebook: NotebookNode, title: str) -> str:
+    """Return a notebook as one HTML page.
+
+    Parameters
+    ----------
+    title : str
+        For the browser's tab.
+
+    Raises
+    ------
+    PageError
+        If a cell or output would make the page load something from the web.
+    """
+    from nbconvert.exporters import HTMLExporter
+    from pygments.formatters import HtmlFormatter
+
+    # The basic template is the body alone: the full ones load MathJax and require.js from the web.
+    exporter = HTMLExporter(template_name="basic")
+    exporter.register_filter("markdown2html", markdown)
+    body, _ = exporter.from_notebook_node(notebook)
+    colours = HtmlFormatter(style="default").get_style_defs(".highlight")
+    document = (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}{colours}</style></head>'
+        f"<body><main>{body}</main></body></html>\n"
+    )
+    if found := FETCH.search(document):
+        raise PageError(
+            f"the page would load {found.group(0)[:120]!r} from the web: embed it in the notebook instead"
+        )
+    return document
+
+
+def markdown(source: str) -> str:
+    """Return Markdown as HTML, with mathematics as MathML."""
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    class WithMathML(IPythonRenderer):
+        def inline_math(self, body: str) -> str:
+            return mathml(body, block=False)
+
+        def block_math(self, body: str) -> str:
+            return mathml(body, block=True)
+
+        def latex_environment(self, name: str, body: str) -> str:
+            return mathml(f"\\begin{{{name}}}{body}\\end{{{name}}}", block=True)
+
+    return MarkdownWithMath(renderer=WithMathML(escape=False, exclude_anchor_links=True)).render(source)
+
+
+def mathml(latex: str, *, block: bool) -> str:
+    """Return LaTeX mathematics as MathML, which browsers draw and screen readers speak; as code where that fails."""
+    from latex2mathml.converter import convert
+
+    try:
+        return convert(latex.strip(), display="block" if block else "inline")
+    except Exception:  # a rare command that the converter does not know: the source is still readable
+        return f"<code>{html.escape(latex)}</code>"

@@ -1,0 +1,93 @@
+"""``labkit run NN``: a lab without a browser, as an executed notebook and one HTML page; and ``labkit prepare NN``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import time
+from pathlib import Path
+
+from labkit import cache
+from labkit.course.labs import Lab, lab
+
+BUNDLE = Path(__file__).parent / "course" / "bundle"
+
+
+class RunError(RuntimeError):
+    """A lab cannot be run; the message says why and what to do."""
+
+
+def find(item: Lab) -> Path:
+    """Return the learner's copy of a lab: in this folder's ``notebooks/``, the checkout's, or the installed one.
+
+    Raises
+    ------
+    RunError
+        If it is in none of them.
+    """
+    root = cache.checkout()
+    folders = dict.fromkeys([Path.cwd() / "notebooks", *([root / "notebooks"] if root else []), BUNDLE])
+    for folder in folders:
+        if (path := folder / f"{item.name}.ipynb").is_file():
+            return path
+    looked = ", ".join(map(str, folders))
+    raise RunError(
+        f"{item.name}.ipynb is not in {looked}: in a clone, make it with labkit build {item.number}"
+    )
+
+
+def run(number: str, out: Path) -> tuple[Path, Path]:
+    """Execute a lab and return the paths of the executed notebook and of its self-contained HTML page.
+
+    Parameters
+    ----------
+    number : str
+        The lab, such as ``"02"``; the profile is that of ``LABKIT_PROFILE``.
+    out : Path
+        Folder for both files; made if need be.
+
+    Raises
+    ------
+    LookupError
+        If there is no such lab.
+    RunError
+        If its notebook is nowhere.
+    labkit.course.execute.LabError
+        If a cell fails.
+    """
+    import nbformat
+
+    from labkit.course import page
+    from labkit.course.execute import execute
+
+    item = lab(number)
+    notebook = nbformat.read(find(item), as_version=4)
+    out.mkdir(parents=True, exist_ok=True)
+    # In the output folder: whatever a learner's cell writes lands beside the results, not in the package.
+    seconds = execute(notebook, out, item.name)
+    written = out / f"{item.name}.ipynb", out / f"{item.name}.html"
+    for path, text in zip(written, (nbformat.writes(notebook), page.page(notebook, item.title)), strict=True):
+        with cache.atomic_path(path) as part:
+            part.write_text(text, encoding="utf-8")
+            part.chmod(0o644)
+    print(f"{item.name}: {seconds:.0f} s", file=sys.stderr)
+    return written
+
+
+def prepare(number: str) -> str:
+    """Do a lab's one-off work (banks, features) now, and return a sentence on what was done.
+
+    Raises
+    ------
+    LookupError
+        If there is no such lab.
+    """
+    item = lab(number)
+    if not item.prepare:
+        return f"lab {item.number} has no one-off work: it runs as it is"
+    module, _, name = item.prepare.partition(":")
+    started = time.perf_counter()
+    getattr(importlib.import_module(module), name)()
+    profile = os.environ.get("LABKIT_PROFILE") or "laptop"
+    return f"lab {item.number} is prepared for the {profile} profile, {time.perf_counter() - started:.0f} s"

@@ -1,0 +1,313 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 00 · Start here
+#
+# **Check the set-up, choose a track, learn how exercises work.** Four short exercises; what you write in them comes
+# back in every later lab.
+#
+# **Objectives.** At the end you
+# - know that this machine can run the labs, and which data they will use;
+# - have chosen a track: self-paced, classroom or interview;
+# - know what a check says, when to open a hint, and where your progress is kept;
+# - can draw noise that repeats, take one norm per record, and give a mean with an honest interval.
+#
+# **Prerequisites.** Python, and a first look at NumPy or PyTorch tensors.
+#
+# **Minutes.** 25, of which the machine needs less than one.
+#
+# **Difficulty.** ●○○○○ (1 of 5)
+
+# %%
+import torch
+
+from labkit import data, doctor, plots, stats
+from labkit.course import banner, check, overview, tracks
+
+banner("00", data.load("breast_cancer"))
+
+# %% [markdown]
+# ## 1. Is everything here?
+#
+# The next cell looks at Python, the packages, this machine, the data and Jupyter itself. Every problem comes with one
+# fix. The same report is printed by `labkit doctor` in a terminal.
+#
+# A *note* is not a problem. Data that is not here is downloaded when a lab first asks for it; where that is not
+# possible, MNIST and CIFAR-10 are replaced by stand-ins made by code, and every figure says so.
+
+# %%
+doctor.report()
+
+# %% [markdown]
+# ## 2. Choose a track
+#
+# The labs are the same on each track; how you use them differs. Your choice is kept, and you can change it any time.
+# Without a menu on your screen, write `tracks.choose("interview")`, for example.
+
+# %%
+tracks.choose()
+
+# %% [markdown]
+# ## 3. How an exercise works
+#
+# An exercise is a function with its docstring and one line to replace:
+#
+# ```python
+# raise NotImplementedError("your turn")
+# ```
+#
+# The cell below it **checks** your function, and says one of three things:
+#
+# - **Not attempted**: the line is still there;
+# - **Not yet**: with the input, what came back, what was expected, and the likely cause;
+# - **Passed**: from here on, the notebook uses *your* version.
+#
+# An exercise that you skip stops nothing: the cells below use labkit's version until yours passes. So you can run
+# the whole notebook first, and come back.
+#
+# **Stuck?** Three hints stand below each check, then the answer. Open them one at a time. The line under each
+# heading says how hard the exercise is, how much later labs rely on it, and how long it takes.
+#
+# ### Exercise 00.first_check: your first check
+#
+# A classifier made predictions, and you have the labels. Return the share it got right, a number from 0 to 1.
+
+
+# %%
+def accuracy(predicted: torch.Tensor, labels: torch.Tensor) -> float:
+    """Return the share of `predicted` (int64, shape (n,)) that equals `labels` (the same shape), from 0 to 1."""
+    ### BEGIN SOLUTION
+    return float((predicted == labels).float().mean())
+    ### END SOLUTION
+
+
+# %%
+accuracy = check("00.first_check", accuracy).function
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# Compare the two tensors first: `predicted == labels` is true where they agree.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# The share is the number of matches over the number of records, and that is a mean.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# PyTorch takes no mean of true and false: turn them into numbers with `.float()`, take the `.mean()`, and `float()` of
+# that.
+#
+# </details>
+
+# %%
+print("share right:", accuracy(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 0])))
+
+# %% [markdown]
+# ## 4. Randomness that repeats
+#
+# Private training adds noise on purpose, so two runs differ. To compare runs, and to find mistakes, you must be able
+# to draw *the same* noise again. A seeded generator of your own does that, and leaves the global one alone: whoever
+# calls your function does not want their own random numbers to change.
+#
+# ### Exercise 00.seeded_noise: noise that repeats
+#
+# Return Gaussian noise with mean 0 and standard deviation `scale`, from a generator seeded with `seed`.
+
+
+# %%
+def seeded_noise(shape: tuple[int, ...], scale: float, seed: int) -> torch.Tensor:
+    """Return a float tensor of `shape`: the same for the same seed, and without touching the global generator."""
+    ### BEGIN SOLUTION
+    generator = torch.Generator().manual_seed(seed)
+    return scale * torch.randn(shape, generator=generator)
+    ### END SOLUTION
+
+
+# %%
+seeded_noise = check("00.seeded_noise", seeded_noise).function
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# `torch.manual_seed(seed)` would work once, but it seeds the generator that everyone shares.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `torch.Generator().manual_seed(seed)` is a generator of your own; most random functions take `generator=`.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `torch.randn(shape, generator=generator)` has standard deviation 1. Multiply it by `scale`.
+#
+# </details>
+
+# %%
+print("seed 0:", seeded_noise((3,), 1.0, 0))
+print("again: ", seeded_noise((3,), 1.0, 0))
+print("seed 1:", seeded_noise((3,), 1.0, 1))
+
+# %% [markdown]
+# ## 5. One number per record
+#
+# Privacy is about *records*: whatever one person can change, we must be able to measure for each person alone. The
+# first such number is a norm per record, and DP-SGD will clip by it in lab 02.
+#
+# ### Exercise 00.per_sample_norms: one norm a record
+#
+# A batch has shape (n, ...): n records of any shape. Return n Euclidean norms.
+
+
+# %%
+def per_sample_norms(batch: torch.Tensor) -> torch.Tensor:
+    """Return a tensor of shape (n,): for each record of `batch` the root of the sum of its squares."""
+    ### BEGIN SOLUTION
+    return batch.flatten(start_dim=1).norm(dim=1)
+    ### END SOLUTION
+
+
+# %%
+per_sample_norms = check("00.per_sample_norms", per_sample_norms).function
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# `batch.norm()` is a single number for the whole batch. You need one per record, so one axis must stay.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Make each record a row first: `batch.flatten(start_dim=1)` has shape (n, everything else).
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `.norm(dim=1)` takes the norm along the rows.
+#
+# </details>
+
+# %% [markdown]
+# Now a real table: measurements of breast tumours from 569 patients. **Predict before you run:** if each column is
+# brought to mean 0 and standard deviation 1, do the patients' norms lie close together, or do a few stand out?
+
+# %%
+table = data.load("breast_cancer")
+centred = table.train_x - table.train_x.mean(0)
+norms = per_sample_norms(centred / centred.std(0))
+fig, ax = plots.figure(6.4, 3.2)
+ax.hist(norms.numpy(), bins=40)
+ax.axvline(float(norms.median()), color="black", label=f"median {norms.median():.1f}")
+ax.set(xlabel="norm of one patient's record (standard deviations)", ylabel="patients")
+ax.set_title(f"How far each record lies from the mean · {table.source}", fontsize=9)
+ax.legend()
+alt = "Histogram of record norms: most lie near the median, and a thin tail reaches several times as far."
+plots.show(plots.describe(fig, alt))
+print(f"largest norm {norms.max():.1f}, that is {norms.max() / norms.median():.1f} times the median")
+
+# %% [markdown]
+# A few patients stand far out. Those are the people whom a model remembers best, and whom an attacker finds first;
+# clipping is aimed at them. Keep the picture in mind for labs 02 and 04.
+#
+# ## 6. A mean is not enough
+#
+# Two training runs never give the same accuracy. A claim such as "97.2%" from one run cannot be told from luck. So
+# this course gives a mean over several seeds, with an interval.
+#
+# For n runs with mean m and sample standard deviation s, the interval is $m \pm t \, s / \sqrt{n}$, where t is the
+# quantile of Student's distribution with n - 1 degrees of freedom.
+#
+# ### Exercise 00.interval: a mean with its interval
+#
+# Return the mean and both ends of the interval.
+
+
+# %%
+def interval(values: list[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """Return (mean, low, high) of a two-sided Student t interval for the mean of `values`."""
+    ### BEGIN SOLUTION
+    from scipy.stats import t
+
+    n, x = len(values), torch.tensor(values, dtype=torch.float64)
+    mean, spread = float(x.mean()), float(x.std(correction=1))
+    half = float(t.ppf((1 + confidence) / 2, n - 1)) * spread / n**0.5
+    return mean, mean - half, mean + half
+    ### END SOLUTION
+
+
+# %%
+interval = check("00.interval", interval).function
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# You need three numbers: the mean, the sample standard deviation (with n - 1 in it), and the quantile t.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `scipy.stats.t.ppf(p, n - 1)` gives a quantile. Two sides share what is left over, so p = (1 + confidence) / 2.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# The half width is t times the standard deviation over `n**0.5`. `torch.tensor(values).std()` already divides by
+# n - 1; NumPy needs `ddof=1`.
+#
+# </details>
+
+# %% [markdown]
+# **Predict before you run:** the runs below vary by half a point of accuracy. With 2 runs, how wide is the interval?
+# With 5? How many runs until it is half a point wide?
+
+# %%
+runs = 97.0 + seeded_noise((40,), 0.5, seed=2)
+counts = list(range(2, 41))
+ends = torch.tensor([interval(runs[:n].tolist()) for n in counts])
+fig, ax = plots.figure(6.4, 3.4)
+ax.plot(counts, ends[:, 0], label="mean of the first n runs")
+plots.band(ax, counts, ends[:, 1], ends[:, 2], label="95% interval")
+ax.axhline(97.0, color="black", linewidth=1, linestyle=":", label="true mean")
+ax.set(xlabel="number of runs n", ylabel="accuracy (%)", ylim=(95.5, 98.5), title="Simulated runs")
+ax.legend()
+alt = "Mean accuracy against the number of runs; the interval is very wide for 2 runs and narrows as runs are added."
+plots.show(plots.describe(fig, alt))
+for n in (2, 5, 10, 40):
+    print(f"{n:>2} runs: {stats.mean_interval(runs[:n].tolist())}")
+
+# %% [markdown]
+# Two runs say almost nothing; five say something; the gain after that is slow, like one over the root of n. The labs
+# use five seeds where five are affordable, and say so where they are not.
+#
+# ## 7. Your progress
+#
+# Every check is remembered in one small file in your own folder. It is never sent anywhere, and you may delete it.
+# `labkit progress` prints the same table.
+
+# %%
+overview()
+
+# %% [markdown]
+# ## What you can now defend in an interview
+#
+# - *"Why five seeds?"* You have seen how wide the interval of two runs is, and how slowly it narrows.
+# - *"Why the t quantile and not 1.96?"* With few runs the standard deviation is itself a guess; Student's quantile
+#   pays for that.
+# - *"Why a generator of its own?"* A result that cannot be drawn again cannot be checked; a function that moves the
+#   global generator changes everyone else's results.
+# - *"Why per-sample norms?"* Privacy protects a record, so its influence must be measured and bounded record by record.
+#
+# **Next:** lab 01, differential privacy from the ground up.
