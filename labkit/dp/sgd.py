@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from labkit import profiles, training
+from labkit.dp.gradients import trainable
 from labkit.dp.limits import check_delta
 from labkit.dp.loop import Run, Settings
 from labkit.dp.result import PrivateResult
@@ -148,6 +149,7 @@ def check_model(model: nn.Module) -> None:
     """Raise ``ValueError`` unless per-record clipping can bound what one record does to the model."""
     from opacus.validators import ModuleValidator
 
+    trainable(model)
     mixing = [name for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if mixing:
         raise ValueError(
