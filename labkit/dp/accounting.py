@@ -31,6 +31,7 @@ from labkit.dp.events import (
     as_events,
 )
 from labkit.dp.limits import check_delta, check_neighbouring
+from labkit.dp.loaders import check_loader
 from labkit.dp.tuning_cost import TuningCost
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ __all__ = [
     "SampledGaussian",
     "TuningCost",
     "calibrate_noise",
+    "check_loader",
     "gdp_epsilon",
     "privacy_statement",
     "roc_ceiling",
@@ -124,18 +126,26 @@ class PrivacyStatement:
         return ceiling.roc_ceiling(fpr, self.epsilon, self.delta)
 
     def delta_at(self, epsilon: float | np.ndarray) -> float | np.ndarray:
-        """δ for which the release is (`epsilon`, δ)-DP, as an upper bound; same shape as `epsilon`."""
-        points = np.atleast_1d(np.asarray(epsilon, dtype=float))
-        runs = self.tuning.certain_runs if self.tuning else 1
+        """δ for which the release is (`epsilon`, δ)-DP, as an upper bound; same shape as `epsilon`.
+
+        Raises
+        ------
+        ValueError
+            For a negative ε or NaN.
+        """
+        points, where = np.unique(epsilon, return_inverse=True)  # dp-accounting wants them ascending
+        if not np.all(points >= 0):
+            raise ValueError(f"epsilon={epsilon}: expected numbers >= 0")
         if "PLD" in self.epsilons:
+            runs = self.tuning.certain_runs if self.tuning else 1
             deltas = accountants.pld(self.events, self.neighbouring, runs=runs).get_delta_for_epsilon(points)
         else:
-            from dp_accounting import rdp
+            from dp_accounting.rdp import rdp_privacy_accountant as rdp
 
             curve = _rdp_curve(self.events, self.neighbouring, self.tuning)
             deltas = [rdp.compute_delta(accountants.orders(), curve, point)[0] for point in points]
-        deltas = np.clip(deltas, 0.0, 1.0)
-        return float(deltas[0]) if np.ndim(epsilon) == 0 else deltas
+        deltas = np.clip(deltas, 0.0, 1.0)[where].reshape(np.shape(epsilon))
+        return deltas if deltas.ndim else float(deltas)
 
     def tradeoff_curve(self, fpr: np.ndarray) -> np.ndarray:
         """As `roc_ceiling`, tighter: the least over many (ε, δ(ε)) of one mechanism (its f-DP curve).
@@ -149,7 +159,7 @@ class PrivacyStatement:
         array, shape [k]
             Largest true positive rate, which is 1 - f(fpr) in the notation of arXiv 1905.02383.
         """
-        epsilons = np.append(np.linspace(0.0, 1.5 * self.epsilon, 301), self.epsilon)
+        epsilons = np.append(np.linspace(0.0, 2 * self.epsilon + 1, 400), self.epsilon)
         return ceiling.tradeoff_ceiling(fpr, epsilons, self.delta_at(epsilons))
 
     def table(self) -> pd.DataFrame:
@@ -259,4 +269,4 @@ def _rdp_epsilon(
 
 def _figure(value: float) -> str:
     """Three digits below 1, two decimals above; infinity as such."""
-    return f"{value:.3g}" if value < 0.995 else f"{value:.2f}"
+    return f"{value:#.3g}" if value < 0.995 else f"{value:.2f}"

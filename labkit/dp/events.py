@@ -10,6 +10,7 @@ move a clipped sum by twice the clipping norm; the events account for that thems
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -64,8 +65,8 @@ class SampledGaussian:
     sampler : {"poisson", "fixed", "without-replacement", "full"}
         - ``poisson``: each record joins each batch by its own coin, probability q.
         - ``fixed``: batches are cut once from a fixed order and revisited in turn (a DataLoader
-          without shuffling). Membership is no secret, so nothing is amplified: a record is in
-          ceil(steps * q) batches, hence that many plain Gaussian releases. Tight for the worst case.
+          without shuffling). Membership is no secret, so nothing is amplified: a record is in one of
+          each floor(1/q) batches, and each time it meets a plain Gaussian release. Tight for the worst case.
           Neighbours here blank a record out or fill a blank, so that no other record changes batch.
         - ``without-replacement``: a fresh uniformly random batch of exactly q * n records each step;
           replace-one only, bounded by RDP (arXiv 1808.00087).
@@ -106,7 +107,8 @@ class SampledGaussian:
         """Number of noisy sums that one record can be part of."""
         if self.sampler != "fixed":
             return self.steps
-        return math.ceil(self.steps * self.sample_rate * (1 - 1e-12))  # 3750 * (1 / 250) is 15, not 15 + ulp
+        batches = math.floor(1 / self.sample_rate + 1e-9)  # in one round, a last partial batch dropped
+        return math.ceil(self.steps / batches)
 
     def pld(self, neighbouring: Neighbouring, interval: float) -> PrivacyLossDistribution:
         """Privacy loss distribution on a grid of width `interval`, rounded pessimistically."""
@@ -130,14 +132,14 @@ class SampledGaussian:
         if self.sampler == "without-replacement" and self.amplified:
             if neighbouring != "replace-one":
                 raise NotAccountable("batches of one fixed size are defined for replace-one neighbours only")
-            return _library_rdp(self.dp_event(), orders, "replace-one")
+            return library_rdp(self.dp_event(), orders, "replace-one")
         if self.amplified and neighbouring == "replace-one":
             raise NotAccountable("dp-accounting has no RDP bound for Poisson batches under replace-one")
         if self.amplified:
-            return _library_rdp(self.dp_event(), orders)
+            return library_rdp(self.dp_event(), orders)
         # dp-accounting 0.6 does not double the sensitivity of a replaced record under RDP
         # (google/differential-privacy issue 378), so the noise is halved here instead.
-        return _library_rdp(_gaussian(self._noise(neighbouring), self.releases), orders)
+        return library_rdp(_gaussian(self._noise(neighbouring), self.releases), orders)
 
     def dp_event(self) -> DpEvent:
         """As an event of dp-accounting, for its RDP accountant; add/remove where both exist."""
@@ -205,7 +207,7 @@ class LaplaceEvent:
         halved = (
             LaplaceEvent(self.noise_multiplier / 2, self.count) if neighbouring == "replace-one" else self
         )
-        return _library_rdp(halved.dp_event(), orders)
+        return library_rdp(halved.dp_event(), orders)
 
     def dp_event(self) -> DpEvent:
         import dp_accounting
@@ -250,7 +252,7 @@ class PureDP:
         # Two-way randomised response dominates every epsilon-DP mechanism; odds of truth e^epsilon.
         flip = 2 / (1 + math.exp(self._cost(neighbouring)))
         response = dp_accounting.RandomizedResponseDpEvent(flip, 2)
-        return self.count * _library_rdp(response, orders, "replace-one")
+        return self.count * library_rdp(response, orders, "replace-one")
 
     def dp_event(self) -> DpEvent:
         import dp_accounting
@@ -294,7 +296,16 @@ def _gaussian(noise_multiplier: float, releases: int) -> DpEvent:
     return dp_accounting.SelfComposedDpEvent(dp_accounting.GaussianDpEvent(noise_multiplier), releases)
 
 
-def _library_rdp(event: DpEvent, orders: np.ndarray, neighbouring: Neighbouring = "add/remove") -> np.ndarray:
+def library_rdp(event: DpEvent, orders: np.ndarray, neighbouring: Neighbouring = "add/remove") -> np.ndarray:
+    """Rényi divergences of an event of dp-accounting, shape of `orders`."""
     from dp_accounting import rdp
 
-    return rdp.RdpAccountant(orders, _relation(neighbouring)).compose(event).rdp
+    log = logging.getLogger(
+        "absl"
+    )  # reports each order whose series does not converge; such an order counts as inf
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        return rdp.RdpAccountant(orders, _relation(neighbouring)).compose(event).rdp
+    finally:
+        log.setLevel(level)

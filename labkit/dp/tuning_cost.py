@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 
 from labkit.dp import accountants
-from labkit.dp.events import Event, Neighbouring, NotAccountable, SampledGaussian
+from labkit.dp.events import Event, Neighbouring, NotAccountable, SampledGaussian, library_rdp
 
 Runs = Literal["fixed", "poisson", "geometric", "logarithmic", "negative-binomial"]
 SHAPES = {"poisson": math.inf, "geometric": 1.0, "logarithmic": 0.0}
@@ -88,7 +88,7 @@ class TuningCost:
         NotAccountable
             Under replace-one, for which the library's bound for the runs is not set up here.
         """
-        from dp_accounting import dp_event, rdp
+        from dp_accounting import dp_event
 
         drawn = any(isinstance(e, SampledGaussian) and e.sampler == "without-replacement" for e in events)
         if neighbouring != "add/remove" or drawn:
@@ -96,7 +96,7 @@ class TuningCost:
         run = dp_event.ComposedDpEvent([event.dp_event() for event in events])
         shape = SHAPES.get(self.distribution, self.shape)
         best = dp_event.RepeatAndSelectDpEvent(run, self.mean_runs, shape)
-        return rdp.RdpAccountant(accountants.orders()).compose(best).rdp
+        return library_rdp(best, accountants.orders())
 
     def draw_runs(self, rng: np.random.Generator) -> int:
         """Draw the number of runs to make. Keep it, and `rng`'s seed, to yourself: only the best run is covered.
