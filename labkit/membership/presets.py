@@ -1,0 +1,142 @@
+"""Settings of the shadow banks that the labs use, by data set and profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+
+from labkit import models, profiles
+from labkit.ensemble import Recipe
+from labkit.membership.bank import ShadowBank
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What `shadow_bank` needs to know about one data set: see there."""
+
+    dataset: str
+    make_model: Callable[[], nn.Module]
+    recipe: Recipe
+    shadow_models: int
+    pool: int | None
+    population: int | None
+    queries: int
+
+    def bank(self, *, source: str | None = None, strategy: str = "auto", seed: int = 0) -> ShadowBank:
+        """Load the data (see `labkit.data.load`) and return the bank, training what is missing."""
+        from labkit import data
+        from labkit.membership.shadows import shadow_bank
+
+        return shadow_bank(
+            data.load(self.dataset, source=source),
+            make_model=self.make_model,
+            recipe=self.recipe,
+            shadow_models=self.shadow_models,
+            pool=self.pool,
+            population=self.population,
+            queries=self.queries,
+            strategy=strategy,
+            seed=seed,
+        )
+
+
+def strided_cnn(width: int = 32, *, channels: int = 3, size: int = 32, classes: int = 10) -> nn.Sequential:
+    """Return three strided convolutions with GroupNorm and a linear layer: small enough to train 16 times on a laptop.
+
+    Parameters
+    ----------
+    width : int
+        Channels after the first convolution, a multiple of 8; then twice and four times as many.
+    channels, size : int
+        Of the images; their side is a multiple of 4.
+    """
+    if width < 8 or width % 8 or size % 4:
+        raise ValueError(f"got width={width} and size={size}; expected multiples of 8 and 4")
+
+    def stage(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
+        convolution = nn.Conv2d(inputs, outputs, kernel, stride=2, padding=kernel // 2)
+        return [convolution, nn.GroupNorm(8, outputs), nn.ReLU()]
+
+    side = -(-size // 8)
+    return nn.Sequential(
+        models.Centre(),
+        *stage(channels, width, 5),
+        *stage(width, 2 * width, 3),
+        *stage(2 * width, 4 * width, 3),
+        nn.Flatten(),
+        nn.Linear(4 * width * side * side, classes),
+    )
+
+
+def perceptron(in_features: int, hidden: int = 64, classes: int = 2) -> nn.Sequential:
+    """Return one hidden layer on flattened inputs: large enough to memorise a few hundred rows."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(in_features, hidden), nn.ReLU(), nn.Linear(hidden, classes))
+
+
+def _cifar10(profile: profiles.Profile) -> Preset:
+    return Preset(
+        dataset="cifar10",
+        make_model=profile.pick(
+            smoke=partial(strided_cnn, 8), laptop=partial(strided_cnn, 32), full=partial(models.cifar_cnn, 64)
+        ),
+        recipe=profile.pick(
+            smoke=Recipe(epochs=8, learning_rate=0.1, batch_size=64),
+            laptop=Recipe(epochs=20, learning_rate=0.1, mirror=True),
+            full=Recipe(epochs=100, learning_rate=0.1, weight_decay=5e-4, mirror=True, shift=4),
+        ),
+        shadow_models=profile.pick(smoke=4, laptop=16, full=16),
+        pool=profile.pick(smoke=1000, laptop=20_000, full=None),
+        population=profile.pick(smoke=500, laptop=10_000, full=10_000),
+        queries=profile.pick(smoke=1, laptop=2, full=18),
+    )
+
+
+def _mnist(profile: profiles.Profile) -> Preset:
+    return Preset(
+        dataset="mnist",
+        make_model=profile.pick(
+            smoke=partial(strided_cnn, 8, channels=1, size=28),
+            laptop=partial(strided_cnn, 8, channels=1, size=28),
+            full=partial(models.small_cnn, "relu"),
+        ),
+        recipe=profile.pick(
+            smoke=Recipe(epochs=4, learning_rate=0.1, batch_size=64),
+            laptop=Recipe(epochs=30, learning_rate=0.1, batch_size=64),
+            full=Recipe(epochs=50, learning_rate=0.1),
+        ),
+        shadow_models=profile.pick(smoke=4, laptop=16, full=64),
+        pool=profile.pick(smoke=1000, laptop=4000, full=None),
+        population=profile.pick(smoke=500, laptop=10_000, full=10_000),
+        queries=1,
+    )
+
+
+def _breast_cancer(profile: profiles.Profile) -> Preset:
+    return Preset(
+        dataset="breast_cancer",
+        make_model=partial(perceptron, 30),
+        recipe=Recipe(epochs=profile.pick(smoke=50, laptop=300, full=300), learning_rate=0.2, batch_size=32),
+        shadow_models=profile.pick(smoke=8, laptop=64, full=256),
+        pool=None,
+        population=None,
+        queries=1,
+    )
+
+
+PRESETS = {"cifar10": _cifar10, "mnist": _mnist, "breast_cancer": _breast_cancer}
+
+
+def preset(dataset: str, profile: profiles.Profile | None = None) -> Preset:
+    """Return the shadow-bank settings of a data set in the current profile (or another).
+
+    Raises
+    ------
+    ValueError
+        If there are none for this data set.
+    """
+    if dataset not in PRESETS:
+        raise ValueError(f"no shadow-bank settings for {dataset!r}; there are for {', '.join(PRESETS)}")
+    return PRESETS[dataset](profile or profiles.current())

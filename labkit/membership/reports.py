@@ -1,0 +1,253 @@
+"""What reviewers ask of a membership-inference result, in one frozen object.
+
+The list follows Carlini et al. (arXiv 2112.03570, section IV): true positives at few false positives, on log axes; AUC
+and balanced accuracy beside them; what precision that means when members are rare; and a control.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labkit import cache, plots
+from labkit.membership import curves, intervals
+from labkit.membership.intervals import Control, Operating, Refused
+from labkit.stats import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from labkit.membership.attacks import AttackResult
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Report:
+    """Figures of one attack on one target, each with its interval or the reason why there is none: see `report`.
+
+    Attributes
+    ----------
+    auc, balanced_accuracy : Interval
+    points : dict
+        False-positive rate to Operating point, or Refused.
+    precision : dict
+        Prior share of members to Interval, or Refused, at the false-positive rate ``level``.
+    control : Control
+        Label permutation.
+    groups : dict
+        Class to (records, AUC).
+    """
+
+    result: AttackResult
+    auc: Interval
+    balanced_accuracy: Interval
+    points: dict[float, Operating | Refused]
+    level: float
+    precision: dict[float, Interval | Refused]
+    control: Control
+    groups: dict[str, tuple[int, Interval | Refused]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The attack's name."""
+        return self.result.name
+
+    @property
+    def title(self) -> str:
+        """Who attacked what, for titles."""
+        shadows = f", {self.result.shadows} shadow models" if self.result.shadows else ""
+        return f"{self.name} on {self.result.target}{shadows}"
+
+    def __str__(self) -> str:
+        lines = [f"{figure:<28}{value}" for figure, value in self._rows()]
+        return "\n".join([f"{self.title} ({self.result.source}; profile {self.result.profile})", *lines])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _rows(self) -> list[tuple[str, str]]:
+        """Return (figure, value) pairs as text."""
+        rows = [
+            ("AUC", str(self.auc)),
+            ("balanced accuracy", self.balanced_accuracy.percent()),
+            *((f"TPR at {100 * rate:g}% FPR", str(point)) for rate, point in self.points.items()),
+            ("AUC, labels shuffled", f"{self.control.auc} (p = {self.control.p_value:.3g})"),
+        ]
+        rows += [
+            (f"precision at prior {100 * prior:g}%", _plain(value)) for prior, value in self.precision.items()
+        ]
+        if self.result.privacy is not None:
+            rows.append(("AUC allowed by the ceiling", f"{curves.ceiling_auc(self.result.privacy):.4g}"))
+        return rows
+
+    def table(self) -> pd.DataFrame:
+        """Return one row a figure, with its value and interval as text."""
+        import pandas as pd
+
+        return pd.DataFrame(self._rows(), columns=["figure", "value [95% interval]"]).set_index("figure")
+
+    def by_group(self) -> pd.DataFrame:
+        """Return the AUC within each class: who is exposed most."""
+        import pandas as pd
+
+        rows = [(name, n, str(value)) for name, (n, value) in self.groups.items()]
+        return pd.DataFrame(rows, columns=["class", "records", "AUC [95% interval]"]).set_index("class")
+
+    def curve(self) -> curves.Curve:
+        """Return the ROC with its band."""
+        return curves.of_one(self.name, self.result.scores, self.result.members)
+
+    def plot(self) -> Figure:
+        """Draw the log-log ROC with its band and, where there is one, the ceiling of differential privacy."""
+        privacy = self.result.privacy
+        ceilings = {curves.ceiling_name(privacy): privacy} if privacy is not None else None
+        return curves.figure([self.curve()], title=self.title, source=self.result.source, ceilings=ceilings)
+
+    def exposed(self, count: int = 20) -> pd.DataFrame:
+        """Return the ``count`` records that the attack is surest of, most exposed first, with the truth."""
+        import pandas as pd
+
+        order = np.argsort(-self.result.scores, kind="stable")[:count]
+        return pd.DataFrame(
+            {
+                "record": self.result.records[order],
+                "class": [self.result.classes[label] for label in self.result.labels[order]],
+                "score": self.result.scores[order],
+                "member": self.result.members[order],
+            }
+        )
+
+    def plot_exposed(self, count: int = 20) -> Figure:
+        """Draw the most exposed members.
+
+        Raises
+        ------
+        ValueError
+            If the records are not images.
+        """
+        inside = np.flatnonzero(self.result.members)
+        order = inside[np.argsort(-self.result.scores[inside], kind="stable")[:count]]
+        return draw_records(self.result, self.result.records[order], f"most exposed members by {self.name}")
+
+    def numbers(self) -> dict[str, Any]:
+        """Return all figures as plain numbers and text, for JSON."""
+        return {
+            "attack": self.name,
+            "citation": self.result.citation,
+            "target": self.result.target,
+            "source": self.result.source,
+            "profile": self.result.profile,
+            "shadow_models": self.result.shadows,
+            "options": {key: str(value) for key, value in self.result.options.items()},
+            "members": int(self.result.members.sum()),
+            "non_members": int((~self.result.members).sum()),
+            "auc": _number(self.auc),
+            "balanced_accuracy": _number(self.balanced_accuracy),
+            "tpr_at_fpr": {f"{rate:g}": _number(point) for rate, point in self.points.items()},
+            "control": {"auc": _number(self.control.auc), "p_value": self.control.p_value},
+            "precision_at_fpr": self.level,
+            "precision": {f"{prior:g}": _number(value) for prior, value in self.precision.items()},
+            "groups": {name: {"n": n, "auc": _number(value)} for name, (n, value) in self.groups.items()},
+            "privacy": None if self.result.privacy is None else str(self.result.privacy),
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write the figures as JSON, atomically, and return the path."""
+        return write_json(path, self.numbers())
+
+    def _repr_html_(self) -> str:
+        return f"<p><b>{self.title}</b> ({self.result.source})</p>{self.table().to_html(border=0)}"
+
+
+def report(result: AttackResult, *, permutations: int = 200, seed: int = 0) -> Report:
+    """Measure an attack's scores against the truth.
+
+    Parameters
+    ----------
+    permutations : int
+        Shuffles of the member labels for the control.
+    seed : int
+        Of the shuffles, and of the halves on which balanced accuracy's threshold is chosen and measured.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two members or non-members.
+    """
+    scores, members = result.scores, result.members
+    points = {rate: intervals.operating_point(scores, members, rate) for rate in intervals.LEVELS}
+    # Precision is read at the lowest rate that the data supports: the attacker who must be sure.
+    level = next(
+        (rate for rate in sorted(points) if isinstance(points[rate], Operating)), intervals.LEVELS[0]
+    )
+    return Report(
+        result=result,
+        auc=intervals.auc(scores, members),
+        balanced_accuracy=intervals.balanced_accuracy(scores, members, seed=seed),
+        points=points,
+        level=level,
+        precision={prior: intervals.precision(points[level], prior) for prior in intervals.PRIORS},
+        control=intervals.permutation_control(scores, members, permutations=permutations, seed=seed),
+        groups=_groups(result),
+    )
+
+
+def _groups(result: AttackResult) -> dict[str, tuple[int, Interval | Refused]]:
+    found: dict[str, tuple[int, Interval | Refused]] = {}
+    for label, name in enumerate(result.classes):
+        chosen = result.labels == label
+        few = min(int(result.members[chosen].sum()), int((~result.members[chosen]).sum()))
+        value: Interval | Refused = Refused(f"{few} records on one side; needs 10")
+        if few >= 10:
+            value = intervals.auc(result.scores[chosen], result.members[chosen])
+        found[name] = (int(chosen.sum()), value)
+    return found
+
+
+def draw_records(result: AttackResult, records: np.ndarray, title: str) -> Figure:
+    """Draw records of the pool, each under its class.
+
+    Raises
+    ------
+    ValueError
+        If they are not images.
+    """
+    if result.pictures is None or result.pictures.ndim != 4:
+        raise ValueError(f"records of {result.source} are not images: use exposed() for a table")
+    labels = dict(zip(result.records.tolist(), result.labels.tolist(), strict=True))
+    names = [result.classes[labels[int(record)]] for record in records]
+    pictures = result.pictures[np.asarray(records)].numpy()
+    return plots.images(
+        pictures, names, alt=f"{len(records)} images, {title}, {result.source}: {', '.join(names)}"
+    )
+
+
+def write_json(path: str | Path, content: dict[str, Any]) -> Path:
+    """Write JSON atomically and return the path."""
+    path = Path(path)
+    with cache.atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    return path
+
+
+def _plain(value: Interval | Refused) -> str:
+    return value.percent(1)
+
+
+def _number(value: Interval | Operating | Refused) -> Any:
+    """Return an interval, an operating point or a refusal as JSON."""
+    if isinstance(value, Refused):
+        return {"refused": value.reason}
+    if isinstance(value, Operating):
+        return {"tpr": _number(value.tpr), "fpr": _number(value.fpr), "threshold": value.threshold}
+    return {
+        "estimate": value.estimate,
+        "low": value.low,
+        "high": value.high,
+        "confidence": value.confidence,
+        "method": value.method,
+    }
