@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from labkit.dp import gradients, linear
+from labkit.dp import gradients, layers, linear
 
 Parts = Sequence[tuple[Tensor, Tensor]]
 ClippedSum = Callable[[nn.Module, Tensor, Tensor, float], tuple[dict[str, Tensor], Tensor]]
@@ -213,7 +213,7 @@ def make_engine(
     generator: torch.Generator,
     records: torch.utils.data.Dataset,
 ) -> Engine:
-    """Return the engine called ``name``: "opacus", "vmap" or "linear".
+    """Return the engine called ``name``: "opacus", "vmap", "layers" or "linear".
 
     Raises
     ------
@@ -224,7 +224,10 @@ def make_engine(
         return OpacusEngine(model, optimizer, mechanism, generator, records)
     if name == "vmap":
         return SumEngine(model, optimizer, mechanism, generator, gradients.clipped_sum)
+    if name == "layers":
+        layers.check(model)
+        return SumEngine(model, optimizer, mechanism, generator, layers.clipped_sum)
     if name == "linear":
         linear.linear_layer(model)
         return SumEngine(model, optimizer, mechanism, generator, linear.clipped_sum)
-    raise ValueError(f"engine {name!r} is unknown; expected 'opacus', 'vmap' or 'linear'")
+    raise ValueError(f"engine {name!r} is unknown; expected 'opacus', 'vmap', 'layers' or 'linear'")

@@ -67,9 +67,9 @@ def train_private(
         At most one of them: how long to train; 15 epochs when neither is given.
     learning_rate, momentum, schedule : float, float, {"constant", "linear"}
         Of SGD; "linear" falls from ``learning_rate`` to 0 over the run.
-    engine : {"opacus", "vmap", "linear"}
-        Who computes clipped gradients: Opacus's hooks, ``torch.func``, or closed forms for one linear layer on fixed
-        features. Same mathematics, other cost.
+    engine : {"opacus", "vmap", "layers", "linear"}
+        Who computes clipped gradients: Opacus's hooks; ``torch.func``; closed forms for linear, convolution and
+        GroupNorm layers; or the closed form of softmax regression on fixed features. Same mathematics, other cost.
     seed : int
         Fixes sampling and noise, through one generator each. It must stay secret where the privacy matters.
     physical_batch_size : int

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from labkit import models
-from labkit.dp import gradients, linear, textbook
+from labkit.dp import gradients, layers, linear, textbook
 from labkit.dp.engines import Mechanism, OpacusEngine, make_engine
 
-QUIET = 1e-9  # a noise multiplier too small to see: Opacus, ours and the textbook can be compared step by step
+QUIET = (
+    1e-9  # a noise multiplier too small to see: Opacus, ours and the textbook can be compared step by step
+)
 
 
 def images(b: int = 12, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -105,7 +107,11 @@ def test_opacus_engine_notices_wrong_per_sample_gradients() -> None:
 @pytest.mark.parametrize("sizes", [[12], [5, 7], [1, 11, 0]])
 @pytest.mark.parametrize(
     ("name", "engine"),
-    [("linear", "opacus"), ("linear", "vmap"), ("linear", "linear"), ("cnn", "opacus"), ("cnn", "vmap")],
+    [
+        *[("linear", engine) for engine in ("opacus", "vmap", "layers", "linear")],
+        *[("cnn", engine) for engine in ("opacus", "vmap", "layers")],
+        *[("groupnorm", engine) for engine in ("opacus", "vmap", "layers")],
+    ],
 )
 def test_one_noiseless_step_is_the_textbooks(name: str, engine: str, sizes: list[int]) -> None:
     x, y = images(12)
@@ -121,7 +127,7 @@ def test_one_noiseless_step_is_the_textbooks(name: str, engine: str, sizes: list
     torch.testing.assert_close(stepped(engine, network(name), sizes), expected, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("engine", ["vmap", "linear"])
+@pytest.mark.parametrize("engine", ["vmap", "layers", "linear"])
 def test_engines_share_one_stream_of_noise(engine: str) -> None:
     opacus, ours = (stepped(e, network("linear"), [12], noise=1.0) for e in ("opacus", engine))
     torch.testing.assert_close(ours, opacus, atol=1e-6, rtol=0)
@@ -142,7 +148,7 @@ def test_closed_form_norms_count_the_bias(bias: bool) -> None:
     torch.testing.assert_close(loss, F.cross_entropy(model(x), y, reduction="sum"))
 
 
-@pytest.mark.parametrize("engine", ["opacus", "vmap", "linear"])
+@pytest.mark.parametrize("engine", ["opacus", "vmap", "layers", "linear"])
 def test_no_record_moves_the_sum_by_more_than_the_bound(engine: str) -> None:
     """Add one record, of any loudness, to a batch: the noiseless step may move by C / expected batch, no more."""
     clip, expected_batch = 0.5, 10.0
@@ -187,3 +193,38 @@ def test_linear_engine_takes_a_fixed_network_below_the_trained_layer() -> None:
     expected, _ = gradients.clipped_sum(model, x, y, 0.5)
     for name in expected:
         torch.testing.assert_close(found[name], expected[name], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("name", ["linear", "cnn", "groupnorm"])
+def test_closed_forms_of_layers_are_torch_funcs(name: str, layout: torch.memory_format) -> None:
+    model, (x, y) = network(name).to(memory_format=layout), images()
+    for clip in (0.3, 1e6):
+        found, loss = layers.clipped_sum(model, x, y, clip)
+        expected, same_loss = gradients.clipped_sum(model, x, y, clip)
+        assert list(found) == list(expected)
+        for key in expected:
+            torch.testing.assert_close(found[key], expected[key], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(loss, same_loss)
+
+
+def test_closed_forms_of_layers_skip_what_is_frozen() -> None:
+    model, (x, y) = network("cnn"), images()
+    model[1].weight.requires_grad_(False)
+    model[4].requires_grad_(False)
+    found, _ = layers.clipped_sum(model, x, y, 0.3)
+    expected, _ = gradients.clipped_sum(model, x, y, 0.3)
+    assert list(found) == list(expected)
+    for key in expected:
+        torch.testing.assert_close(found[key], expected[key], atol=1e-6, rtol=1e-5)
+
+
+def test_closed_forms_of_layers_refuse_what_they_do_not_know() -> None:
+    x, y = images(4)
+    with pytest.raises(ValueError, match="no closed form for LayerNorm"):
+        layers.clipped_sum(nn.Sequential(nn.Flatten(), nn.LayerNorm(784)), x, y, 1.0)
+    with pytest.raises(ValueError, match=r"no closed form for Conv2d.*groups"):
+        layers.clipped_sum(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)), x, y, 1.0)
+    twice = nn.Linear(784, 784)
+    with pytest.raises(ValueError, match="used exactly once"):
+        layers.clipped_sum(nn.Sequential(nn.Flatten(), twice, nn.Tanh(), twice), x, y, 1.0)

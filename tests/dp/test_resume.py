@@ -13,7 +13,7 @@ from torch import nn
 from labkit.data import Dataset
 from labkit.dp import checkpoint, sgd
 
-ENGINES = ("opacus", "vmap", "linear")
+ENGINES = ("opacus", "vmap", "layers", "linear")
 SETTINGS = {
     "noise_multiplier": 1.0,
     "expected_batch_size": 20,  # 10 steps an epoch

@@ -15,7 +15,7 @@ from labkit.dp import loop, sgd
 from labkit.dp.accounting import PureDP
 from labkit.dp.engines import Mechanism, make_engine
 
-ENGINES = ("opacus", "vmap", "linear")
+ENGINES = ("opacus", "vmap", "layers", "linear")
 
 
 def clouds(n: int = 300) -> Dataset:
