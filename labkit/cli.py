@@ -65,9 +65,9 @@ def build(options: argparse.Namespace) -> int:
 
 
 def progress(options: argparse.Namespace) -> int:
-    from labkit.course import overview
+    from labkit.course.overview import text
 
-    print(overview.text())
+    print(text())
     return 0
 
 

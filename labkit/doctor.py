@@ -151,14 +151,16 @@ def _hardware() -> Iterator[Finding]:
 
 def _data() -> Iterator[Finding]:
     from labkit import data
+    from labkit.data import sources
 
+    try:
+        sources.roots()
+    except data.DataError as error:
+        yield Finding("Data", PROBLEM, str(error), "correct LABKIT_DATA, or unset it")
+        return
     absent = []
     for name in data.DATASETS:
-        try:
-            place = data.locate(name)
-        except data.DataError as error:
-            yield Finding("Data", PROBLEM, str(error), "correct LABKIT_DATA, or unset it")
-            return
+        place = data.locate(name)
         if place.kind == "corrupt":
             yield Finding(f"Data: {name}", PROBLEM, place.message, "replace or delete that file")
         elif place.kind in ("files", "bundled"):

@@ -1,6 +1,21 @@
-"""Shared by all tests: each runs as a learner without strict mode, and none touches the progress of whoever runs it."""
+"""Shared by all tests: each runs as a learner would, and none touches the progress of whoever runs it.
+
+The notebooks themselves are run by nbval; how (strictly or not, how long they took) is in ``notebooks/nbval_runs.py``.
+"""
+
+import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "notebooks"))
+
+
+def pytest_configure(config):
+    from nbval_runs import NotebookRuns
+
+    # Registered, not a conftest of its own: a conftest's hooks reach only the files below it, and notebooks/ is not.
+    config.pluginmanager.register(NotebookRuns(), "labkit-notebooks")
 
 
 @pytest.fixture(autouse=True)

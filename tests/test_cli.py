@@ -1,0 +1,178 @@
+"""The command line: quick, helpful, and clear about what is missing."""
+
+import os
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from labkit import cache, cli, run
+from labkit.course import build, labs, page
+
+
+def main(*arguments):
+    return cli.main(list(arguments))
+
+
+@pytest.mark.parametrize("command", ["", "doctor", "data", "prepare", "run", "build", "progress", "bench"])
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(*command.split(), "--help")
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "labkit" in text
+    if command:
+        assert "examples:" in text
+        assert f"labkit {command}" in text
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from labkit import cli\n"
+        "try: cli.main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'matplotlib', 'pandas', 'scipy', 'nbconvert', 'IPython', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "77"], "the labs are: 00, 01"),
+        (["prepare", "88"], "the labs are: 00, 01"),
+        (["build", "99"], "the labs are: 00, 01"),
+        (["data", "--fetch", "minst"], "minst"),
+    ],
+)
+def test_errors_are_one_message_without_a_traceback(arguments, says, capsys):
+    assert main(*arguments) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert "Traceback" not in error
+
+
+def test_an_unknown_profile_is_a_usage_error(monkeypatch, capsys):
+    monkeypatch.setenv("LABKIT_PROFILE", "tiny")
+    with pytest.raises(SystemExit):
+        main("progress")
+    assert "smoke, laptop, full" in capsys.readouterr().err
+
+
+def test_a_fault_keeps_its_traceback(monkeypatch):
+    def broken(options):
+        raise KeyError("a bug")
+
+    broken.__name__ = "progress"
+    monkeypatch.setattr(cli, "progress", broken)
+    with pytest.raises(KeyError):
+        main("progress")
+
+
+def test_data_lists_what_is_here(capsys):
+    assert main("data", "--fetch", "breast_cancer") == 0
+    assert re.search(r"breast_cancer\s+verified\s+Wisconsin", capsys.readouterr().out)
+
+
+def test_progress_prints_the_overview(capsys):
+    assert main("progress") == 0
+    assert "0 of 4" in capsys.readouterr().out
+
+
+def test_prepare_without_work_says_so(capsys):
+    assert main("prepare", "0") == 0
+    assert "lab 00 has no one-off work" in capsys.readouterr().out
+
+
+def test_build_check_reports_by_its_exit_code(monkeypatch, tmp_path, capsys):
+    (tmp_path / "solutions").mkdir()
+    source = (cache.checkout() / "solutions" / "00_start_here.py").read_text(encoding="utf-8")
+    (tmp_path / "solutions" / "00_start_here.py").write_text(source, encoding="utf-8")
+    monkeypatch.setattr(build, "checkout", lambda: tmp_path)
+    assert main("build", "--check") == 1
+    assert "differs from its source" in capsys.readouterr().out
+    assert main("build") == 0
+    assert main("build", "--check") == 0
+
+
+@pytest.fixture
+def tiny_lab(monkeypatch, tmp_path):
+    """A lab of three cells in a folder of its own, so that running one takes a second."""
+    lab = labs.Lab("97", "tiny", "A tiny lab", "test", 1, (1, 1, 1))
+    monkeypatch.setattr(labs, "LABS", (*labs.LABS, lab))
+    monkeypatch.chdir(tmp_path)
+    cells = [
+        nbformat.v4.new_markdown_cell(
+            r"# Tiny" "\n\n" r"$\varepsilon \le 3$ and $$\Pr[A] = \frac{1}{2}$$ and $\nonsense{$"
+        ),
+        nbformat.v4.new_code_cell("import os, sys\nprint(os.environ['LABKIT_PROFILE'], sys.executable)"),
+        nbformat.v4.new_code_cell(
+            "import ipywidgets\nfrom labkit import plots\n"
+            "def draw(bins):\n    fig, ax = plots.figure(2, 1)\n    ax.plot([0, bins])\n"
+            "    plots.show(plots.describe(fig, 'A line that rises from nought to the number of bins.'))\n"
+            "slider = ipywidgets.IntSlider(3)\n"
+            "display(ipywidgets.VBox([slider, ipywidgets.interactive_output(draw, {'bins': slider})]))\n"
+            "print('noise', file=sys.stderr)"
+        ),
+    ]
+    (tmp_path / "notebooks").mkdir()
+    path = tmp_path / "notebooks" / "97_tiny.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def test_run_leaves_a_notebook_and_a_page_that_fetches_nothing(tiny_lab, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("LABKIT_PROFILE", "laptop")
+    assert main("run", "97", "--profile", "smoke", "--out", "results") == 0
+    os.environ.pop("LABKIT_PROFILE", None)
+    done = nbformat.read(tmp_path / "results" / "97_tiny.ipynb", 4)
+    assert done.cells[1].outputs[0].text.split() == ["smoke", sys.executable], "this interpreter's own kernel"
+    kinds = [sorted(output.get("data", {"stream": 0})) for output in done.cells[2].outputs]
+    assert kinds == [["image/png", "text/plain"]], (
+        "the widget became its picture, and standard error is not kept"
+    )
+    text = (tmp_path / "results" / "97_tiny.html").read_text(encoding="utf-8")
+    assert text.count("<math") == 2
+    assert "<code>\\nonsense{</code>" in text, "what cannot be converted stays readable"
+    assert 'alt="A line that rises' in text
+    assert "data:image/png;base64" in text
+    assert not page.FETCH.search(text)
+    assert "<script" not in text
+    assert "noise" in capsys.readouterr().err
+
+
+def test_run_names_the_cell_that_fails(tiny_lab, capsys):
+    notebook = nbformat.read(tiny_lab, 4)
+    notebook.cells[1].source = "def f():\n    return 1 / 0\nf()"
+    nbformat.write(notebook, tiny_lab)
+    assert main("run", "97", "--out", "results") == 2
+    error = capsys.readouterr().err
+    assert "code cell 1 stopped: ZeroDivisionError" in error
+    assert "\x1b[" not in error
+
+
+def test_a_lab_that_is_nowhere_says_where_it_was_looked_for(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    lab = labs.Lab("98", "gone", "Gone", "test", 1, (1, 1, 1))
+    monkeypatch.setattr(labs, "LABS", (lab,))
+    with pytest.raises(run.RunError, match=r"98_gone\.ipynb is not in .*labkit build 98"):
+        run.run("98", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '<img src="https://example.org/x.png">',
+        "![x](http://example.org/x.png)",
+        '<script src="//cdn.example.org/x.js"></script>',
+        "<style>@import 'x.css'</style>",
+    ],
+)
+def test_a_page_that_would_fetch_is_refused(source):
+    with pytest.raises(page.PageError, match="from the web"):
+        page.page(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(source)]), "title")
+    link = nbformat.v4.new_markdown_cell("[a paper](https://arxiv.org/abs/1607.00133)")
+    assert "arxiv.org" in page.page(nbformat.v4.new_notebook(cells=[link]), "title"), "links are fine"
