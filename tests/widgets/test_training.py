@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from labkit.data import Dataset
-from labkit.widgets import training_explorer as explorer
+from labkit.widgets import training as explorer
 
 
 @pytest.fixture
