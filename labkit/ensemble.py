@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -27,6 +29,9 @@ from torch.nn import functional as F  # noqa: N812 (the usual name)
 
 from labkit import profiles
 from labkit.training import one_cycle
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STRATEGIES = ("auto", "stacked", "workers", "loop")
 STACK = 16  # models trained at once with stacked weights: bounds memory, and what an interrupt can lose
@@ -357,3 +362,48 @@ def _gather(
         labels.append(torch.cat([y[taken], y[taken][:1].expand(missing, *y.shape[1:])]))
         weights.append(torch.cat([torch.ones(len(taken)), torch.zeros(missing)]).to(x.device))
     return torch.stack(inputs), torch.stack(labels), torch.stack(weights)
+
+
+def speeds(
+    make_model: Callable[[], nn.Module],
+    x: Tensor,
+    y: Tensor,
+    *,
+    models: int = 4,
+    recipe: Recipe | None = None,
+    workers: int | None = None,
+    device: torch.device | None = None,
+) -> pd.DataFrame:
+    """Train a few models in each of the ways that this machine allows and return the table of times.
+
+    Parameters
+    ----------
+    models : int
+        Trained by each strategy, each on a random half of the records.
+    recipe : Recipe, optional
+        Default: two epochs.
+
+    Returns
+    -------
+    DataFrame
+        One row a strategy: seconds per model, and the speed-up over the loop. Start-up of workers is included.
+    """
+    import pandas as pd
+
+    device, recipe = device or profiles.device(), recipe or Recipe(epochs=2)
+    workers = workers or _cores()
+    masks = np.zeros((models, len(x)), dtype=bool)
+    for k in range(models):
+        masks[k, np.random.default_rng(k).permutation(len(x))[: max(1, len(x) // 2)]] = True
+    ways = ["loop", "stacked"] + (["workers"] if workers > 1 and device.type == "cpu" else [])
+    seconds = {}
+    for way in ways:
+        start = time.perf_counter()
+        for _ in train_many(
+            make_model, x, y, masks, recipe, seeds=range(models), strategy=way, workers=workers, device=device
+        ):
+            pass
+        seconds[way] = (time.perf_counter() - start) / models
+    table = pd.DataFrame({"seconds per model": seconds})
+    table["speed-up over loop"] = seconds["loop"] / table["seconds per model"]
+    return table.rename_axis(f"{device.type}, {models} models")

@@ -188,7 +188,7 @@ def _check(name: str, entry: Attack, target: Target, bank: ShadowBank) -> None:
         )
     if entry.needs == "out" and counts.max() == len(bank):
         raise ValueError(f"{name} needs, for each record, a shadow model not trained on it: use more models")
-    if target.name.startswith("shadow ") and _inside(target, bank):
+    if entry.needs in ("out", "in and out") and _inside(target, bank):
         raise ValueError(
             f"{target.name} is among the shadow models that attack it: pass bank.without(...), or the result is void"
         )

@@ -167,7 +167,10 @@ class ShadowBank:
 
     def state(self, k: int) -> dict[str, Tensor]:
         """Return the weights of model ``k``."""
-        return torch.load(self.folder / f"model-{self.rows[k]:03d}.pt", weights_only=True)
+        return torch.load(self._weights(k), weights_only=True)
+
+    def _weights(self, k: int) -> Path:
+        return self.folder / f"model-{self.rows[k]:03d}.pt"
 
     def model(self, k: int) -> nn.Module:
         """Return model ``k``, ready to be asked."""
@@ -183,7 +186,7 @@ class ShadowBank:
             members=self.masks[k],
             name=f"shadow {k}",
             accuracy=accuracy(self.logits(k, part="population"), self.population_labels),
-            model=self.model(k),
+            model=self.model(k) if self._weights(k).is_file() else None,
         )
 
     def query(
