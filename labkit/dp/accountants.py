@@ -129,11 +129,12 @@ def prv_epsilon(
 
 
 def gdp_epsilon(noise_multiplier: float, steps: int, sample_rate: float, *, delta: float = 1e-5) -> float:
-    """ε by the central limit of Gaussian DP: **for teaching only, it under-reports**.
+    """ε by the central limit of Gaussian DP: **for teaching only, no bound, mostly too low**.
 
     Poisson-sampled steps tend to μ-GDP with μ = q sqrt(T (exp(1/σ²) - 1)) as T grows (Dong, Roth & Su,
-    arXiv 1905.02383, section 5; Bu et al., 1911.11607). A limit is not a bound: at finitely many steps the
-    true ε lies above (Gopi et al., 2106.02848). It never enters a `PrivacyStatement`.
+    arXiv 1905.02383, section 5; Bu et al., 1911.11607). A limit is not a bound: in the usual range of DP-SGD
+    (small q, σ near 1) the true ε lies above it (Gopi et al., 2106.02848), and with little noise and q near 1
+    far below. It never enters a `PrivacyStatement`.
     """
     from opacus.accountants.analysis import gdp
 
