@@ -28,7 +28,7 @@ def example_gradients() -> np.ndarray:
     x, y = data.strokes(600, seed=11)
     model = models.logistic_regression(784)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    for _ in range(20):
+    for _ in range(60):
         optimizer.zero_grad()
         F.cross_entropy(model(x), y).backward()
         optimizer.step()
@@ -36,12 +36,17 @@ def example_gradients() -> np.ndarray:
 
 
 def clipping_errors(
-    gradients: np.ndarray, max_grad_norms: np.ndarray, *, noise_multiplier: float, expected_batch_size: float
+    gradients: np.ndarray,
+    max_grad_norms: np.ndarray,
+    *,
+    noise_multiplier: float,
+    expected_batch_size: float,
+    steps: int,
 ) -> dict[str, np.ndarray]:
-    """Return how far clipping and noise turn a step away from the true mean gradient.
+    """Return how far clipping and noise turn ``steps`` averaged steps away from the true mean gradient.
 
     Both errors are measured against the *signal*, the part of the clipped mean that points along the true mean: a
-    learning rate can undo a shorter step, but not a turned one.
+    learning rate can undo a shorter step, but not a turned one. Noise averages out over steps; bias does not.
 
     Parameters
     ----------
@@ -53,6 +58,8 @@ def clipping_errors(
         Noise standard deviation over C.
     expected_batch_size : float
         Divisor of the noisy sum.
+    steps : int
+        Steps over which the noise averages out, as long as the gradients stay as they are.
 
     Returns
     -------
@@ -70,10 +77,10 @@ def clipping_errors(
         raise ValueError(
             f"gradients have shape {gradients.shape}; expected [n, d] with a mean that is not zero"
         )
-    if not (norms > 0).all() or not noise_multiplier >= 0 or not expected_batch_size > 0:
+    if not ((norms > 0).all() and noise_multiplier >= 0 and expected_batch_size > 0 and steps >= 1):
         raise ValueError(
-            f"got C from {norms.min():g}, noise_multiplier={noise_multiplier}, expected_batch_size={expected_batch_size}; "
-            "expected C and batch size above 0, and noise of at least 0"
+            f"got C from {norms.min():g}, noise_multiplier={noise_multiplier}, expected_batch_size={expected_batch_size}, "
+            f"steps={steps}; expected C and batch size above 0, noise of at least 0, and a step or more"
         )
     lengths = np.linalg.norm(gradients, axis=1)
     truth = gradients.mean(0) / np.linalg.norm(gradients.mean(0))
@@ -82,7 +89,7 @@ def clipping_errors(
     )
     signal = means @ truth
     bias = np.linalg.norm(means - signal[:, None] * truth, axis=1) / signal
-    noise = noise_multiplier * norms * np.sqrt(gradients.shape[1]) / expected_batch_size / signal
+    noise = noise_multiplier * norms * np.sqrt(gradients.shape[1] / steps) / expected_batch_size / signal
     clipped = (lengths > norms[:, None]).mean(1)
     return {"bias": bias, "noise": noise, "total": np.hypot(bias, noise), "clipped": clipped}
 
@@ -93,21 +100,28 @@ def clipping_figure(
     max_grad_norm: float,
     noise_multiplier: float,
     expected_batch_size: float,
+    steps: int,
     source: str = "",
 ) -> Figure:
-    """Draw the norms with the clipping norm in them, and the errors of a step for every other clipping norm.
+    """Draw the norms with the clipping norm in them, and the errors for every other clipping norm.
 
     Parameters
     ----------
     gradients : array, shape [n, d]
-    max_grad_norm, noise_multiplier, expected_batch_size : float
+    max_grad_norm, noise_multiplier, expected_batch_size, steps : float
         The choice to mark; see `clipping_errors`.
     source : str
         Where the gradients came from, for the title.
     """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     lengths = np.linalg.norm(gradients, axis=1)
     grid = np.geomspace(max(lengths.min(), lengths.max() / 1e3) / 3, 2 * lengths.max(), 60)
-    settings = {"noise_multiplier": noise_multiplier, "expected_batch_size": expected_batch_size}
+    settings = {
+        "noise_multiplier": noise_multiplier,
+        "expected_batch_size": expected_batch_size,
+        "steps": steps,
+    }
     curves = clipping_errors(gradients, grid, **settings)
     here = {
         name: v[0] for name, v in clipping_errors(gradients, np.array([max_grad_norm]), **settings).items()
@@ -123,7 +137,12 @@ def clipping_figure(
         right.plot(grid, curves[name], label=label, color=colour, linestyle=line)
     right.plot(max_grad_norm, here["total"], "o", color="black", label="your choice")
     right.set(xscale="log", yscale="log", xlabel="clipping norm C", ylabel="error / signal")
-    right.set_title(f"σ = {noise_multiplier:g}, expected batch {expected_batch_size:g}")
+    right.set_ylim(0.3 * curves["total"].min(), 1.5 * curves["total"].max())
+    right.set_title(f"σ = {noise_multiplier:g}, expected batch {expected_batch_size:g}, {steps} steps")
+    for axis in (right.xaxis, right.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
     right.legend()
     if source:
         fig.suptitle(source, fontsize=9)
@@ -131,7 +150,7 @@ def clipping_figure(
     return plots.describe(
         fig,
         f"Left: histogram of {len(lengths)} gradient norms from {lengths.min():.2g} to {lengths.max():.2g}; at C = "
-        f"{max_grad_norm:g}, {100 * here['clipped']:.0f}% are clipped. Right: error of a step relative to its signal "
+        f"{max_grad_norm:g}, {100 * here['clipped']:.0f}% are clipped. Right: error relative to the signal "
         f"against C. The bias of clipping falls and the noise grows with C; at this choice they are {here['bias']:.2g} and "
         f"{here['noise']:.2g}. The least total is at C = {best:.2g}.",
     )
@@ -169,6 +188,7 @@ def clipping_explorer(gradients: np.ndarray | None = None, *, source: str = "") 
         "max_grad_norm": slider(norms, norms[6], "clipping norm C"),
         "noise_multiplier": slider([0.0, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 4.0], 1.0, "noise multiplier σ"),
         "expected_batch_size": slider([32, 64, 128, 256, 512, 1024, 4096], 256, "expected batch"),
+        "steps": slider([1, 10, 100, 1000, 10_000], 100, "steps"),
     }
 
     def redraw(**settings: float) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from labkit.widgets import clipping
 
-SETTINGS = {"noise_multiplier": 1.0, "expected_batch_size": 10.0}
+SETTINGS = {"noise_multiplier": 1.0, "expected_batch_size": 10.0, "steps": 1}
 
 
 def test_equal_gradients_are_shortened_but_not_turned() -> None:
@@ -70,6 +70,17 @@ def test_wrong_input_is_named() -> None:
 
 def test_the_sliders_draw_once_let_go() -> None:
     box = clipping.clipping_explorer()
-    assert all(not slider.continuous_update for slider in box.children[:3])
+    assert all(not slider.continuous_update for slider in box.children[:4])
     box.children[1].value = 2.0
-    assert not box.children[3].outputs or box.children[3].outputs[-1]["output_type"] != "error"
+    assert not box.children[4].outputs or box.children[4].outputs[-1]["output_type"] != "error"
+
+
+def test_steps_average_the_noise_and_not_the_bias() -> None:
+    once, often = (
+        clipping.clipping_errors(
+            clipping.example_gradients(), np.array([1.0]), **(SETTINGS | {"steps": steps})
+        )
+        for steps in (1, 100)
+    )
+    np.testing.assert_allclose(often["noise"], once["noise"] / 10)
+    np.testing.assert_allclose(often["bias"], once["bias"])
