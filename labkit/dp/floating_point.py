@@ -147,7 +147,8 @@ class Distinguished:
         verdict = "breaks the promise" if self.violates else "within the promise"
         return (
             f"right {self.success.percent(1)} of the time, ceiling {self.ceiling:.1%} at ε = {self.epsilon:g}:"
-            f" {verdict}; certain for {self.certain.percent(1)}; ε is at least {self.epsilon_at_least:.2f}"
+            f" {verdict}; sure of {self.certain.percent(1)}, wrong in {self.certain_and_wrong} of those;"
+            f" ε is at least {self.epsilon_at_least:.2f}"
         )
 
 
