@@ -4,24 +4,10 @@ Names load from their module when first used, so ``import labkit.dp`` pulls in n
 """
 
 import importlib
+import pkgutil
 from typing import Any
 
-_MODULES = (
-    "accounting",
-    "bench",
-    "categorical",
-    "composition",
-    "discrete",
-    "features",
-    "floating_point",
-    "gradients",
-    "linear",
-    "mechanisms",
-    "sensitivity",
-    "sgd",
-    "textbook",
-    "tuning",
-)
+_MODULES = tuple(module.name for module in pkgutil.iter_modules(__path__))
 _HOME = {
     "Laplace": "mechanisms",
     "Gaussian": "mechanisms",
@@ -55,6 +41,7 @@ _HOME = {
     "train_private": "sgd",
     "FeatureStatement": "features",
     "Decision": "tuning",
+    "NoDecision": "tuning",
     "Search": "tuning",
     "Tradeoff": "tuning",
     "decide": "tuning",
@@ -62,7 +49,7 @@ _HOME = {
     "tradeoff": "tuning",
 }
 
-__all__ = [*_HOME, *_MODULES]
+__all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:
@@ -74,4 +61,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*_HOME, *_MODULES]

@@ -257,6 +257,11 @@ def test_importing_labkit_dp_stays_light():
     assert result.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("name", dp.__all__)
+def test_every_exported_name_exists(name):
+    assert getattr(dp, name) is not None
+
+
 def test_unknown_names_list_the_known_ones():
     with pytest.raises(AttributeError, match="Laplace"):
         _ = dp.Laplase
