@@ -365,7 +365,7 @@ ax.set(
 ax.legend()
 alt = (
     "Mean absolute error of the estimated malignant share against ε on log axes, with narrow 95% bands. Both"
-    " fall as ε grows; randomised response lies more than ten times above Laplace noise on the count."
+    " fall as ε grows; randomised response lies far above Laplace noise on the count."
 )
 plots.show(plots.describe(fig, alt))
 at_one = measured[1.0]
@@ -458,7 +458,7 @@ ax.set(xlabel="ε", ylabel="standard deviation / sensitivity", title=f"Noise for
 ax.legend()
 alt = (
     "Standard deviation of the noise against ε on log axes: for one release Laplace needs the least everywhere shown;"
-    " exact Gaussian lies below the textbook formula at small ε and crosses above it shortly before ε = 10."
+    " exact Gaussian lies below the textbook formula at small ε and crosses above it at the right end."
 )
 plots.show(plots.describe(fig, alt))
 
@@ -547,7 +547,7 @@ ax.legend()
 alt = (
     "Total ε against the number of releases on log axes: the basic bound grows linearly; the advanced bound starts above"
     " it and ends below; the optimal bound is below both, with accounted Laplace hardly lower; Gaussian noise of the same"
-    " spread starts above these two, crosses them before ten releases and ends lowest."
+    " spread starts above these two, crosses them and ends lowest."
 )
 plots.show(plots.describe(fig, alt))
 
@@ -791,8 +791,8 @@ ax.set(xscale="log", ylim=(0.45, 1.0), xlabel="promised ε", ylabel="right guess
 ax.set_title("One released double against its promise")
 ax.legend()
 alt = (
-    "Share of right guesses against the promised ε, 95% intervals. The textbook sampler is guessed right about four times"
-    " in five even at the smallest ε, far above the ceiling near one half; releases on a grid stay on or below the ceiling."
+    "Share of right guesses against the promised ε, 95% intervals. The textbook sampler is guessed right far"
+    " more often than the ceiling allows, even at the smallest ε where the ceiling is near one half; releases on a grid stay on or below the ceiling."
 )
 plots.show(plots.describe(fig, alt))
 
