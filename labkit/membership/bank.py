@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit import stats
+from labkit import profiles, stats
 from labkit.ensemble import Recipe
 from labkit.membership import queries as query
 from labkit.membership import signals
@@ -89,6 +90,8 @@ class ShadowBank:
     key: str
     rows: np.ndarray
     asked: tuple[int, ...]
+    seed: int = 0
+    dtype: str = "float32"
     seconds: float = 0.0
     _signals: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
@@ -239,6 +242,7 @@ def ask(model: nn.Module, x: Tensor, queries: tuple[str, ...], dtype: str = "flo
         If the model answers NaN or infinity.
     """
     layout = torch.channels_last if x.ndim == 4 else torch.contiguous_format
+    model = copy.deepcopy(model).to(profiles.device())
     answers = [
         model_logits(model, shown.contiguous(memory_format=layout)).float() for shown in query.ask(x, queries)
     ]

@@ -89,8 +89,16 @@ def quantile_regression(target: Target, bank: ShadowBank, *, level: float = 0.9,
 
     if not 0 < level < 1:
         raise ValueError(f"level is {level}; expected a number between 0 and 1, such as 0.9")
+    # Small trees and early stopping: a quantile fitted to the population's noise lies too low for new records.
     regressor = HistGradientBoostingRegressor(
-        loss="quantile", quantile=level, categorical_features=[0], random_state=seed
+        loss="quantile",
+        quantile=level,
+        categorical_features=[0],
+        learning_rate=0.05,
+        max_leaf_nodes=8,
+        min_samples_leaf=min(50, max(5, len(bank.population_labels) // 20)),
+        early_stopping=True,
+        random_state=seed,
     )
     known = quantile_features(target.population_logits, bank.population_labels, bank.population_x.numpy())
     regressor.fit(known, target_signal("logit-confidence", target, bank, part="population")[:, 0])

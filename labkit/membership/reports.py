@@ -63,7 +63,7 @@ class Report:
         return f"{self.name} on {self.result.target}{shadows}"
 
     def __str__(self) -> str:
-        lines = [f"{figure:<28}{value}" for figure, value in self._rows()]
+        lines = [f"{figure:<34}{value}" for figure, value in self._rows()]
         return "\n".join([f"{self.title} ({self.result.source}; profile {self.result.profile})", *lines])
 
     def __repr__(self) -> str:
@@ -78,7 +78,8 @@ class Report:
             ("AUC, labels shuffled", f"{self.control.auc} (p = {self.control.p_value:.3g})"),
         ]
         rows += [
-            (f"precision at prior {100 * prior:g}%", _plain(value)) for prior, value in self.precision.items()
+            (f"precision at {100 * self.level:g}% FPR, prior {100 * prior:g}%", _plain(value))
+            for prior, value in self.precision.items()
         ]
         if self.result.privacy is not None:
             rows.append(("AUC allowed by the ceiling", f"{curves.ceiling_auc(self.result.privacy):.4g}"))

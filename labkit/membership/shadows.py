@@ -133,8 +133,47 @@ def shadow_bank(
         key=key,
         rows=np.arange(shadow_models),
         asked=tuple(range(queries)),
+        seed=seed,
+        dtype=dtype,
     )
-    return replace(bank, seconds=_complete(bank, seed, dtype, strategy, workers))
+    return replace(bank, seconds=_complete(bank, strategy, workers))
+
+
+def sibling(
+    bank: ShadowBank,
+    *,
+    recipe: Recipe | None = None,
+    make_model: Callable[[], nn.Module] | None = None,
+    name: str = "sibling",
+    strategy: str = "auto",
+    workers: int | None = None,
+) -> ShadowBank:
+    """Return shadow models on the same halves of the same pool, of another recipe or architecture.
+
+    What an attacker would train who knows the defence, or who does not know the architecture.
+
+    Raises
+    ------
+    ValueError
+        If the bank is a selection: its masks would not name their files.
+    """
+    if not (bank.rows == np.arange(len(bank))).all():
+        raise ValueError(
+            f"this bank holds models {bank.rows.tolist()}; make siblings of a whole bank, or its first few"
+        )
+    recipe, make_model = recipe or bank.recipe, make_model or bank.make_model
+    key = cache.digest(bank.key, recipe, list(bank.queries), *_model_identity(make_model), list(CODE))[:32]
+    changed = replace(
+        bank,
+        name=name,
+        recipe=recipe,
+        make_model=make_model,
+        key=key,
+        folder=cache.directory() / "shadows" / key,
+        asked=tuple(range(len(bank.queries))),
+        _signals={},
+    )
+    return replace(changed, seconds=_complete(changed, strategy, workers))
 
 
 def pool_of(dataset: Dataset, pool: int, seed: int) -> torch.Tensor:
@@ -171,14 +210,14 @@ def _model_identity(make_model: Callable[[], nn.Module]) -> tuple[str, dict]:
     return repr(model), dict(model.state_dict())
 
 
-def _complete(bank: ShadowBank, seed: int, dtype: str, strategy: str, workers: int | None) -> float:
+def _complete(bank: ShadowBank, strategy: str, workers: int | None) -> float:
     """Train what is missing and return the seconds that this call took over it."""
     missing = [k for k in range(len(bank)) if not (bank.folder / f"model-{k:03d}.pt").is_file()]
     if not missing:
         return 0.0
     start = time.perf_counter()
-    _describe(bank, seed)
-    seeds = [1_000_003 * seed + k for k in missing]
+    _describe(bank)
+    seeds = [1_000_003 * bank.seed + k for k in missing]
     trained = ensemble.train_many(
         bank.make_model,
         bank.x,
@@ -191,17 +230,17 @@ def _complete(bank: ShadowBank, seed: int, dtype: str, strategy: str, workers: i
     )
     with progress.bar(len(bank), f"shadow models, {bank.source}", initial=len(bank) - len(missing)) as shown:
         for row, state in trained:
-            _keep(bank, missing[row], state, dtype)
+            _keep(bank, missing[row], state)
             shown.update()
     return time.perf_counter() - start
 
 
-def _keep(bank: ShadowBank, k: int, state: ensemble.State, dtype: str) -> None:
+def _keep(bank: ShadowBank, k: int, state: ensemble.State) -> None:
     """Write one model's outputs, then its weights: the weights' file says that all is there."""
     model = bank.make_model()
     model.load_state_dict(state)
     for part, x in (("pool", bank.x), ("population", bank.population_x)):
-        _save_array(bank.folder / f"{part}-{k:03d}.npy", ask(model, x, bank.queries, dtype))
+        _save_array(bank.folder / f"{part}-{k:03d}.npy", ask(model, x, bank.queries, bank.dtype))
     with cache.atomic_path(bank.folder / f"model-{k:03d}.pt") as path:
         torch.save(state, path)
 
@@ -211,7 +250,7 @@ def _save_array(path: Path, array: np.ndarray) -> None:
         np.save(file, array)
 
 
-def _describe(bank: ShadowBank, seed: int) -> None:
+def _describe(bank: ShadowBank) -> None:
     """Leave a note for whoever opens the folder."""
     facts = {
         "name": bank.name,
@@ -221,7 +260,7 @@ def _describe(bank: ShadowBank, seed: int) -> None:
         "pool": len(bank.y),
         "population": len(bank.population_y),
         "queries": list(bank.queries),
-        "seed": seed,
+        "seed": bank.seed,
     }
     with cache.atomic_path(bank.folder / "bank.json") as path:
         path.write_text(json.dumps(facts, indent=1), encoding="utf-8")

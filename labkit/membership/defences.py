@@ -1,0 +1,319 @@
+"""Defences against membership inference in one table: what each costs in accuracy and what it leaves to attackers.
+
+Early stopping, weight decay and label smoothing reduce overfitting; masking hides confidences (and fails against attacks
+that need none: Choquette-Choo et al., arXiv 2007.14321); distillation trains a student on records that are not
+members (Shejwalkar & Houmansadr, arXiv 1906.06589); DP-SGD alone comes with a bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labkit import cache, ensemble, stats
+from labkit.ensemble import Recipe
+from labkit.membership import curves, intervals, loo, shadows
+from labkit.membership.attacks import attack
+from labkit.membership.bank import ShadowBank, Target
+from labkit.membership.intervals import Refused
+from labkit.membership.reports import _number, write_json
+from labkit.stats import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+RATE = 0.01  # false-positive rate of the table
+
+
+@dataclass(frozen=True)
+class Defence:
+    """A name, how to train targets under it, and the shadow models of an attacker who knows it (None: the given bank's)."""
+
+    name: str
+    targets: Callable[[ShadowBank, Sequence[int]], list[Target]]
+    shadow_recipe: Recipe | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One defence's figures: means over targets with Student t intervals."""
+
+    name: str
+    accuracy: Interval
+    auc: Interval
+    tpr: Interval | Refused
+    label_only: Interval
+    ceiling: float | None
+    shadow_models: str
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DefenceTable:
+    """What each defence costs and leaves: see `compare_defences`."""
+
+    rows: tuple[Row, ...]
+    attack: str
+    source: str
+    profile: str
+    targets: int
+
+    def table(self) -> pd.DataFrame:
+        """Return one row a defence, each figure with its 95% interval over targets."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                {
+                    "defence": row.name,
+                    "accuracy": row.accuracy.percent(1),
+                    f"AUC, {self.attack}": str(row.auc),
+                    f"TPR at {100 * RATE:g}% FPR": row.tpr.percent(),
+                    "AUC, labels only": str(row.label_only),
+                    "AUC ceiling": "none" if row.ceiling is None else f"{row.ceiling:.3f}",
+                    "attacker's shadow models": row.shadow_models,
+                }
+                for row in self.rows
+            ]
+        ).set_index("defence")
+
+    def plot(self) -> Figure:
+        """Draw accuracy against the AUC that is left, each with its interval."""
+        from labkit import plots
+
+        fig, ax = plots.figure(6.4, 4.2)
+        for row in self.rows:
+            x, y = row.auc, row.accuracy
+            ax.errorbar(
+                x.estimate,
+                100 * y.estimate,
+                xerr=[[x.estimate - x.low], [x.high - x.estimate]],
+                yerr=[[100 * (y.estimate - y.low)], [100 * (y.high - y.estimate)]],
+                marker="o",
+                linestyle="none",
+                label=row.name,
+            )
+        ax.axvline(0.5, color="#777777", linewidth=1, linestyle="-")
+        ax.set(
+            xlabel=f"AUC of {self.attack} (0.5: guessing)",
+            ylabel="accuracy (%)",
+            title=f"Defences against membership inference\n{self.source}",
+        )
+        ax.legend()
+        seen = "; ".join(
+            f"{row.name}: AUC {row.auc.estimate:.3f} at {100 * row.accuracy.estimate:.1f}%"
+            for row in self.rows
+        )
+        return plots.describe(fig, f"Accuracy against attack AUC for each defence, {self.source}: {seen}.")
+
+    def save(self, path: str | Path) -> Path:
+        """Write the figures as JSON, atomically, and return the path."""
+        rows = {
+            row.name: {
+                "accuracy": _number(row.accuracy),
+                "auc": _number(row.auc),
+                "tpr": _number(row.tpr),
+                "label_only_auc": _number(row.label_only),
+                "auc_ceiling": row.ceiling,
+                "shadow_models": row.shadow_models,
+            }
+            for row in self.rows
+        }
+        facts = {
+            "source": self.source,
+            "profile": self.profile,
+            "attack": self.attack,
+            "targets": self.targets,
+        }
+        return write_json(path, facts | {"defences": rows})
+
+    def __repr__(self) -> str:
+        return f"{self.source}, {self.targets} targets a row\n{self.table().to_string()}"
+
+    def _repr_html_(self) -> str:
+        head = f"<p><b>Defences</b> ({self.source}; {self.targets} targets a row; profile {self.profile})</p>"
+        return head + self.table().to_html(border=0)
+
+
+def from_recipe(name: str, recipe: Recipe) -> Defence:
+    """Return a defence that is another way to train."""
+    return Defence(
+        name, lambda bank, seeds: shadows.train_targets(bank, seeds=seeds, recipe=recipe, name=name), recipe
+    )
+
+
+def masking(confidence: float = 0.9) -> Defence:
+    """Return the defence that answers with the class alone, at one fixed confidence: it trains nothing anew."""
+
+    def targets(bank: ShadowBank, seeds: Sequence[int]) -> list[Target]:
+        return [masked(target, confidence) for target in shadows.train_targets(bank, seeds=seeds)]
+
+    return Defence("confidence masking", targets)
+
+
+def masked(target: Target, confidence: float = 0.9) -> Target:
+    """Return the target with every answer replaced by its top class at a fixed confidence."""
+
+    def hide(logits: np.ndarray) -> np.ndarray:
+        classes = logits.shape[-1]
+        top = np.arange(classes) == logits.argmax(-1)[..., None]
+        return np.where(top, np.log(confidence), np.log((1 - confidence) / (classes - 1))).astype("float32")
+
+    return replace(target, logits=hide(target.logits), population_logits=hide(target.population_logits))
+
+
+def distillation(public_x: Tensor, *, temperature: float = 2.0) -> Defence:
+    """Return the defence that releases a student, trained on the teacher's answers for records that are not members.
+
+    Parameters
+    ----------
+    public_x : Tensor of shape (r, ...)
+        Unlabelled records outside pool and population: ``dataset.train_x[reserve_of(dataset, pool, seed)]``.
+    temperature : float
+        Softens the teacher's answers.
+    """
+
+    def targets(bank: ShadowBank, seeds: Sequence[int]) -> list[Target]:
+        return [
+            _student(bank, teacher, public_x, temperature, seed)
+            for teacher, seed in zip(shadows.train_targets(bank, seeds=seeds), seeds, strict=True)
+        ]
+
+    return Defence("distillation", targets)
+
+
+def _student(bank: ShadowBank, teacher: Target, public_x: Tensor, temperature: float, seed: int) -> Target:
+    from labkit.training import logits
+
+    answers = logits(teacher.model, public_x)
+    everyone = np.ones((1, len(public_x)), dtype=bool)
+    settings = {"bank": bank.key, "x": cache.digest(public_x), "temperature": temperature, "seed": seed}
+
+    def train() -> ensemble.State:
+        soft = torch.softmax(answers / temperature, dim=1)
+        done = ensemble.train_many(
+            bank.make_model, public_x, soft, everyone, bank.recipe, seeds=[9_000_003 + seed]
+        )
+        return next(iter(done))[1]
+
+    model = bank.make_model()
+    model.load_state_dict(cache.cached("students", settings, train, code=list(shadows.CODE)))
+    return bank.query(model.eval(), teacher.members, name=f"distilled (seed {seed})")
+
+
+def dp_sgd(target_epsilon: float, **options: Any) -> Defence:
+    """Return the defence that trains with differential privacy (Abadi et al., arXiv 1607.00133).
+
+    Parameters
+    ----------
+    target_epsilon : float
+    **options
+        Of `labkit.dp.train_private`: ``epochs``, ``expected_batch_size``, ``learning_rate``, ``engine`` and so on.
+    """
+
+    def targets(bank: ShadowBank, seeds: Sequence[int]) -> list[Target]:
+        halves = shadows.fresh_halves(bank, seeds)
+        return [
+            _private(bank, half, seed, target_epsilon, options)
+            for half, seed in zip(halves, seeds, strict=True)
+        ]
+
+    return Defence(f"DP-SGD, ε = {target_epsilon:g}", targets)
+
+
+def _private(
+    bank: ShadowBank, members: np.ndarray, seed: int, target_epsilon: float, options: dict[str, Any]
+) -> Target:
+    from labkit import dp
+
+    def train() -> dict[str, Any]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = bank.make_model()
+        data = shadows.members_dataset(bank, members)
+        result = dp.train_private(model, data, target_epsilon=target_epsilon, seed=seed, **options)
+        return {"state": result.model.state_dict(), "privacy": result.privacy}
+
+    settings = {"bank": bank.key, "seed": seed, "epsilon": target_epsilon, "options": options}
+    done = cache.cached("private-targets", settings, train, code=[dp.sgd, dp.gradients])
+    model = bank.make_model()
+    model.load_state_dict(done["state"])
+    name = f"DP-SGD ε = {target_epsilon:g} (seed {seed})"
+    return bank.query(model.eval(), members, name=name, privacy=done["privacy"])
+
+
+def standard(recipe: Recipe) -> list[Defence]:
+    """Return the defences that need no further data: none, early stopping, weight decay, label smoothing, masking."""
+    return [
+        from_recipe("none", recipe),
+        from_recipe("early stopping", replace(recipe, epochs=max(1, recipe.epochs // 3))),
+        from_recipe("weight decay", replace(recipe, weight_decay=5e-3)),
+        from_recipe("label smoothing", replace(recipe, label_smoothing=0.2)),
+        masking(),
+    ]
+
+
+def compare_defences(
+    bank: ShadowBank,
+    defences: Sequence[Defence] | None = None,
+    *,
+    attack_name: str = "rmia-offline",
+    seeds: Sequence[int] = (1, 2, 3),
+    label_only_records: int = 1000,
+    know_defence: bool = False,
+) -> DefenceTable:
+    """Train targets under each defence, attack all in the same way, and put them in one table.
+
+    Parameters
+    ----------
+    defences : sequence of Defence, optional
+        Default: `standard` for the bank's recipe. Add `distillation` and `dp_sgd`.
+    seeds : sequence of int
+        One target each, at least 2: its members (the same under all defences), weights and order.
+    label_only_records : int
+        Records of the pool on which the label-only attack is run.
+    know_defence : bool
+        Train the attacker's shadow models under the same defence, where it is a recipe: the honest test of a defence,
+        at the cost of one more bank each. Otherwise the attacker knows the undefended recipe only.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two seeds.
+    """
+    if len(seeds) < 2:
+        raise ValueError(f"got {len(seeds)} seed; an interval over models needs at least 2")
+    rows = tuple(
+        _row(bank, defence, attack_name, seeds, label_only_records, know_defence)
+        for defence in (standard(bank.recipe) if defences is None else defences)
+    )
+    return DefenceTable(rows, attack_name, bank.source, bank.profile, len(seeds))
+
+
+def _row(
+    bank: ShadowBank, defence: Defence, name: str, seeds: Sequence[int], label_only: int, know_defence: bool
+) -> Row:
+    targets = defence.targets(bank, seeds)
+    attacker, whose = bank, "undefended"
+    if know_defence and defence.shadow_recipe not in (None, bank.recipe):
+        attacker = shadows.sibling(bank, recipe=defence.shadow_recipe, name=f"{bank.name}, {defence.name}")
+        whose = "same defence"
+    records = np.sort(np.random.default_rng(0).permutation(len(bank.labels))[:label_only])
+    found = loo.summarise(name, [attack(name, target, attacker) for target in targets])
+    labels = [attack("label-noise", target, bank, records=records) for target in targets]
+    privacy = targets[0].privacy
+    return Row(
+        name=defence.name,
+        accuracy=stats.mean_interval([target.accuracy.estimate for target in targets]),
+        auc=found.auc,
+        tpr=found.tpr[RATE],
+        label_only=stats.mean_interval([intervals.auc(r.scores, r.members).estimate for r in labels]),
+        ceiling=None if privacy is None else curves.ceiling_auc(privacy),
+        shadow_models=whose,
+    )
