@@ -1,0 +1,106 @@
+"""JupyterLab in a real browser: open lab 00, run it all, read what the checks say."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from labkit import cache
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+CHROMIUM = os.environ.get("LABKIT_CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: set LABKIT_CHROMIUM to one")
+TOKEN = "a-test-on-this-machine"
+ALL_CELLS_RUN = 120_000  # milliseconds
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A JupyterLab of its own on a copy of lab 00; ends with the test."""
+    shutil.copy(cache.checkout() / "notebooks" / "00_start_here.ipynb", tmp_path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
+    command += [
+        f"--ServerApp.port={port}",
+        f"--IdentityProvider.token={TOKEN}",
+        f"--ServerApp.root_dir={tmp_path}",
+    ]
+    own = {"JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime")}
+    own |= {"JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"), "LABKIT_PROFILE": "smoke"}
+    own |= {
+        "LABKIT_PROGRESS_FILE": str(tmp_path / "progress.json"),
+        "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "set"),
+    }
+    log = (tmp_path / "server.log").open("w")
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=os.environ | own, stdout=log, stderr=subprocess.STDOUT
+    )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        _wait(f"{address}/api", tmp_path / "server.log")
+        yield address
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        log.close()
+
+
+def _wait(address: str, log: Path) -> None:
+    for _ in range(120):
+        try:
+            with urllib.request.urlopen(address, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
+
+
+def test_lab_00_runs_in_the_browser(server, tmp_path):
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.goto(f"{server}/lab/tree/00_start_here.ipynb?token={TOKEN}")
+        # The menu says what runs only once the notebook is open and its kernel is ready.
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.locator("[data-command='runmenu:run-all']").click()
+        # The notebook draws only the cells near the screen, so the last output is looked for after scrolling to it.
+        page.wait_for_function(_idle_after_running(), timeout=ALL_CELLS_RUN)
+        assert "first_check" in _scroll_for(page, "Not attempted · 00.first_check").text_content()
+        assert _scroll_for(page, "Where this lab runs").count()
+        assert _scroll_for(page, "Your progress").count(), "the last cell has run: nothing stopped on the way"
+        _scroll_for(page, "Not attempted · 00.first_check").scroll_into_view_if_needed()
+        assert not page.locator(".jp-OutputArea-output[data-mime-type*=error]").count()
+        page.screenshot(path=os.environ.get("LABKIT_SCREENSHOT", str(tmp_path / "lab.png")))
+        browser.close()
+
+
+def _idle_after_running() -> str:
+    """Return JavaScript that is true once every code cell has a number, and none is waiting."""
+    return """() => {
+      const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(e => e.textContent);
+      return prompts.length > 0 && prompts.every(text => /\\[\\d+\\]/.test(text));
+    }"""
+
+
+def _scroll_for(page, text: str):
+    """Scroll through the notebook from its top until ``text`` is shown in an output; return where."""
+    found = page.locator(".jp-OutputArea-output", has_text=text)
+    page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollTo(0, 0)")
+    for _ in range(60):
+        if found.count():
+            return found.first
+        page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollBy(0, 500)")
+        page.wait_for_timeout(150)
+    raise AssertionError(f"no output of the notebook shows {text!r}")
