@@ -1,0 +1,179 @@
+"""Lab 03's checks, proven: stub, at least two named mistakes each, and a right answer that is not the shipped one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from dp_accounting import dp_event
+from dp_accounting.pld import PLDAccountant
+from scipy import stats
+from torch.nn import functional as F  # noqa: N812
+
+from labkit.course import check
+
+
+def whiten_with(
+    *, centre: bool = True, ascending: bool = False, damp: str = "share", power: float = -0.5
+) -> Callable:
+    """A whitening by a full eigendecomposition, with switches for the usual mistakes."""
+
+    def attempt(x, dimension, *, damping):
+        mean = x.mean(0) if centre else torch.zeros(x.shape[1])
+        values, vectors = torch.linalg.eigh(torch.cov(x.T))
+        order = torch.argsort(values, descending=not ascending)[:dimension]
+        values, vectors = values[order], vectors[:, order]
+        added = {"share": damping * values[0], "absolute": damping, "none": 0}[damp]
+        return mean, vectors * (values + added) ** power
+
+    return attempt
+
+
+def norms_with(*, bias: bool = True, label: bool = True, root: bool = True) -> Callable:
+    def attempt(x, logits, y):
+        r = logits.softmax(1) - (F.one_hot(y, logits.shape[1]) if label else 0)
+        squares = r.square().sum(1) * (x.square().sum(1) + bias)
+        return squares.sqrt() if root else squares
+
+    return attempt
+
+
+def pick_with(*, test: bool = False, fresh: bool = False, worst: bool = False) -> Callable:
+    def attempt(candidates, accuracy, dataset):
+        split = dataset if test else dataset.holdout(10, seed=3)
+        scores = [
+            accuracy(c, dataset.holdout(10, seed=i) if fresh else split) for i, c in enumerate(candidates)
+        ]
+        return candidates[int(np.argmin(scores) if worst else np.argmax(scores))]
+
+    return attempt
+
+
+def front(epsilons, accuracies):
+    """By ascending ε, keep what improves on all before it; equal points stay."""
+    kept, best = [], (-1.0, -1.0)
+    for i in sorted(range(len(epsilons)), key=lambda i: (epsilons[i], -accuracies[i])):
+        if accuracies[i] > best[1] or (epsilons[i], accuracies[i]) == best:
+            kept, best = [*kept, i], (epsilons[i], accuracies[i])
+    return kept
+
+
+def spent(steps: Callable, factor: Callable = lambda k: 1) -> Callable:
+    def attempt(noise_multiplier, sample_rate, steps_, trials, delta):
+        event = dp_event.PoissonSampledDpEvent(sample_rate, dp_event.GaussianDpEvent(noise_multiplier))
+        accountant = PLDAccountant(value_discretization_interval=1e-3).compose(event, steps(steps_, trials))
+        return factor(trials) * accountant.get_epsilon(delta)
+
+    return attempt
+
+
+def smallest_by(bound: Callable, pick: Callable = min) -> Callable:
+    def attempt(epsilons, accuracies, required):
+        enough = [e for e, runs in zip(epsilons, accuracies, strict=True) if bound(runs) >= required]
+        return pick(enough) if enough else None
+
+    return attempt
+
+
+def t_bound(runs):
+    return stats.t.interval(0.95, len(runs) - 1, np.mean(runs), stats.sem(runs))[0]
+
+
+def standardise(x):
+    rows = x.flatten(1)
+    return ((rows - rows.mean(1, keepdim=True)) / (rows.std(1, keepdim=True) + 1e-6)).view_as(x)
+
+
+RIGHT = {
+    "03.normalise": standardise,
+    "03.whiten": whiten_with(),
+    "03.closed_form_norm": norms_with(),
+    "03.pick_on_validation": pick_with(),
+    "03.pareto_front": front,
+    "03.epsilon_with_tuning": spent(lambda steps, k: steps * k),
+    "03.smallest_epsilon": smallest_by(t_bound),
+}
+
+MISTAKES = [
+    (
+        "03.normalise",
+        lambda x: (x - x.mean(0)) / (x.std(0, correction=0) + 1e-5),
+        "statistics over the batch",
+    ),
+    ("03.normalise", lambda x: (x - x.mean()) / x.std(), "statistics over the batch"),
+    (
+        "03.normalise",
+        lambda x: (
+            (x - x.mean((2, 3), keepdim=True)) / (x.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-5)
+        ),
+        "standard deviation",
+    ),
+    ("03.normalise", lambda x: x / (x.std((1, 2, 3), keepdim=True) + 1e-5), "subtract each record's mean"),
+    (
+        "03.normalise",
+        lambda x: (x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True),
+        "a blank image",
+    ),
+    ("03.normalise", lambda x: standardise(x).flatten(1), "keep the shape"),
+    ("03.whiten", whiten_with(centre=False), "the centre is the mean"),
+    ("03.whiten", whiten_with(ascending=True), "largest first"),
+    ("03.whiten", whiten_with(damp="absolute"), "share of the largest variance"),
+    ("03.whiten", whiten_with(damp="none"), "damping is missing"),
+    ("03.whiten", whiten_with(power=-1.0), "not by the variance itself"),
+    ("03.whiten", whiten_with(power=0.0), "not evened out"),
+    ("03.closed_form_norm", norms_with(bias=False), "the bias is missing"),
+    ("03.closed_form_norm", norms_with(label=False), "minus the one-hot label"),
+    ("03.closed_form_norm", norms_with(root=False), "squared norm"),
+    ("03.pick_on_validation", pick_with(test=True), "test records were used"),
+    ("03.pick_on_validation", pick_with(fresh=True), "another split"),
+    ("03.pick_on_validation", pick_with(worst=True), "highest accuracy"),
+    ("03.pick_on_validation", lambda candidates, accuracy, dataset: candidates[1], "every candidate once"),
+    ("03.pareto_front", lambda e, a: [int(np.argmax(a))], "Accuracy alone"),
+    ("03.pareto_front", lambda e, a: list(range(len(e))), "no more ε and no less accuracy"),
+    ("03.pareto_front", lambda e, a: front([-v for v in e], a), "no run is at least as good in both"),
+    ("03.pareto_front", lambda e, a: sorted(front(e, a)), "ascending ε"),
+    ("03.epsilon_with_tuning", spent(lambda steps, k: steps), "one run"),
+    ("03.epsilon_with_tuning", spent(lambda steps, k: steps, lambda k: k), "multiplied"),
+    ("03.smallest_epsilon", smallest_by(np.mean), "the mean decided"),
+    ("03.smallest_epsilon", smallest_by(np.max), "one lucky seed"),
+    ("03.smallest_epsilon", smallest_by(t_bound, max), "not the smallest"),
+    (
+        "03.smallest_epsilon",
+        smallest_by(lambda r: np.mean(r) - 1.96 * np.std(r, ddof=1) / len(r) ** 0.5),
+        "Student's t is wider",
+    ),
+    (
+        "03.smallest_epsilon",
+        lambda e, a, r: smallest_by(t_bound)(e, a, r) or max(e),
+        "return None",
+    ),
+]
+
+
+def stub(*args: object, **kwargs: object) -> None:
+    raise NotImplementedError("your turn")
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_stub_is_not_attempted_and_a_right_answer_passes(name: str) -> None:
+    assert check(name, stub).status == "not attempted"
+    outcome = check(name, RIGHT[name])
+    assert outcome.status == "passed", outcome
+    assert outcome.function is RIGHT[name]
+    assert check(name, check(name, stub).function).status == "passed"  # the reference passes its own check
+
+
+@pytest.mark.parametrize(("name", "attempt", "cause"), MISTAKES)
+def test_a_mistake_is_named(name: str, attempt: Callable, cause: str) -> None:
+    outcome = check(name, attempt)
+    assert outcome.status == "wrong"
+    assert cause in str(outcome)
+
+
+def test_every_exercise_of_the_lab_is_proven_here() -> None:
+    from labkit.course.exercises import of_lab
+
+    assert {item.id for item in of_lab("03")} == set(RIGHT)
+    assert all(sum(name == mistake for mistake, *_ in MISTAKES) >= 2 for name in RIGHT)
