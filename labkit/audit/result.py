@@ -180,7 +180,7 @@ def compare(
     """
     if not results:
         raise ValueError("there are no audits to draw")
-    fig, ax = plots.figure(6.8, 1.3 + 0.5 * len(results))
+    fig, ax = plots.figure(6.8, 1.6 + 0.45 * len(results))
     said = []
     for row, (name, result) in enumerate(results.items()):
         ax.barh(
@@ -204,7 +204,7 @@ def compare(
     first = next(iter(results.values()))
     ax.set(xlabel=f"ε at δ = {first.delta:g}", title=title)
     ax.set_xlim(left=0)
-    _legend(ax, any(r.gaussian_epsilon for r in results.values()))
+    _legend(fig, any(r.gaussian_epsilon for r in results.values()))
     return plots.describe(
         fig,
         f"Lower bounds on epsilon beside claims ({first.confidence:.0%} confidence). "
@@ -213,7 +213,7 @@ def compare(
     )
 
 
-def _legend(ax, gaussian: bool) -> None:
+def _legend(fig: Figure, gaussian: bool) -> None:
     """Explain bar, circle and line under the axes."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -229,10 +229,4 @@ def _legend(ax, gaussian: bool) -> None:
                 [], [], color="black", marker="o", markerfacecolor="none", linestyle="", label="if Gaussian"
             )
         )
-    ax.legend(
-        handles=entries,
-        loc="upper center",
-        bbox_to_anchor=(0.45, -0.28 if len(ax.get_yticks()) < 4 else -0.14),
-        ncols=len(entries),
-        fontsize=8,
-    )
+    fig.legend(handles=entries, loc="outside lower center", ncols=len(entries), fontsize=8)
