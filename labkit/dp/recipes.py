@@ -1,28 +1,102 @@
-"""Settings that were found by tuning, with where they were tuned: never on a test set.
-
-Each recipe is keyword arguments for `labkit.dp.sgd.train_private`.
-"""
+"""Settings that were found by tuning, with where they were tuned: never on a test set."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from labkit import models, profiles
+from labkit.dp.limits import check_epsilon
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from labkit.data import Dataset
+    from labkit.dp.sgd import PrivateResult
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings for one task.
+    """Settings for one kind of model.
 
     Attributes
     ----------
+    make_model : callable
+        From a seed to the untrained model.
     settings : dict
-        Arguments of `labkit.dp.sgd.train_private`, the target ε included.
+        Arguments of `labkit.dp.sgd.train_private` besides ε, δ and seed.
+    smoke : dict
+        What the smoke profile has instead: a run that shows it works, and nothing about accuracy.
     tuned_on : str
-        The records that the settings were chosen by, and how many runs that took.
+        The records that the settings were chosen by, and how many runs it took.
     """
 
-    settings: dict[str, Any] = field(repr=False)
+    make_model: Callable[[int], nn.Module]
+    settings: dict[str, Any]
+    smoke: dict[str, Any] = field(repr=False)
     tuned_on: str
 
 
-RECIPES: dict[str, Recipe] = {}
+RECIPES: dict[str, Recipe] = {
+    "cnn": Recipe(
+        make_model=lambda seed: models.small_cnn("tanh", seed=seed),
+        settings={
+            "engine": "opacus",
+            "max_grad_norm": 0.1,
+            "expected_batch_size": 1024,
+            "epochs": 12,
+            "learning_rate": 8.0,
+            "momentum": 0.9,
+            "schedule": "linear",
+        },
+        smoke={"expected_batch_size": 256, "epochs": 1, "learning_rate": 4.0},
+        tuned_on="10,000 MNIST train records held out (seed 0), ε = 3, 14 runs of one seed",
+    ),
+}
+
+
+def recipe(name: str, *, target_epsilon: float) -> dict[str, Any]:
+    """Return the settings called ``name`` for the current profile, as arguments of `labkit.dp.sgd.train_private`.
+
+    Parameters
+    ----------
+    name : {"cnn"}
+        ``cnn``: the tanh network of `labkit.models.small_cnn`, through Opacus.
+    target_epsilon : float
+        The ε they are for; the noise itself is calibrated by `labkit.dp.sgd.train_private`.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or ε is not positive.
+    """
+    check_epsilon("target_epsilon", target_epsilon)
+    if name not in RECIPES:
+        raise ValueError(f"recipe {name!r} is unknown; expected one of {', '.join(RECIPES)}")
+    found = RECIPES[name]
+    changes: dict[str, Any] = profiles.current().pick(smoke=found.smoke, laptop={}, full={})
+    return found.settings | changes
+
+
+def cnn_pipeline(
+    dataset: Dataset, *, target_epsilon: float, delta: float = 1e-5, seed: int = 0, **changes: Any
+) -> PrivateResult:
+    """Train the small CNN on images with differential privacy, by its recipe.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Images ``[n, 1, 28, 28]``.
+    target_epsilon, delta : float
+        The budget, by PLD, for add/remove neighbours.
+    seed : int
+        Of the initial weights, the sampling and the noise.
+    **changes
+        Arguments of `labkit.dp.sgd.train_private` that replace the recipe's.
+    """
+    from labkit.dp.sgd import train_private
+
+    settings = recipe("cnn", target_epsilon=target_epsilon) | changes
+    model = RECIPES["cnn"].make_model(seed)
+    return train_private(model, dataset, target_epsilon=target_epsilon, delta=delta, seed=seed, **settings)
