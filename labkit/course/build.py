@@ -182,6 +182,9 @@ c.CourseDirectory.course_id = "labkit"
 c.ClearSolutions.code_stub = {{"python": {stub!r}}}
 # Labs train models: a cell may take minutes, and figures are not graded.
 c.ExecutePreprocessor.timeout = 1800
+# Output areas of widgets need no answer while grading; nbclient's answers can leave the next cell waiting for ever.
+from nbclient.output_widget import OutputWidget
+OutputWidget.send = lambda *args, **kwargs: None
 """
 
 

@@ -70,6 +70,7 @@ def execute(
             on_cell_executed=after,
             record_timing=False,
         )
+        client.widget_registry = {"@jupyter-widgets/output": {"OutputModel": _silent_output_area()}}
         try:
             client.execute(cleanup_kc=True, env=os.environ | {"LABKIT_PROGRESS": "0"} | (environment or {}))
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
@@ -91,6 +92,20 @@ def _this_interpreter() -> Any:
             return KernelSpec(**settings | {"argv": [sys.executable, *settings["argv"][1:]]})
 
     return ThisInterpreter()
+
+
+def _silent_output_area() -> type:
+    """Return an output area that collects what a widget shows and never answers the kernel.
+
+    nbclient's own sends each output back on the channel that carries the next cell; now and then that cell then waits
+    for ever (about one run in thirty here, ipykernel 7.4 and nbclient 0.11).
+    """
+    from nbclient.output_widget import OutputWidget
+
+    class SilentOutputArea(OutputWidget):
+        def send(self, *args: Any, **kwargs: Any) -> None: ...
+
+    return SilentOutputArea
 
 
 def _first_line(source: str) -> str:

@@ -72,7 +72,7 @@ def test_release_agrees_with_the_handout(course):
     folder, _, release, _ = course
     handout = nbformat.read(folder / "handouts" / f"{LAB.name}.ipynb", 4)
     assert [cell.source for cell in release.cells] == [cell.source for cell in handout.cells]
-    learner = nbformat.read(build.places(LAB, build.checkout()).learner, 4)
+    _, learner = build.make(LAB, build.checkout())
     code = [[cell.source for cell in book.cells if cell.cell_type == "code"] for book in (release, learner)]
     assert code[0] == code[1], "what nbgrader hands out and what self-paced learners get is one notebook"
 
