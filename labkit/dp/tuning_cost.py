@@ -4,7 +4,8 @@ Publishing the best of k runs is a release of all k. Two ways to account for it:
 
 - a number of runs that was **fixed** in advance: plain composition of k runs, by any accountant;
 - a number of runs **drawn at random** and never disclosed, only the best run published: a cost that grows
-  with log k. The drawn number must be used, and no run may cost more than the stated one.
+  with log k. The drawn number must be used, no run may cost more than the stated one, and each draws its
+  settings without a look at the others' results: random search qualifies, a search that learns does not.
 
 Either way the score that picks the best must come from records outside the statement (or be private and
 accounted itself).
