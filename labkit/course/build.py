@@ -151,7 +151,12 @@ def build(
 
 def _run(item: Lab, solved: NotebookNode, files: Places) -> None:
     """Execute a solution in the folder it lives in; whatever is not a pass stops the build."""
-    seconds = execute(solved, files.source.parent, item.name, environment={"LABKIT_STRICT": "1"})
+    own_progress = (
+        Path(".labkit") / "build.json"
+    )  # beside the solution, so that its overview shows this run alone
+    (files.source.parent / own_progress).unlink(missing_ok=True)
+    settings = {"LABKIT_STRICT": "1", "LABKIT_PROGRESS_FILE": str(own_progress)}
+    seconds = execute(solved, files.source.parent, item.name, environment=settings)
     profile = profiles.current().name
     solved.metadata["labkit"] = NotebookNode(profile=profile, seconds=round(seconds))
     print(f"{item.name}: all exercises pass, {seconds:.0f} s, profile {profile}", file=sys.stderr)

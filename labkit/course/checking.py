@@ -114,11 +114,10 @@ def check(id: str, attempt: Any) -> Outcome:
     item = find(id)
     outcome = _judge(item, attempt)
     showing.show(outcome.html, str(outcome))
-    if strict():
-        if outcome.status != PASSED:
-            raise CheckFailed(str(outcome))
-    else:
+    if "NBGRADER_EXECUTION" not in os.environ:
         progress.record(item.id, outcome.status)
+    if strict() and outcome.status != PASSED:
+        raise CheckFailed(str(outcome))
     return outcome
 
 
