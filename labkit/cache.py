@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import hashlib
 import inspect
 import os
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,11 +32,23 @@ def directory() -> Path:
     return root / "data" / "cache" if root else Path.home() / ".cache" / "labkit"
 
 
+def _meaning(source: str) -> str:
+    """Return Python source without comments, docstrings and layout, which change no result."""
+    tree = ast.parse(textwrap.dedent(source))
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and ast.get_docstring(node) is not None
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
 def _feed(hasher: hashlib._Hash, part: Any) -> None:
     """Feed one value to the hasher, with its type, so that 1, 1.0 and "1" differ."""
     hasher.update(type(part).__name__.encode() + b"(")
     if isinstance(part, ModuleType | FunctionType | type):
-        hasher.update(inspect.getsource(part).encode())
+        hasher.update(_meaning(inspect.getsource(part)).encode())
     elif dataclasses.is_dataclass(part):
         _feed(hasher, {f.name: getattr(part, f.name) for f in dataclasses.fields(part)})
     elif isinstance(part, dict):
@@ -61,7 +75,8 @@ def _feed(hasher: hashlib._Hash, part: Any) -> None:
 def digest(*parts: Any) -> str:
     """Return a SHA-256 hex digest of nested plain values, arrays, tensors, dataclasses, functions and modules.
 
-    Functions, classes and modules count by their source text, so a cached result dies with the code that made it.
+    Functions, classes and modules count by their source, comments and docstrings aside, so a cached result dies with
+    the code that made it.
 
     Raises
     ------

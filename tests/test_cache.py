@@ -28,6 +28,16 @@ def test_digest_tells_values_types_shapes_and_order_apart() -> None:
     assert cache.digest({"a": 1, "b": 2}) == cache.digest({"b": 2, "a": 1})
 
 
+def test_comments_and_docstrings_do_not_make_a_result_stale() -> None:
+    plain, told, other = (
+        "def f(x):\n    return x",
+        'def f(x):\n    """Say."""\n    # why\n    return (x)',
+        "def f(x):\n    return -x",
+    )
+    assert cache._meaning(plain) == cache._meaning(told) != cache._meaning(other)
+    assert "pass" in cache._meaning('class C:\n    """Only words."""')
+
+
 def test_a_digest_has_a_type_error() -> None:
     with pytest.raises(TypeError, match="cannot hash a object"):
         cache.digest(object())

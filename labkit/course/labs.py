@@ -58,7 +58,16 @@ LABS = (
         (1, 2, 5),
         ("00",),
     ),
-    Lab("02", "dp_sgd", "DP-SGD on MNIST", "the first project", 90, (1, 5, 15), ("01",)),
+    Lab(
+        "02",
+        "dp_sgd",
+        "DP-SGD on MNIST",
+        "the first project",
+        90,
+        (1, 5, 15),
+        ("01",),
+        "labkit.dp.recipes:prepare",
+    ),
     Lab(
         "03",
         "utility",

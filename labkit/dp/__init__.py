@@ -46,6 +46,12 @@ _HOME = {
     "Tradeoff": "tuning",
     "decide": "tuning",
     "search": "tuning",
+    "cnn_ceiling": "recipes",
+    "cnn_pipeline": "recipes",
+    "recipe": "recipes",
+    "linear_ceiling": "pipeline",
+    "linear_pipeline": "pipeline",
+    "compare": "curve",
     "tradeoff": "tuning",
 }
 

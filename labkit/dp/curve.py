@@ -208,3 +208,48 @@ def tradeoff(
     return Tradeoff(
         tuple(runs), tuple(tops), name, dataset.source, profiles.current().name, delta, n_train, n_test
     )
+
+
+def compare(curves: Sequence[Tradeoff]) -> Figure:
+    """Draw several curves on the same axes, each with its interval over seeds and its ceiling without privacy.
+
+    Raises
+    ------
+    ValueError
+        If there are no curves, or they differ in data or δ: those are not comparable.
+    """
+    if not curves or len({(curve.source.split(";")[0], curve.n_test, curve.delta) for curve in curves}) != 1:
+        raise ValueError("expected at least one curve, all on the same data and δ: measure them in one run")
+    fig, ax = plots.figure(7.2, 4.4)
+    told = []
+    for colour, line, curve in zip(plots.COLOURS, plots.LINES, curves, strict=False):
+        bands = [curve.accuracy(epsilon) for epsilon in curve.epsilons]
+        means, tops = [100 * b.estimate for b in bands], 100 * stats.mean_interval(curve.ceiling).estimate
+        errors = [[m - 100 * b.low for m, b in zip(means, bands, strict=True)]] * 2
+        ax.errorbar(
+            curve.epsilons,
+            means,
+            yerr=errors,
+            color=colour,
+            linestyle=line,
+            marker="o",
+            capsize=3,
+            label=curve.pipeline,
+        )
+        ax.axhline(
+            tops,
+            color=colour,
+            linestyle=":",
+            linewidth=1.2,
+            label=f"{curve.pipeline}, no privacy: {tops:.2f}%",
+        )
+        points = ", ".join(f"{m:.1f}% at ε = {e:g}" for e, m in zip(curve.epsilons, means, strict=True))
+        told.append(f"{curve.pipeline} {points}, {tops:.1f}% without privacy")
+    plots.epsilon_axis(ax, f"ε (PLD, δ = {curves[0].delta:g}, Poisson, add/remove); smaller is more private")
+    seeds = len(curves[0].at(curves[0].epsilons[0]))
+    ax.set(
+        ylabel="test accuracy (%)",
+        title=f"Mean over {seeds} seeds, 95% interval (Student t), {curves[0].profile}",
+    )
+    ax.legend(loc="lower right", title=_short(curves[0].source.split(";")[0]), title_fontsize=8)
+    return plots.describe(fig, "Test accuracy against ε on a log axis: " + "; ".join(told) + ".")

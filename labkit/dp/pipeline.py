@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from labkit import cache
+from labkit import cache, profiles
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
@@ -111,7 +111,7 @@ def run_once(
     pipeline: Pipeline, dataset: Dataset, target_epsilon: float, delta: float, seed: int, settings: dict
 ) -> Run:
     """Return one run of ``pipeline``, from the cache where it was made before by the same code on the same data."""
-    from labkit.dp import gradients, linear, loop, sgd
+    from labkit.dp import engines, gradients, layers, linear, loop, recipes, sgd
 
     def compute() -> Run:
         result = pipeline(dataset, target_epsilon=target_epsilon, delta=delta, seed=seed, **settings)
@@ -126,12 +126,15 @@ def run_once(
             dict(settings),
         )
 
+    # The profile belongs to the key: a recipe may ask for it.
     key = {"data": dataset.digest, "epsilon": target_epsilon, "delta": delta, "seed": seed} | settings
-    return cache.cached("private-runs", key, compute, code=[pipeline, sgd, loop, linear, gradients])
+    key["profile"] = profiles.current().name
+    code = [pipeline, sgd, loop, engines, gradients, layers, linear, recipes]
+    return cache.cached("private-runs", key, compute, code=code)
 
 
 def ceiling_once(ceiling: Pipeline, dataset: Dataset, seed: int) -> float:
     """Return the accuracy of the ceiling with one seed, from the cache where it was measured before."""
-    key = {"data": dataset.digest, "seed": seed}
+    key = {"data": dataset.digest, "seed": seed, "profile": profiles.current().name}
     compute = lambda: float(ceiling(dataset, seed=seed).accuracy.estimate)  # noqa: E731
     return cache.cached("public-runs", key, compute, code=[ceiling])

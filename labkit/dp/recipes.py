@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from labkit.data import Dataset
     from labkit.dp.sgd import PrivateResult
+    from labkit.training import FitResult
 
 
 @dataclass(frozen=True)
@@ -100,3 +101,24 @@ def cnn_pipeline(
     settings = recipe("cnn", target_epsilon=target_epsilon) | changes
     model = RECIPES["cnn"].make_model(seed)
     return train_private(model, dataset, target_epsilon=target_epsilon, delta=delta, seed=seed, **settings)
+
+
+def cnn_ceiling(dataset: Dataset, *, seed: int = 0) -> FitResult:
+    """Train the network of `cnn_pipeline` without privacy: what the architecture allows.
+
+    Tuned like the recipe, on held-out train records; a shift of one pixel stands in for more data.
+    """
+    from labkit import training
+
+    epochs, shift = profiles.current().pick(smoke=(2, 0), laptop=(12, 1), full=(40, 2))
+    model = RECIPES["cnn"].make_model(seed)
+    return training.fit(model, dataset, epochs=epochs, learning_rate=0.1, shift=shift, seed=seed)
+
+
+def prepare() -> None:
+    """Do the one-off work of lab 02: the network's runs for its accuracy-ε curve, cached one by one."""
+    from labkit import data
+    from labkit.dp.curve import tradeoff
+
+    epsilons = profiles.current().pick(smoke=[8.0], laptop=[1.0, 3.0], full=[0.3, 1.0, 3.0, 8.0])
+    tradeoff(data.load("mnist"), epsilons, pipeline=cnn_pipeline, ceiling=cnn_ceiling)
