@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from labkit import ensemble, training
-from labkit.ensemble import Recipe
 from labkit.membership.presets import perceptron, strided_cnn
+from labkit.recipe import Recipe
 
 CPU = torch.device("cpu")
 

@@ -12,6 +12,7 @@ _MODULES = (
     "bench",
     "comparison",
     "curves",
+    "defence_table",
     "defences",
     "intervals",
     "label_only",
@@ -24,12 +25,15 @@ _MODULES = (
     "rmia",
     "shadows",
     "signals",
+    "targets",
     "thresholds",
+    "transfer",
 )
 _HOME = {
     "ATTACKS": "attacks",
     "AttackResult": "attacks",
     "Comparison": "comparison",
+    "DefenceTable": "defence_table",
     "LeaveOneOut": "loo",
     "Refused": "intervals",
     "Report": "reports",
@@ -44,7 +48,7 @@ _HOME = {
     "report": "reports",
     "shadow_bank": "shadows",
     "signal": "signals",
-    "train_targets": "shadows",
+    "train_targets": "targets",
     "transfer_bank": "transfer",
 }
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from labkit import profiles, stats
-from labkit.ensemble import Recipe
 from labkit.membership import queries as query
 from labkit.membership import signals
+from labkit.recipe import Recipe
 from labkit.training import logits as model_logits
 
 

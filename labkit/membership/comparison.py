@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.membership import curves, intervals
 from labkit.membership.intervals import Operating
 from labkit.membership.loo import LeaveOneOut, difference
-from labkit.membership.reports import Report, _number, write_json
+from labkit.membership.reports import Report, as_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,8 +79,8 @@ class Comparison:
         """Write the table's figures as JSON, atomically, and return the path."""
         content = {
             _label(part): {
-                "auc": _number(part.auc),
-                "tpr_at_fpr": {f"{r:g}": _number(self._tpr(part, r)) for r in intervals.LEVELS},
+                "auc": as_json(part.auc),
+                "tpr_at_fpr": {f"{r:g}": as_json(self._tpr(part, r)) for r in intervals.LEVELS},
             }
             for part in self.parts
         }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,19 +16,15 @@ import torch
 from torch import Tensor
 
 from labkit import cache, ensemble, stats
-from labkit.ensemble import Recipe
 from labkit.membership import curves, intervals, loo, shadows
+from labkit.membership import targets as target_models
 from labkit.membership.attacks import attack
 from labkit.membership.bank import ShadowBank, Target
-from labkit.membership.intervals import Refused
-from labkit.membership.reports import _number, write_json
-from labkit.stats import Interval
+from labkit.membership.defence_table import RATE, DefenceTable, Row
+from labkit.recipe import Recipe, State
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-RATE = 0.01  # false-positive rate of the table
+    pass
 
 
 @dataclass(frozen=True)
@@ -41,110 +36,12 @@ class Defence:
     shadow_recipe: Recipe | None = None
 
 
-@dataclass(frozen=True)
-class Row:
-    """One defence's figures: means over targets with Student t intervals."""
-
-    name: str
-    accuracy: Interval
-    auc: Interval
-    tpr: Interval | Refused
-    label_only: Interval
-    ceiling: float | None
-    shadow_models: str
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class DefenceTable:
-    """What each defence costs and leaves: see `compare_defences`."""
-
-    rows: tuple[Row, ...]
-    attack: str
-    source: str
-    profile: str
-    targets: int
-
-    def table(self) -> pd.DataFrame:
-        """Return one row a defence, each figure with its 95% interval over targets."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            [
-                {
-                    "defence": row.name,
-                    "accuracy": row.accuracy.percent(1),
-                    f"AUC, {self.attack}": str(row.auc),
-                    f"TPR at {100 * RATE:g}% FPR": row.tpr.percent(),
-                    "AUC, labels only": str(row.label_only),
-                    "AUC ceiling": "none" if row.ceiling is None else f"{row.ceiling:.3f}",
-                    "attacker's shadow models": row.shadow_models,
-                }
-                for row in self.rows
-            ]
-        ).set_index("defence")
-
-    def plot(self) -> Figure:
-        """Draw accuracy against the AUC that is left, each with its interval."""
-        from labkit import plots
-
-        fig, ax = plots.figure(6.4, 4.2)
-        for row in self.rows:
-            x, y = row.auc, row.accuracy
-            ax.errorbar(
-                x.estimate,
-                100 * y.estimate,
-                xerr=[[x.estimate - x.low], [x.high - x.estimate]],
-                yerr=[[100 * (y.estimate - y.low)], [100 * (y.high - y.estimate)]],
-                marker="o",
-                linestyle="none",
-                label=row.name,
-            )
-        ax.axvline(0.5, color="#777777", linewidth=1, linestyle="-")
-        ax.set(
-            xlabel=f"AUC of {self.attack} (0.5: guessing)",
-            ylabel="accuracy (%)",
-            title=f"Defences against membership inference\n{self.source}",
-        )
-        ax.legend()
-        seen = "; ".join(
-            f"{row.name}: AUC {row.auc.estimate:.3f} at {100 * row.accuracy.estimate:.1f}%"
-            for row in self.rows
-        )
-        return plots.describe(fig, f"Accuracy against attack AUC for each defence, {self.source}: {seen}.")
-
-    def save(self, path: str | Path) -> Path:
-        """Write the figures as JSON, atomically, and return the path."""
-        rows = {
-            row.name: {
-                "accuracy": _number(row.accuracy),
-                "auc": _number(row.auc),
-                "tpr": _number(row.tpr),
-                "label_only_auc": _number(row.label_only),
-                "auc_ceiling": row.ceiling,
-                "shadow_models": row.shadow_models,
-            }
-            for row in self.rows
-        }
-        facts = {
-            "source": self.source,
-            "profile": self.profile,
-            "attack": self.attack,
-            "targets": self.targets,
-        }
-        return write_json(path, facts | {"defences": rows})
-
-    def __repr__(self) -> str:
-        return f"{self.source}, {self.targets} targets a row\n{self.table().to_string()}"
-
-    def _repr_html_(self) -> str:
-        head = f"<p><b>Defences</b> ({self.source}; {self.targets} targets a row; profile {self.profile})</p>"
-        return head + self.table().to_html(border=0)
-
-
 def from_recipe(name: str, recipe: Recipe) -> Defence:
     """Return a defence that is another way to train."""
     return Defence(
-        name, lambda bank, seeds: shadows.train_targets(bank, seeds=seeds, recipe=recipe, name=name), recipe
+        name,
+        lambda bank, seeds: target_models.train_targets(bank, seeds=seeds, recipe=recipe, name=name),
+        recipe,
     )
 
 
@@ -152,7 +49,7 @@ def masking(confidence: float = 0.9) -> Defence:
     """Return the defence that answers with the class alone, at one fixed confidence: it trains nothing anew."""
 
     def targets(bank: ShadowBank, seeds: Sequence[int]) -> list[Target]:
-        return [masked(target, confidence) for target in shadows.train_targets(bank, seeds=seeds)]
+        return [masked(target, confidence) for target in target_models.train_targets(bank, seeds=seeds)]
 
     return Defence("confidence masking", targets)
 
@@ -182,7 +79,7 @@ def distillation(public_x: Tensor, *, temperature: float = 2.0) -> Defence:
     def targets(bank: ShadowBank, seeds: Sequence[int]) -> list[Target]:
         return [
             _student(bank, teacher, public_x, temperature, seed)
-            for teacher, seed in zip(shadows.train_targets(bank, seeds=seeds), seeds, strict=True)
+            for teacher, seed in zip(target_models.train_targets(bank, seeds=seeds), seeds, strict=True)
         ]
 
     return Defence("distillation", targets)
@@ -195,7 +92,7 @@ def _student(bank: ShadowBank, teacher: Target, public_x: Tensor, temperature: f
     everyone = np.ones((1, len(public_x)), dtype=bool)
     settings = {"bank": bank.key, "x": cache.digest(public_x), "temperature": temperature, "seed": seed}
 
-    def train() -> ensemble.State:
+    def train() -> State:
         soft = torch.softmax(answers / temperature, dim=1)
         done = ensemble.train_many(
             bank.make_model, public_x, soft, everyone, bank.recipe, seeds=[9_000_003 + seed]
@@ -218,7 +115,7 @@ def dp_sgd(target_epsilon: float, **options: Any) -> Defence:
     """
 
     def targets(bank: ShadowBank, seeds: Sequence[int]) -> list[Target]:
-        halves = shadows.fresh_halves(bank, seeds)
+        halves = target_models.fresh_halves(bank, seeds)
         return [
             _private(bank, half, seed, target_epsilon, options)
             for half, seed in zip(halves, seeds, strict=True)
@@ -236,7 +133,7 @@ def _private(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = bank.make_model()
-        data = shadows.members_dataset(bank, members)
+        data = target_models.members_dataset(bank, members)
         result = dp.train_private(model, data, target_epsilon=target_epsilon, seed=seed, **options)
         return {"state": result.model.state_dict(), "privacy": result.privacy}
 

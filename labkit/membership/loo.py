@@ -18,7 +18,7 @@ from labkit.membership import curves, intervals
 from labkit.membership.attacks import AttackResult, attack
 from labkit.membership.bank import ShadowBank
 from labkit.membership.intervals import Refused
-from labkit.membership.reports import _number, draw_records, write_json
+from labkit.membership.reports import as_json, draw_records, write_json
 from labkit.stats import Interval
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ class LeaveOneOut:
             "profile": self.results[0].profile,
             "shadow_models": self.results[0].shadows,
             "aucs": self.aucs.tolist(),
-            "auc": _number(self.auc),
-            "tpr_at_fpr": {f"{rate:g}": _number(value) for rate, value in self.tpr.items()},
+            "auc": as_json(self.auc),
+            "tpr_at_fpr": {f"{rate:g}": as_json(value) for rate, value in self.tpr.items()},
         }
         return write_json(path, content)
 

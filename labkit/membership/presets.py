@@ -9,8 +9,8 @@ from functools import partial
 from torch import nn
 
 from labkit import models, profiles
-from labkit.ensemble import Recipe
 from labkit.membership.bank import ShadowBank
+from labkit.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _breast_cancer(profile: profiles.Profile) -> Preset:
         dataset="breast_cancer",
         make_model=partial(perceptron, 30),
         recipe=Recipe(epochs=profile.pick(smoke=50, laptop=300, full=300), learning_rate=0.2, batch_size=32),
-        shadow_models=profile.pick(smoke=8, laptop=64, full=256),
+        shadow_models=profile.pick(smoke=8, laptop=32, full=256),
         pool=None,
         population=None,
         queries=1,

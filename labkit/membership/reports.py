@@ -146,13 +146,13 @@ class Report:
             "options": {key: str(value) for key, value in self.result.options.items()},
             "members": int(self.result.members.sum()),
             "non_members": int((~self.result.members).sum()),
-            "auc": _number(self.auc),
-            "balanced_accuracy": _number(self.balanced_accuracy),
-            "tpr_at_fpr": {f"{rate:g}": _number(point) for rate, point in self.points.items()},
-            "control": {"auc": _number(self.control.auc), "p_value": self.control.p_value},
+            "auc": as_json(self.auc),
+            "balanced_accuracy": as_json(self.balanced_accuracy),
+            "tpr_at_fpr": {f"{rate:g}": as_json(point) for rate, point in self.points.items()},
+            "control": {"auc": as_json(self.control.auc), "p_value": self.control.p_value},
             "precision_at_fpr": self.level,
-            "precision": {f"{prior:g}": _number(value) for prior, value in self.precision.items()},
-            "groups": {name: {"n": n, "auc": _number(value)} for name, (n, value) in self.groups.items()},
+            "precision": {f"{prior:g}": as_json(value) for prior, value in self.precision.items()},
+            "groups": {name: {"n": n, "auc": as_json(value)} for name, (n, value) in self.groups.items()},
             "privacy": None if self.result.privacy is None else str(self.result.privacy),
         }
 
@@ -239,12 +239,12 @@ def _plain(value: Interval | Refused) -> str:
     return value.percent(1)
 
 
-def _number(value: Interval | Operating | Refused) -> Any:
+def as_json(value: Interval | Operating | Refused) -> Any:
     """Return an interval, an operating point or a refusal as JSON."""
     if isinstance(value, Refused):
         return {"refused": value.reason}
     if isinstance(value, Operating):
-        return {"tpr": _number(value.tpr), "fpr": _number(value.fpr), "threshold": value.threshold}
+        return {"tpr": as_json(value.tpr), "fpr": as_json(value.fpr), "threshold": value.threshold}
     return {
         "estimate": value.estimate,
         "low": value.low,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,16 +18,17 @@ import torch
 from torch import nn
 
 from labkit import cache, ensemble, profiles, progress
-from labkit.ensemble import Recipe
+from labkit import recipe as recipes
 from labkit.membership import queries as query
-from labkit.membership.bank import ShadowBank, Target, ask
+from labkit.membership.bank import ShadowBank, ask
+from labkit.recipe import Recipe, State
 from labkit.training import one_cycle
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
 
 # What a trained model and its outputs depend on: a bank dies with a change to these, not to a docstring elsewhere.
-CODE = (ensemble._train_one, ensemble._epoch, ensemble._augment, ensemble._optimizer, one_cycle, query._all)
+CODE = (recipes.train_one, recipes.batches, recipes.augment, recipes.optimizer_of, one_cycle, query._all)
 
 
 def balanced_masks(models: int, records: int, *, seed: int = 0) -> np.ndarray:
@@ -162,7 +163,7 @@ def sibling(
             f"this bank holds models {bank.rows.tolist()}; make siblings of a whole bank, or its first few"
         )
     recipe, make_model = recipe or bank.recipe, make_model or bank.make_model
-    key = cache.digest(bank.key, recipe, list(bank.queries), *_model_identity(make_model), list(CODE))[:32]
+    key = cache.digest(bank.key, recipe, list(bank.queries), *model_identity(make_model), list(CODE))[:32]
     changed = replace(
         bank,
         name=name,
@@ -199,10 +200,10 @@ def _key(
 ) -> str:
     """Content hash of a bank; the number of models is no part of it, so that banks can grow."""
     settings = [dataset.digest, recipe, pool, population, list(asked), seed, dtype]
-    return cache.digest(settings, *_model_identity(make_model), list(CODE))[:32]
+    return cache.digest(settings, *model_identity(make_model), list(CODE))[:32]
 
 
-def _model_identity(make_model: Callable[[], nn.Module]) -> tuple[str, dict]:
+def model_identity(make_model: Callable[[], nn.Module]) -> tuple[str, dict]:
     """Structure and seeded weights: unlike source text, they see through partials and closures."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -235,17 +236,17 @@ def _complete(bank: ShadowBank, strategy: str, workers: int | None) -> float:
     return time.perf_counter() - start
 
 
-def _keep(bank: ShadowBank, k: int, state: ensemble.State) -> None:
+def _keep(bank: ShadowBank, k: int, state: State) -> None:
     """Write one model's outputs, then its weights: the weights' file says that all is there."""
     model = bank.make_model()
     model.load_state_dict(state)
     for part, x in (("pool", bank.x), ("population", bank.population_x)):
-        _save_array(bank.folder / f"{part}-{k:03d}.npy", ask(model, x, bank.queries, bank.dtype))
+        save_array(bank.folder / f"{part}-{k:03d}.npy", ask(model, x, bank.queries, bank.dtype))
     with cache.atomic_path(bank.folder / f"model-{k:03d}.pt") as path:
         torch.save(state, path)
 
 
-def _save_array(path: Path, array: np.ndarray) -> None:
+def save_array(path: Path, array: np.ndarray) -> None:
     with cache.atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.save(file, array)
 
@@ -264,72 +265,3 @@ def _describe(bank: ShadowBank) -> None:
     }
     with cache.atomic_path(bank.folder / "bank.json") as path:
         path.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-
-
-def fresh_halves(bank: ShadowBank, seeds: Iterable[int]) -> np.ndarray:
-    """Return new random halves of the pool, (targets, n), that no shadow model was trained on."""
-    n = len(bank.y)
-    masks = np.zeros((len(seeds := list(seeds)), n), dtype=bool)
-    for row, seed in enumerate(seeds):
-        masks[row, np.random.default_rng([seed, 2**31 + 1]).permutation(n)[: n // 2]] = True
-    return masks
-
-
-def train_targets(
-    bank: ShadowBank, *, seeds: Iterable[int] = (1,), recipe: Recipe | None = None, name: str = "target"
-) -> list[Target]:
-    """Train models as the bank's were, each on a fresh random half of the pool, and ask them the bank's questions.
-
-    Parameters
-    ----------
-    seeds : iterable of int
-        One target each: its half, initial weights and order of records.
-    recipe : Recipe, optional
-        Another recipe than the bank's, to see what a defence changes.
-    """
-    recipe, seeds = recipe or bank.recipe, list(seeds)
-    masks, states = fresh_halves(bank, seeds), {}
-    identity = _model_identity(bank.make_model)
-    paths = [
-        cache.directory() / "targets" / f"{cache.digest(bank.key, recipe, seed, *identity)[:32]}.pt"
-        for seed in seeds
-    ]
-    missing = [row for row, path in enumerate(paths) if not path.is_file()]
-    if missing:
-        trained = ensemble.train_many(
-            bank.make_model,
-            bank.x,
-            bank.y,
-            masks[missing],
-            recipe,
-            seeds=[7_000_003 + seeds[r] for r in missing],
-        )
-        for row, state in progress.track(trained, f"{name}, {bank.source}", total=len(missing)):
-            with cache.atomic_path(paths[missing[row]]) as path:
-                torch.save(state, path)
-    for row, path in enumerate(paths):
-        states[row] = torch.load(path, weights_only=True)
-    return [_asked(bank, states[row], masks[row], name, seeds[row]) for row in range(len(seeds))]
-
-
-def _asked(bank: ShadowBank, state: ensemble.State, members: np.ndarray, name: str, seed: int) -> Target:
-    model = bank.make_model()
-    model.load_state_dict(state)
-    return bank.query(model.eval(), members, name=f"{name} (seed {seed})")
-
-
-def members_dataset(bank: ShadowBank, members: np.ndarray) -> Dataset:
-    """Return a Dataset whose train records are ``members`` of the pool, for trainers that want one (DP-SGD)."""
-    from labkit.data import Dataset
-
-    chosen = torch.from_numpy(members)
-    return Dataset(
-        name=bank.name,
-        source=bank.source,
-        real="stand-in" not in bank.source,
-        train_x=bank.x[chosen],
-        train_y=bank.y[chosen],
-        test_x=bank.population_x,
-        test_y=bank.population_y,
-        classes=bank.classes,
-    )

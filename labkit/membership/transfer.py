@@ -13,7 +13,7 @@ from torch import Tensor
 
 from labkit import cache, progress
 from labkit.membership.bank import ShadowBank, ask
-from labkit.membership.shadows import _save_array
+from labkit.membership.shadows import save_array
 
 
 def transfer_bank(shadows: ShadowBank, to: ShadowBank) -> ShadowBank:
@@ -44,8 +44,8 @@ def transfer_bank(shadows: ShadowBank, to: ShadowBank) -> ShadowBank:
         if path.is_file():
             continue
         model = shadows.model(k)
-        _save_array(folder / f"population-{k:03d}.npy", ask(model, to.population_x, to.queries))
-        _save_array(path, ask(model, to.x, to.queries))
+        save_array(folder / f"population-{k:03d}.npy", ask(model, to.population_x, to.queries))
+        save_array(path, ask(model, to.x, to.queries))
     return replace(
         to,
         name=f"{shadows.name}, transferred",

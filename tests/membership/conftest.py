@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from labkit import membership, stats
-from labkit.ensemble import Recipe
 from labkit.membership.bank import ShadowBank, Target
 from labkit.membership.presets import perceptron
+from labkit.recipe import Recipe
 
 
 @pytest.fixture(autouse=True)

@@ -115,6 +115,15 @@ def test_rmia_equals_the_paper(make, online: bool, a: float, gamma: float) -> No
     np.testing.assert_allclose(found, rmia_by_the_paper(made, online=online, a=a, gamma=gamma), atol=1e-6)
 
 
+def test_ties_count_as_dominated() -> None:
+    # Equation 4 says "at least gamma": equal ratios count.
+    assert rmia.dominance(np.array([1.0, 2.0, 0.5]), np.array([1.0, 1.0, 2.0, 3.0]), 1.0).tolist() == [
+        0.5,
+        0.75,
+        0.0,
+    ]
+
+
 def test_reference_attacks_equal_counting(make) -> None:
     made = make(n=50, m=70)
     bank, loss = made.bank, np.log(target_confidences(made))[:, 0]

@@ -42,6 +42,11 @@ def test_defences_stand_in_one_table_with_intervals(bank, clouds, tmp_path) -> N
     # Fixed seeds. The undefended models memorise wrong labels; the student never saw them.
     assert rows["distillation"].auc.estimate < rows["none"].auc.estimate
     assert rows["confidence masking"].label_only == rows["none"].label_only
+    direct = [
+        membership.attack("rmia-offline", target, bank)
+        for target in membership.train_targets(bank, seeds=(1, 2, 3, 4))
+    ]
+    assert rows["none"].auc == membership.loo.summarise("direct", direct).auc
     assert rows["none"].ceiling is None
     assert table.plot().alt_text
     assert "refused" in table.table().loc["none", "TPR at 1% FPR"]

@@ -10,8 +10,9 @@ import torch
 from labkit import ensemble, membership
 from labkit.membership import queries, shadows
 from labkit.membership.presets import perceptron
+from labkit.recipe import Recipe
 
-RECIPE = ensemble.Recipe(epochs=60, learning_rate=0.1, batch_size=50)  # as in the fixture `bank`
+RECIPE = Recipe(epochs=60, learning_rate=0.1, batch_size=50)  # as in the fixture `bank`
 
 
 @pytest.mark.parametrize(("models", "n"), [(2, 2), (4, 10), (16, 1000)])
@@ -40,7 +41,7 @@ def build(clouds, **changes):
 
 def test_a_bank_resumes_model_by_model_and_grows(clouds, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
-    trained, real = [], ensemble._train_one
+    trained, real = [], ensemble.train_one
 
     def counting(*arguments):
         if len(trained) == 2:
@@ -48,11 +49,11 @@ def test_a_bank_resumes_model_by_model_and_grows(clouds, monkeypatch, tmp_path) 
         trained.append(arguments[4])
         return real(*arguments)
 
-    monkeypatch.setattr(ensemble, "_train_one", counting)
+    monkeypatch.setattr(ensemble, "train_one", counting)
     with pytest.raises(KeyboardInterrupt):
         build(clouds)
     assert len(list(tmp_path.rglob("model-*.pt"))) == 2
-    monkeypatch.setattr(ensemble, "_train_one", lambda *a: trained.append(a[4]) or real(*a))
+    monkeypatch.setattr(ensemble, "train_one", lambda *a: trained.append(a[4]) or real(*a))
     resumed = build(clouds)
     assert trained == [0, 1, 2, 3]  # seeds: nothing twice
     assert not list(tmp_path.rglob("*.part"))

@@ -1,0 +1,88 @@
+"""Targets to attack: models trained as the shadow models were, on halves of the pool that none of them had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from labkit import cache, ensemble, progress
+from labkit.membership.bank import ShadowBank, Target
+from labkit.membership.shadows import CODE, model_identity
+from labkit.recipe import Recipe, State
+
+if TYPE_CHECKING:
+    from labkit.data import Dataset
+
+
+def fresh_halves(bank: ShadowBank, seeds: Iterable[int]) -> np.ndarray:
+    """Return new random halves of the pool, (targets, n), that no shadow model was trained on."""
+    n = len(bank.y)
+    masks = np.zeros((len(seeds := list(seeds)), n), dtype=bool)
+    for row, seed in enumerate(seeds):
+        masks[row, np.random.default_rng([seed, 2**31 + 1]).permutation(n)[: n // 2]] = True
+    return masks
+
+
+def train_targets(
+    bank: ShadowBank, *, seeds: Iterable[int] = (1,), recipe: Recipe | None = None, name: str = "target"
+) -> list[Target]:
+    """Train models as the bank's were, each on a fresh random half of the pool, and ask them the bank's questions.
+
+    Parameters
+    ----------
+    seeds : iterable of int
+        One target each: its half, initial weights and order of records.
+    recipe : Recipe, optional
+        Another recipe than the bank's, to see what a defence changes.
+    """
+    recipe, seeds = recipe or bank.recipe, list(seeds)
+    masks, states = fresh_halves(bank, seeds), {}
+    identity = model_identity(bank.make_model)
+    paths = [
+        cache.directory()
+        / "targets"
+        / f"{cache.digest(bank.key, recipe, seed, *identity, list(CODE))[:32]}.pt"
+        for seed in seeds
+    ]
+    missing = [row for row, path in enumerate(paths) if not path.is_file()]
+    if missing:
+        trained = ensemble.train_many(
+            bank.make_model,
+            bank.x,
+            bank.y,
+            masks[missing],
+            recipe,
+            seeds=[7_000_003 + seeds[r] for r in missing],
+        )
+        for row, state in progress.track(trained, f"{name}, {bank.source}", total=len(missing)):
+            with cache.atomic_path(paths[missing[row]]) as path:
+                torch.save(state, path)
+    for row, path in enumerate(paths):
+        states[row] = torch.load(path, weights_only=True)
+    return [_asked(bank, states[row], masks[row], name, seeds[row]) for row in range(len(seeds))]
+
+
+def _asked(bank: ShadowBank, state: State, members: np.ndarray, name: str, seed: int) -> Target:
+    model = bank.make_model()
+    model.load_state_dict(state)
+    return bank.query(model.eval(), members, name=f"{name} (seed {seed})")
+
+
+def members_dataset(bank: ShadowBank, members: np.ndarray) -> Dataset:
+    """Return a Dataset whose train records are ``members`` of the pool, for trainers that want one (DP-SGD)."""
+    from labkit.data import Dataset
+
+    chosen = torch.from_numpy(members)
+    return Dataset(
+        name=bank.name,
+        source=bank.source,
+        real="stand-in" not in bank.source,
+        train_x=bank.x[chosen],
+        train_y=bank.y[chosen],
+        test_x=bank.population_x,
+        test_y=bank.population_y,
+        classes=bank.classes,
+    )
