@@ -5,7 +5,7 @@ hands them out without their names, for the lab.
 
 `labkit.audit.white_box.audit_gradients` with ``runs=10`` and default `Settings` (ε = 1.65, seconds on one core) refutes
 the claim of each but ``shuffled``. At noise that hides a single step, where a record was in an epoch tells little, and
-no audit here sees the difference. `audit_many_runs` with 1,000 runs refutes it at noise multiplier 0.25 over one epoch
+no audit here sees the difference. `audit_many_runs` with 400 runs refutes it at noise multiplier 0.25 over one epoch
 of 50 steps, where coin flips leave out e^-1 of the records and shuffling leaves out none.
 """
 

@@ -15,9 +15,11 @@ c down from what was seen and asks whether the probabilities can still add up to
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,9 +61,35 @@ def lines_curve(epsilons: np.ndarray, deltas: np.ndarray, name: str) -> Curve:
     epsilons, deltas = np.atleast_1d(epsilons).astype(float), np.atleast_1d(deltas).astype(float)
     slopes = np.concatenate([np.exp(-epsilons), np.exp(epsilons), [0.0]])
     heights = np.concatenate([-np.exp(-epsilons) * deltas, 1 - deltas - np.exp(epsilons), [0.0]])
-    return Curve(lambda x: float((slopes * x + heights).max()), name)
+    lines, starts = _upper_envelope(slopes, heights)
+
+    def floor(x: float) -> float:
+        slope, height = lines[bisect.bisect_right(starts, x)]
+        return slope * x + height
+
+    return Curve(floor, name)
 
 
+def _upper_envelope(slopes: np.ndarray, heights: np.ndarray) -> tuple[list[tuple[float, float]], list[float]]:
+    """Return the lines that are highest somewhere, from left to right, and where each but the first takes over."""
+    lines: list[tuple[float, float]] = []
+    starts: list[float] = []
+    for slope, height in sorted(zip(slopes.tolist(), heights.tolist(), strict=True)):
+        if lines and slope == lines[-1][0]:  # the later of two parallels is the higher
+            lines.pop()
+            starts = starts[: max(0, len(lines) - 1)]
+        while lines:
+            crossing = (lines[-1][1] - height) / (slope - lines[-1][0])
+            if not starts or crossing > starts[-1]:
+                starts.append(crossing)
+                break
+            lines.pop()
+            starts.pop()
+        lines.append((slope, height))
+    return lines, starts
+
+
+@lru_cache(maxsize=32)  # δ(ε) of a fine distribution takes a second
 def claimed_curve(statement: PrivacyStatement) -> Curve:
     """Return the curve that a privacy statement claims, from 150 points of its δ(ε)."""
     epsilons = np.linspace(0.0, 1.5 * statement.epsilon + 1, 150)

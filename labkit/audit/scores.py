@@ -137,6 +137,9 @@ def likelihood(z: Tensor, settings: Settings) -> np.ndarray:
     return torch.logaddexp(ratio, stay).sum(0).numpy()
 
 
-def spread(z: Tensor) -> np.ndarray:
-    """Return the standard deviation over steps of `projections` ``z``: sees noise that does not change."""
-    return z.std(0).numpy()
+def spread(z: Tensor, settings: Settings) -> np.ndarray:
+    """Return the standard deviation over steps of `projections` ``z`` (steps, m): sees noise that does not change."""
+    return z.std(0, correction=0).numpy()
+
+
+BY_STEPS = {"likelihood ratio": likelihood, "spread": spread}

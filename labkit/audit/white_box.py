@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from labkit.audit import canaries, guessing, scores
+from labkit.audit import canaries, guessing
 from labkit.audit.drivers import RunScores, run_seeds
 from labkit.audit.result import AuditResult, conclude
+from labkit.audit.scores import BY_STEPS, projections
 from labkit.audit.task import Settings, Task, TrainingFunction, blank_task
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def audit_gradients(
     runs: int = 10,
     norm: float = 100.0,
     claimed: PrivacyStatement | None = None,
+    scores: Sequence[str] = ("likelihood ratio", "spread"),
     shares: Sequence[guessing.Share] = guessing.SHARES,
     confidence: float = 0.95,
     seed: int = 0,
@@ -58,20 +60,22 @@ def audit_gradients(
         Length of the canaries before clipping, in units of ``max_grad_norm``.
     claimed : PrivacyStatement, optional
         `claim_of` the settings by default; pass it when auditing often.
+    scores : sequence of str
+        Names of `labkit.audit.scores.BY_STEPS`; each is tried, and pays for it.
     """
     task = blank_task(49) if task is None else task
     claimed = claim_of(settings) if claimed is None else claimed
     rows = canaries.gradient_canaries(
         task.dimension, task.dimension, norm=norm * settings.max_grad_norm, kind=kind, seed=seed
     )
-    kept: dict[str, list[np.ndarray]] = {"likelihood ratio": [], "spread": []}
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in scores}
     coins = []
     for run_seed in run_seeds(runs, seed):
         included = canaries.flip_coins(len(rows), run_seed)
         run_task = Task(task.x, task.y, rows[included], task.classes)
-        z = scores.projections(train(run_task, settings, run_seed), rows, settings, run_task.n)
-        kept["likelihood ratio"].append(scores.likelihood(z, settings))
-        kept["spread"].append(scores.spread(z))
+        z = projections(train(run_task, settings, run_seed), rows, settings, run_task.n)
+        for name, parts in kept.items():
+            parts.append(BY_STEPS[name](z, settings))
         coins.append(included.numpy())
     return conclude(
         guessing.tallies(
@@ -112,11 +116,8 @@ def gradient_runs(
         if included:
             rows[-1] = canary[0]
         task = Task(empty.x, empty.y, rows, empty.classes)
-        z = scores.projections(train(task, settings, seed), canary, settings, task.n)
-        return {
-            "likelihood ratio": float(scores.likelihood(z, settings)[0]),
-            "spread": float(scores.spread(z)[0]),
-        }
+        z = projections(train(task, settings, seed), canary, settings, task.n)
+        return {name: float(by_steps(z, settings)[0]) for name, by_steps in BY_STEPS.items()}
 
     return score
 

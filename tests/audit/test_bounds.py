@@ -60,7 +60,9 @@ def test_randomised_response_of_epsilon_2_is_exceeded_in_at_most_5_percent() -> 
 def test_how_many_guesses_it_takes() -> None:
     needed = bounds.guesses_needed(3.0)
     assert bounds.certifiable(needed) >= 3 > bounds.certifiable(needed - 1)
-    assert bounds.guesses_needed(3.0, accuracy=0.95) is None  # log(.95 / .05) = 2.94, for any number of guesses
+    assert (
+        bounds.guesses_needed(3.0, accuracy=0.95) is None
+    )  # log(.95 / .05) = 2.94, for any number of guesses
     assert bounds.guesses_needed(2.0, accuracy=0.95) is not None
 
 
@@ -90,16 +92,31 @@ def largest_tail(mu: float, right: int, guesses: int, canaries: int) -> float:
         for slope, height in zip(slopes, heights, strict=True):
             rows.append(slope * x - y)
             limits.append(-height)
-    found = linprog(-(a >= right).astype(float), A_ub=rows, b_ub=limits, A_eq=[np.ones(guesses + 1)], b_eq=[1])
+    found = linprog(
+        -(a >= right).astype(float), A_ub=rows, b_ub=limits, A_eq=[np.ones(guesses + 1)], b_eq=[1]
+    )
     return -found.fun
 
 
 @pytest.mark.parametrize("mu", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("counts", [(9, 10, 10), (10, 10, 10), (7, 8, 20), (18, 20, 20), (20, 20, 100)])
-def test_the_recursion_finds_the_optimum_of_the_linear_program(mu: float, counts: tuple[int, int, int]) -> None:
+def test_the_recursion_finds_the_optimum_of_the_linear_program(
+    mu: float, counts: tuple[int, int, int]
+) -> None:
     exact = largest_tail(mu, *counts)
     found = fdp.p_value(fdp.lines_curve(*gaussian_lines(mu), ""), *counts)
     assert exact - 1e-6 <= found <= 1.011 * exact + 1e-6  # never below, and rounded up by at most 1%
+
+
+def test_a_curve_of_lines_is_their_maximum_everywhere() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        epsilons, deltas = rng.random(20) * 8, rng.random(20) * rng.random()
+        epsilons[0] = 0.0  # two parallel lines
+        curve = fdp.lines_curve(epsilons, deltas, "")
+        for x in (0.0, *rng.random(20), 1.0):
+            down, up = np.exp(-epsilons) * (x - deltas), 1 - deltas - np.exp(epsilons) * (1 - x)
+            assert curve.floor(x) == pytest.approx(max(0.0, *down, *up), abs=1e-12)
 
 
 def test_the_gaussian_curve_agrees_with_its_lines() -> None:
