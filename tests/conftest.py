@@ -3,11 +3,13 @@
 The notebooks themselves are run by nbval; how (strictly or not, how long they took) is in ``notebooks/nbval_runs.py``.
 """
 
+import itertools
 import sys
 from pathlib import Path
 
 import pytest
 
+NUMBERS = itertools.count()
 sys.path.insert(0, str(Path(__file__).parent / "notebooks"))
 
 
@@ -22,4 +24,6 @@ def pytest_configure(config):
 def _nobodys_course(monkeypatch, tmp_path_factory):
     for name in ("LABKIT_STRICT", "NBGRADER_EXECUTION"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("LABKIT_PROGRESS_FILE", str(tmp_path_factory.getbasetemp() / "progress.json"))
+    # A name of its own for each test, made only by a test that writes to it.
+    file = tmp_path_factory.getbasetemp() / f"progress-{next(NUMBERS)}.json"
+    monkeypatch.setenv("LABKIT_PROGRESS_FILE", str(file))
