@@ -3,14 +3,19 @@
 All three ways do the same arithmetic, so a model does not depend on how it was trained (up to rounding); they differ
 in speed alone. `speeds` measures them side by side; `choose` holds the rule that was read off such tables:
 
-===================================  ==========================  =============================================
-device, model                        fastest                     why
-===================================  ==========================  =============================================
-CPU, no convolution                  stacked                     a step costs more in overhead than arithmetic
-CPU, convolutions, several cores     workers                     vmap turns them into slow grouped convolutions
-CPU, convolutions, one core          loop                        nothing to share
-GPU                                  stacked                     one small model leaves a GPU idle
-===================================  ==========================  =============================================
+===================================  ========  ==================================================================
+device, model                        choice    why
+===================================  ========  ==================================================================
+CPU, no convolution                  stacked   a step costs more in overhead than in arithmetic
+CPU, convolutions, several cores     workers   one thread each; vmap makes slow grouped convolutions of them
+CPU, convolutions, one core          loop      nothing to share
+GPU                                  stacked   one small model leaves a GPU idle (by argument: not measured here)
+===================================  ========  ==================================================================
+
+Behind it: 16 models on one CPU thread (AMD EPYC, torch 2.13), stacked against the loop in processor time, took 0.46 of
+it for a perceptron of 30-64-2, 0.60 for 30-256-2, 0.86 for softmax regression on 784 pixels, but 2.3 times as long for
+`models.small_cnn` and 3.7 times for a strided CNN 32 channels wide. Workers divide the loop's time by the cores, less
+the seconds that their start takes.
 """
 
 from __future__ import annotations
