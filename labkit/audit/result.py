@@ -190,6 +190,14 @@ def compare(
             color=plots.COLOURS[1 if result.refuted else 0],
             hatch="/" * result.refuted,
         )
+        ax.annotate(
+            f"{result.epsilon:.2f}",
+            (result.epsilon, row),
+            (3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+        )
         if result.gaussian_epsilon:
             ax.plot(result.gaussian_epsilon, row, "o", color="black", markerfacecolor="none")
         claim = result.claimed_epsilon
