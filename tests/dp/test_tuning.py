@@ -1,0 +1,249 @@
+"""Curve, search and decision: on a toy pipeline whose accuracy is known, and once on real private training."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from labkit import stats
+from labkit.data import Dataset
+from labkit.dp import tuning
+from labkit.dp.accounting import SampledGaussian, TuningCost, privacy_statement
+from labkit.dp.curve import Tradeoff
+from labkit.dp.pipeline import Run
+from labkit.dp.tuning import NoDecision, Range, decide, pareto_front, search, tradeoff
+
+CALLS: list[tuple] = []
+
+
+@pytest.fixture(autouse=True)
+def _fresh_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    monkeypatch.setenv("LABKIT_PROGRESS", "0")
+    CALLS.clear()
+
+
+def toy(n: int = 600, n_test: int = 100) -> Dataset:
+    """Two clouds of 5 numbers a record."""
+    torch.manual_seed(0)
+    y = torch.arange(n + n_test) % 2
+    x = torch.randn(n + n_test, 5) + 2.0 * y[:, None]
+    return Dataset("toy", "two clouds", False, x[:n], y[:n], x[n:], y[n:], ("a", "b"))
+
+
+def formula(dataset, *, target_epsilon, delta, seed, peak=1.0):
+    """A pipeline whose accuracy is a formula, best at peak = 2."""
+    CALLS.append((target_epsilon, seed, tuple(dataset.test_x[:, 0].tolist())))
+    accuracy = 0.99 - 0.05 / target_epsilon - 0.02 * (np.log(peak / 2)) ** 2 + 0.001 * (seed % 3 - 1)
+    statement = SimpleNamespace(
+        epsilon=target_epsilon, main=SampledGaussian(2 / target_epsilon, 10, sample_rate=0.1)
+    )
+    interval = stats.Interval(float(accuracy), 0, 1)
+    return SimpleNamespace(privacy=statement, accuracy=interval, seconds=0.1)
+
+
+def best(dataset, *, seed):
+    return SimpleNamespace(accuracy=stats.Interval(0.99, 0, 1))
+
+
+def curve(accuracies: dict[float, list[float]], *, n_test: int = 10_000, ceiling: float = 0.99) -> Tradeoff:
+    """A curve made by hand."""
+    runs = [
+        Run(e, e, seed, a, 1.0, "", SampledGaussian(4 / e, 50, sample_rate=0.05))
+        for e, row in accuracies.items()
+        for seed, a in enumerate(row)
+    ]
+    return Tradeoff(
+        tuple(runs), (ceiling, ceiling, ceiling), "toy", "two clouds", "smoke", 1e-5, 6000, n_test
+    )
+
+
+BY_HAND = {0.5: [0.93, 0.95, 0.94], 1.0: [0.975, 0.976, 0.974], 4.0: [0.985, 0.986, 0.985]}
+
+
+def test_a_curve_has_every_epsilon_and_seed_and_is_made_once() -> None:
+    made = tradeoff(toy(), [4, 1, 1.0], seeds=3, pipeline=formula, ceiling=best)
+    assert made.epsilons == [1.0, 4.0]
+    assert [(e, s) for e, s, _ in CALLS] == [(e, s) for e in (1.0, 4.0) for s in range(3)]
+    tradeoff(toy(), [1, 4, 8], seeds=3, pipeline=formula, ceiling=best)
+    assert len(CALLS) == 9  # three new runs, for ε = 8: the others were cached
+
+
+def test_other_data_settings_or_delta_are_other_runs() -> None:
+    for dataset, extra in [
+        (toy(), {}),
+        (toy(500), {}),
+        (toy(), {"settings": {"peak": 3.0}}),
+        (toy(), {"delta": 1e-6}),
+    ]:
+        tradeoff(dataset, [1], seeds=1, pipeline=formula, ceiling=best, **extra)
+    assert len(CALLS) == 4
+
+
+def test_the_interval_is_student_t_over_seeds_and_assured_is_the_lower_of_two_bounds() -> None:
+    made = curve({1.0: [0.97, 0.98, 0.99]}, n_test=100)
+    assert made.accuracy(1.0) == stats.mean_interval([0.97, 0.98, 0.99])
+    few_records = stats.clopper_pearson(98, 100).low
+    assert few_records < made.accuracy(1.0).low
+    assert made.assured(1.0) == pytest.approx(few_records)
+    many = curve({1.0: [0.97, 0.98, 0.99]}, n_test=1_000_000)
+    assert many.assured(1.0) == pytest.approx(many.accuracy(1.0).low)
+    with pytest.raises(KeyError, match="the curve has"):
+        made.at(2.0)
+
+
+@pytest.mark.parametrize(("epsilons", "seeds"), [([], 3), ([0.0, 1], 3), ([1], 0)])
+def test_a_curve_needs_epsilons_and_seeds(epsilons: list[float], seeds: int) -> None:
+    with pytest.raises(ValueError, match="at least one seed"):
+        tradeoff(toy(), epsilons, seeds=seeds, pipeline=formula, ceiling=best)
+
+
+def test_a_curve_shows_and_saves_itself(tmp_path) -> None:
+    made = curve(BY_HAND)
+    table = made.table()
+    assert list(table.index) == [0.5, 1.0, 4.0, np.inf]
+    assert table.loc[1.0, "accuracy"].startswith("97.50%")
+    assert "97.50% at ε = 1" in made.plot().alt_text
+    saved = json.loads(made.save(tmp_path / "curve.json").read_text(encoding="utf-8"))
+    assert [run["accuracy"] for run in saved["runs"]][:3] == BY_HAND[0.5]
+    assert all("seed" not in run for run in saved["runs"])
+
+
+def test_the_front_is_what_nothing_beats() -> None:
+    assert pareto_front([4, 1, 2, 2], [0.97, 0.9, 0.95, 0.94]) == [1, 2, 0]
+    assert pareto_front([1, 2, 3], [0.9, 0.9, 0.8]) == [0]
+    assert pareto_front([1, 1], [0.9, 0.9]) == [0, 1]
+    assert pareto_front([], []) == []
+
+
+def test_a_search_never_sees_the_test_records_and_uses_one_split() -> None:
+    dataset = toy()
+    found = search(dataset, trials=8, pipeline=formula, space={"peak": Range(0.2, 20)})
+    splits = {records for _, _, records in CALLS}
+    assert len(splits) == 1
+    train, test = set(dataset.train_x[:, 0].tolist()), set(dataset.test_x[:, 0].tolist())
+    assert set(*splits) <= train
+    assert not set(*splits) & test
+    assert "validation split of 100" in found.source
+    assert len(found.runs) == 8
+
+
+def test_a_search_finds_the_peak_and_goes_on_where_it_stopped() -> None:
+    space = {"peak": Range(0.2, 20)}
+    found = search(toy(), trials=40, pipeline=formula, space=space)
+    assert found.settings(max_epsilon=8)["peak"] == pytest.approx(2, rel=0.5)
+    assert len(CALLS) == 40
+    again = search(toy(), trials=40, pipeline=formula, space=space)
+    assert len(CALLS) == 40
+    assert again.runs == found.runs
+
+
+def test_a_search_shows_its_front_and_refuses_a_budget_below_it(tmp_path) -> None:
+    found = search(toy(), trials=10, pipeline=formula, space={"peak": Range(1, 4)})
+    spent = [run.spent_epsilon for run in found.front]
+    reached = [run.accuracy for run in found.front]
+    assert spent == sorted(spent)
+    assert reached == sorted(reached)
+    assert found.table()["front"].sum() == len(spent)
+    assert "Pareto front" in found.plot().alt_text
+    assert len(json.loads(found.save(tmp_path / "s.json").read_text())["runs"]) == 10
+    with pytest.raises(ValueError, match="no trial spent at most"):
+        found.settings(max_epsilon=1e-3)
+    with pytest.raises(ValueError, match="trials is 0"):
+        search(toy(), trials=0, pipeline=formula)
+    with pytest.raises(ValueError, match="expected 0 < low"):
+        Range(3, 2)
+
+
+def test_the_cost_of_a_search_is_what_the_accountant_says() -> None:
+    found = search(toy(), trials=3, pipeline=formula, space={"peak": Range(1, 4)}, epsilons=(1, 4))
+    cost = found.cost()["ε"]
+    dearest = max(found.runs, key=lambda run: run.target_epsilon)
+    alone = privacy_statement(dearest.event).epsilon
+    assert cost["tuned on other records"] == pytest.approx(alone)
+    composed = privacy_statement([run.event for run in found.runs]).epsilon
+    assert cost["all 3 trials released"] == pytest.approx(composed)
+    assert alone < cost["random number of them, mean 3"]
+    assert alone < composed < cost["3 trials like the chosen one"] < 3 * alone
+
+
+def test_the_smallest_epsilon_that_is_accurate_enough() -> None:
+    made = curve(BY_HAND)
+    chosen = decide(made, required_accuracy=0.97)
+    assert chosen.epsilon == 1.0
+    assert chosen.assured >= 0.97
+    assert "the next smaller ε, 0.5" in chosen.reason
+    # Its mean is 97.50%, but that is not assured: the next ε has to do.
+    assert decide(made, required_accuracy=0.975).epsilon == 4.0
+
+
+def test_the_best_accuracy_within_a_cap_that_includes_tuning() -> None:
+    made = curve(BY_HAND)
+    spent = {e: privacy_statement(made.at(e)[0].event, delta=1e-5, n=6000).epsilon for e in made.epsilons}
+    assert decide(made, max_epsilon=spent[1.0] + 0.01).epsilon == 1.0
+    tuned = decide(made, max_epsilon=spent[1.0] + 0.01, tuning=TuningCost(4))
+    assert tuned.epsilon == 0.5
+    assert tuned.privacy.epsilon > spent[0.5]
+    assert "4 runs" in tuned.tuning
+    both = decide(made, required_accuracy=0.9, max_epsilon=spent[4.0] + 0.01)
+    assert both.epsilon == 0.5
+
+
+@pytest.mark.parametrize(
+    ("asked", "advice"),
+    [
+        ({"required_accuracy": 0.995}, "Even without privacy"),
+        ({"required_accuracy": 0.9853}, "more seeds or more test records"),
+        ({"required_accuracy": 0.989}, "A larger ε"),
+        ({"max_epsilon": 0.001}, "Measure smaller ε"),
+        ({"required_accuracy": 0.97, "max_epsilon": 0.3}, "A cap of ε = 1 would allow it"),
+        ({"max_epsilon": 0.001, "tuning": TuningCost(3)}, "tune on public records"),
+    ],
+)
+def test_an_impossible_target_is_refused_with_what_would_help(asked: dict, advice: str) -> None:
+    with pytest.raises(NoDecision, match=advice):
+        decide(curve(BY_HAND), **asked)
+
+
+@pytest.mark.parametrize("asked", [{}, {"required_accuracy": 98}, {"max_epsilon": -1.0}])
+def test_a_target_that_makes_no_sense_is_an_error(asked: dict) -> None:
+    with pytest.raises(ValueError, match=r"give required_accuracy|98% is 0.98|positive") as caught:
+        decide(curve(BY_HAND), **asked)
+    assert not isinstance(caught.value, NoDecision)
+
+
+def test_the_record_names_all_that_it_rests_on(tmp_path) -> None:
+    record = decide(curve(BY_HAND), required_accuracy=0.97, owner="the board")
+    for form in (str(record), record.markdown(), record._repr_html_()):
+        for needed in (
+            "two clouds",
+            "δ = 1e-5",
+            "Poisson",
+            "add/remove",
+            "(PLD)",
+            "97.50%",
+            "3 seeds",
+            "the board",
+        ):
+            assert needed in form
+    for ending in (".md", ".html", ".txt"):
+        assert record.save(tmp_path / f"record{ending}").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="ending must be one of"):
+        record.save(tmp_path / "record.docx")
+    assert list(record.table()["chosen"]) == ["", "yes", ""]
+
+
+def test_the_default_pipeline_trains_privately_and_its_ceiling_does_not() -> None:
+    """Real training on clouds two deviations apart: an optimal reader is right about 98.7% of the time."""
+    made = tradeoff(
+        toy(3000, 500), [2.0], seeds=2, settings={"learning_rate": 0.5, "max_grad_norm": 1.0, "steps": 30}
+    )
+    assert made.runs[0].spent_epsilon == pytest.approx(2.0, abs=2e-3)
+    assert "Poisson q = 0.1" in made.runs[0].privacy
+    assert made.accuracy(2.0).estimate > 0.9
+    assert min(made.ceiling) > 0.95
+    assert tuning.linear_pipeline.__doc__
