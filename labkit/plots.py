@@ -72,8 +72,13 @@ def describe(fig: Figure, alt: str) -> Figure:
     return fig
 
 
-def show(fig: Figure) -> None:
+def show(fig: Figure, *, poster: bool = False) -> None:
     """Display a figure in a notebook as a PNG that carries its alt text.
+
+    Parameters
+    ----------
+    poster : bool
+        Marks the one figure that stands for its lab: ``labkit build --execute`` saves it for the README.
 
     Raises
     ------
@@ -91,7 +96,7 @@ def show(fig: Figure) -> None:
     with mpl.rc_context(STYLE):
         fig.savefig(buffer, format="png", dpi=100)
     bundle = {"image/png": buffer.getvalue(), "text/plain": alt}
-    display(bundle, metadata={"image/png": {"alt": alt}}, raw=True)
+    display(bundle, metadata={"image/png": {"alt": alt} | ({"poster": True} if poster else {})}, raw=True)
 
 
 def band(ax: Axes, x: Sequence[float], low: Sequence[float], high: Sequence[float], **options: Any) -> None:

@@ -440,7 +440,7 @@ print(
 # %%
 linear = dp.tradeoff(mnist, linear_epsilons, seeds=seeds)
 network = dp.tradeoff(mnist, cnn_epsilons, seeds=seeds, pipeline=dp.cnn_pipeline, ceiling=dp.cnn_ceiling)
-plots.show(dp.compare([linear, network]))
+plots.show(dp.compare([linear, network]), poster=True)
 
 # %%
 network.table()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +145,8 @@ def build(
                     _guard(path)
                 _write(path, text(notebook))
             touched.append(path)
+        if not check:
+            touched += _poster(item, solved, files.solution.parent / "figures")
         if classroom and not check:
             touched += _classroom(item, solved, classroom)
     return touched
@@ -160,6 +163,21 @@ def _run(item: Lab, solved: NotebookNode, files: Places) -> None:
     profile = profiles.current().name
     solved.metadata["labkit"] = NotebookNode(profile=profile, seconds=round(seconds))
     print(f"{item.name}: all exercises pass, {seconds:.0f} s, profile {profile}", file=sys.stderr)
+
+
+def _poster(item: Lab, solved: NotebookNode, folder: Path) -> list[Path]:
+    """Save the figure that a lab marked as its poster (``plots.show(fig, poster=True)``), for the README."""
+    for cell in solved.cells:
+        for output in cell.get("outputs", []):
+            if output.get("metadata", {}).get("image/png", {}).get("poster"):
+                path, picture = folder / f"{item.number}.png", base64.b64decode(output.data["image/png"])
+                if path.is_file() and path.read_bytes() == picture:
+                    return []
+                with cache.atomic_path(path) as part:
+                    part.write_bytes(picture)
+                    part.chmod(0o644)
+                return [path]
+    return []
 
 
 def _guard(path: Path) -> None:
