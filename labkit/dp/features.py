@@ -12,6 +12,7 @@ same: whoever drew the strokes knew what digits look like. Say so next to the ac
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -169,7 +170,7 @@ def whitening(x: Tensor, dimension: int, *, damping: float = DAMPING) -> tuple[T
 
 @dataclass(frozen=True, eq=False)
 class _Map:
-    """A block with all that was learned for it, from synthetic images."""
+    """A block with all that was learned for it, from synthetic images; maps images to whitened rows ``[n, k]``."""
 
     block: Block
     mean: Tensor
@@ -179,7 +180,7 @@ class _Map:
 
     def __call__(self, x: Tensor) -> Tensor:
         rows = (_raw(self.block, x, self.network) - self.mean) @ self.projection
-        return self.block.weight * nn.functional.normalize(rows, dim=1)
+        return rows
 
 
 def _raw(block: Block, x: Tensor, network: nn.Sequential | None) -> Tensor:
@@ -247,19 +248,24 @@ def _network(shape: tuple[int, ...], classes: int) -> nn.Sequential:
 
 def _transform(maps: list[_Map], x: Tensor, digest: str, part: str) -> Tensor:
     """Return feature rows ``[n, d]`` of length `FEATURE_NORM`, from the cache piece by piece where it has them."""
+    starts = range(0, len(x), CHUNK)
+    columns = []
+    with progress.bar(len(maps) * len(starts), f"features of {part} images") as shown:
+        for learned in maps:  # cached block by block: kinds that share a block share the work
+            pieces = []
+            for start in starts:
+                images = x[start : start + CHUNK].cpu()
+                settings = {"data": digest, "part": part, "start": start, "map": learned.digest}
+                compute = functools.partial(_half, learned, images)
+                pieces.append(cache.cached("features", settings, compute, code=[_Map, _raw, scattering]))
+                shown.update()
+            columns.append(learned.block.weight * torch.cat(pieces).float())
+    return FEATURE_NORM * nn.functional.normalize(torch.cat(columns, dim=1), dim=1)
 
-    def compute(images: Tensor) -> Tensor:
-        return torch.cat([learned(images) for learned in maps], dim=1).half()
 
-    pieces = []
-    for start in progress.track(range(0, len(x), CHUNK), f"features of {part} images"):
-        images = x[start : start + CHUNK].cpu()
-        settings = {"data": digest, "part": part, "start": start, "maps": [m.digest for m in maps]}
-        code = [_Map, _raw, scattering]
-        pieces.append(
-            cache.cached("features", settings, lambda images=images: compute(images), code=code).float()
-        )
-    return FEATURE_NORM * nn.functional.normalize(torch.cat(pieces), dim=1)
+def _half(learned: _Map, images: Tensor) -> Tensor:
+    """Return a block's rows of length 1, in half precision: its rounding is far below the noise of training."""
+    return nn.functional.normalize(learned(images), dim=1).half()
 
 
 def _blocks(kind: str) -> tuple[Block, ...]:
