@@ -131,7 +131,7 @@ class Tradeoff:
         ax.minorticks_off()
         title = f"Accuracy against privacy, δ = {self.delta:g}, add/remove, {len(self.at(x[0]))} seeds"
         ax.set(xlabel="ε (PLD), smaller is more private", ylabel="test accuracy (%)", title=title)
-        ax.legend(loc="lower right", title=_short(self.source), title_fontsize=8)
+        ax.legend(loc="lower right", title=_short(self.source.split(";")[0]), title_fontsize=8)
         points = ", ".join(f"{100 * b.estimate:.2f}% at ε = {e:g}" for e, b in zip(x, bands, strict=True))
         return plots.describe(
             fig,

@@ -193,10 +193,10 @@ class Search:
         )
         x, y = [r.spent_epsilon for r in self.front], [100 * r.accuracy for r in self.front]
         ax.step(x, y, where="post", marker="s", markersize=5, color=plots.COLOURS[1], label="Pareto front")
-        ax.set_xscale("log")
+        plots.epsilon_axis(ax, "ε spent (PLD)")
         worst = min(y)
         ax.set_ylim(bottom=max(min(100 * r.accuracy for r in self.runs), worst - 3) - 0.3)
-        ax.set(xlabel="ε spent (PLD)", ylabel="validation accuracy (%)")
+        ax.set(ylabel="validation accuracy (%)")
         ax.set_title(f"{len(self.runs)} trials of {self.sampler}, δ = {self.delta:g}")
         ax.legend(loc="lower right", title=self.source.split(";")[0], title_fontsize=8)
         steps = ", ".join(f"{b:.2f}% at ε = {a:.2f}" for a, b in zip(x, y, strict=True))
