@@ -9,11 +9,14 @@ from types import ModuleType
 __version__ = "0.1.0"
 
 _SUBMODULES = (
+    "audit",
     "cache",
     "cli",
     "course",
     "data",
     "dp",
+    "ensemble",
+    "membership",
     "models",
     "plots",
     "profiles",

@@ -76,6 +76,16 @@ LABS = (
         90,
         (1, 5, 15),
         ("02",),
+        "labkit.dp.features:prepare",
+    ),
+    Lab(
+        "06",
+        "privacy_audit",
+        "The privacy audit",
+        "membership and audit",
+        90,
+        (1, 4, 8),
+        ("02",),
     ),
 )
 

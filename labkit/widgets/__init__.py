@@ -7,7 +7,12 @@ their subject, not after their explorer, so that importing one never hides the o
 import importlib
 from typing import Any
 
-_HOME = {"epsilon_explorer": "epsilon", "clipping_explorer": "clipping", "training_explorer": "training"}
+_HOME = {
+    "audit_explorer": "audit",
+    "epsilon_explorer": "epsilon",
+    "clipping_explorer": "clipping",
+    "training_explorer": "training",
+}
 
 __all__ = [*_HOME]
 
