@@ -23,7 +23,7 @@
 # - say what an audit proves, and what it never proves;
 # - find planted bugs in training code that you may only run, with evidence.
 #
-# **Prerequisites.** Lab 02 (DP-SGD) and lab 04 (membership inference).
+# **Prerequisites.** Lab 02 (DP-SGD). Membership inference in one sentence: guess from the model whether a record trained it.
 #
 # **Minutes.** 90, of which the machine needs about 4.
 #
