@@ -142,6 +142,16 @@ def test_an_interrupted_call_keeps_the_pieces_it_had(monkeypatch) -> None:
     assert made.train_x.shape == (60, 384)
 
 
+def test_colour_images_get_features_from_synthetic_objects() -> None:
+    x, y = data.objects(30, 3)
+    classes = tuple(str(label) for label in range(10))
+    made = features(
+        Dataset("objects", "objects", True, x[:20], y[:20], x[20:], y[20:], classes), "scattering"
+    )
+    assert made.train_x.shape == (20, 384)
+    assert "synthetic objects only" in made.source
+
+
 def test_unknown_kinds_and_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="are unknown; expected one of pixels"):
         features(digits(), "sift")
