@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from labkit import cache, ensemble, progress
-from labkit.membership.bank import ShadowBank, Target
-from labkit.membership.shadows import CODE, model_identity
-from labkit.recipe import Recipe, State
+from labkit.membership.bank import ShadowBank, Target, accuracy, ask
+from labkit.membership.shadows import CODE, model_identity, save_array
+from labkit.recipe import Recipe
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
@@ -39,15 +40,11 @@ def train_targets(
         Another recipe than the bank's, to see what a defence changes.
     """
     recipe, seeds = recipe or bank.recipe, list(seeds)
-    masks, states = fresh_halves(bank, seeds), {}
+    masks = fresh_halves(bank, seeds)
     identity = model_identity(bank.make_model)
-    paths = [
-        cache.directory()
-        / "targets"
-        / f"{cache.digest(bank.key, recipe, seed, *identity, list(CODE))[:32]}.pt"
-        for seed in seeds
-    ]
-    missing = [row for row, path in enumerate(paths) if not path.is_file()]
+    keys = [cache.digest(bank.key, recipe, seed, *identity, list(CODE))[:32] for seed in seeds]
+    folder = cache.directory() / "targets"
+    missing = [row for row, key in enumerate(keys) if not (folder / f"{key}.pt").is_file()]
     if missing:
         trained = ensemble.train_many(
             bank.make_model,
@@ -58,17 +55,32 @@ def train_targets(
             seeds=[7_000_003 + seeds[r] for r in missing],
         )
         for row, state in progress.track(trained, f"{name}, {bank.source}", total=len(missing)):
-            with cache.atomic_path(paths[missing[row]]) as path:
+            with cache.atomic_path(folder / f"{keys[missing[row]]}.pt") as path:
                 torch.save(state, path)
-    for row, path in enumerate(paths):
-        states[row] = torch.load(path, weights_only=True)
-    return [_asked(bank, states[row], masks[row], name, seeds[row]) for row in range(len(seeds))]
+    return [
+        _asked(bank, folder / f"{key}.pt", mask, f"{name} (seed {seed})")
+        for key, mask, seed in zip(keys, masks, seeds, strict=True)
+    ]
 
 
-def _asked(bank: ShadowBank, state: State, members: np.ndarray, name: str, seed: int) -> Target:
+def _asked(bank: ShadowBank, weights: Path, members: np.ndarray, name: str) -> Target:
+    """Return a trained target with its answers, asked once for each set of queries and then read from disk."""
     model = bank.make_model()
-    model.load_state_dict(state)
-    return bank.query(model.eval(), members, name=f"{name} (seed {seed})")
+    model.load_state_dict(torch.load(weights, weights_only=True))
+    stem = f"{weights.stem}-{cache.digest(list(bank.queries), bank.dtype)[:8]}"
+    pool, population = (weights.with_name(f"{stem}-{part}.npy") for part in ("pool", "population"))
+    if not pool.is_file():
+        save_array(population, ask(model, bank.population_x, bank.queries, bank.dtype))
+        save_array(pool, ask(model, bank.x, bank.queries, bank.dtype))
+    outsiders = np.load(population)
+    return Target(
+        logits=np.load(pool),
+        population_logits=outsiders,
+        members=members,
+        name=name,
+        accuracy=accuracy(outsiders, bank.population_labels),
+        model=model.eval(),
+    )
 
 
 def members_dataset(bank: ShadowBank, members: np.ndarray) -> Dataset:
