@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from labkit.dp.race import STOCK, Race, races
+from labkit.dp.race import Race, races
 from labkit.dp.step_costs import Cost, step_costs
 
 if TYPE_CHECKING:
@@ -103,17 +103,13 @@ def machine() -> dict[str, str]:
     }
 
 
-def run(
-    *, quick: bool = False, dataset: Dataset | None = None, kind: str = "scattering", race: bool = True
-) -> Bench:
+def run(*, quick: bool = False, dataset: Dataset | None = None, race: bool = True) -> Bench:
     """Measure everything; about ten minutes, or seconds with ``quick`` (which shows that it works, and nothing more).
 
     Parameters
     ----------
     dataset : Dataset, optional
         For part (b); MNIST by default.
-    kind : str
-        Features of our loop, see `labkit.dp.features.features`.
     race : bool
         Whether to do part (b).
     """
@@ -126,10 +122,7 @@ def run(
         found: list[Race] = []
         if race:
             dataset = dataset or data.load("mnist")
-            dataset = dataset.take(1200, 300) if quick else dataset
-            found = races(
-                dataset, epochs=1 if quick else STOCK["epochs"], kind=kind, seeds=range(1 if quick else 5)
-            )
+            found = races(dataset.take(1200, 300) if quick else dataset, quick=quick)
     return Bench(facts, batch_size, tuple(costs), tuple(found))
 
 

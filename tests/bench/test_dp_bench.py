@@ -24,7 +24,7 @@ def digits() -> Dataset:
 def test_quick_bench_prints_tables_and_writes_json(digits: Dataset, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("LABKIT_PROFILE", "smoke")
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
-    result = bench.run(quick=True, dataset=digits, kind="pixels")
+    result = bench.run(quick=True, dataset=digits)
     assert {"plain", "Opacus hooks", "engine vmap", "engine layers"} <= {cost.step for cost in result.costs}
     assert all(0 < c.seconds[0] <= c.seconds[1] <= c.seconds[2] for c in result.costs)
     assert all(c.ratio == 1 for c in result.costs if c.step == "plain")
@@ -36,7 +36,7 @@ def test_quick_bench_prints_tables_and_writes_json(digits: Dataset, tmp_path, mo
     assert "engine linear" in str(result)
     saved = json.loads(result.save(tmp_path / "bench.json").read_text())
     assert saved["machine"]["processor"]
-    assert len(saved["races"]) == 3
+    assert len(saved["races"]) == 4
     assert not (
         tmp_path / "cache"
     ).exists()  # "first time" means that nothing was cached, and nothing is left
