@@ -60,8 +60,9 @@ plots.show(pictures)
 plain = training.fit(
     models.small_cnn("tanh", seed=0),
     mnist,
-    epochs=profile.pick(smoke=2, laptop=8, full=30),
+    epochs=profile.pick(smoke=2, laptop=4, full=30),
     learning_rate=0.1,
+    batch_size=256,
     shift=profile.pick(smoke=0, laptop=1, full=1),
 )
 print(plain)
