@@ -32,7 +32,7 @@ STROKES = {"count": 12_000, "epochs": 3, "learning_rate": 0.1}
 PRIVATE = {
     "engine": "layers",
     "max_grad_norm": 0.1,
-    "epochs": 1,
+    "epochs": 2,
     "learning_rate": 2.0,
     "momentum": 0.9,
     "schedule": "linear",
