@@ -134,10 +134,13 @@ def _private(
             torch.manual_seed(seed)
             model = bank.make_model()
         data = target_models.members_dataset(bank, members)
-        result = dp.train_private(model, data, target_epsilon=target_epsilon, seed=seed, **options)
+        settled = {"target_epsilon": target_epsilon, "seed": seed, "checkpoint": unfinished} | options
+        result = dp.train_private(model, data, **settled)
+        unfinished.unlink(missing_ok=True)
         return {"state": result.model.state_dict(), "privacy": result.privacy}
 
     settings = {"bank": bank.key, "seed": seed, "epsilon": target_epsilon, "options": options}
+    unfinished = cache.directory() / "private-targets" / f"{cache.digest(settings)[:32]}.unfinished"
     done = cache.cached("private-targets", settings, train, code=[dp.sgd, dp.gradients])
     model = bank.make_model()
     model.load_state_dict(done["state"])
