@@ -11,7 +11,9 @@ _HOME = {
     "audit_explorer": "audit",
     "epsilon_explorer": "epsilon",
     "clipping_explorer": "clipping",
+    "suspects_explorer": "suspects",
     "training_explorer": "training",
+    "trigger_designer": "triggers",
 }
 
 __all__ = [*_HOME]

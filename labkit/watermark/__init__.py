@@ -1,0 +1,29 @@
+"""Watermarks and ownership: keyed triggers, embedding, verification, extraction, removal and claims.
+
+Names load from their module when first used, so ``import labkit.watermark`` pulls in no heavy library.
+"""
+
+import importlib
+import pkgutil
+from typing import Any
+
+_MODULES = tuple(module.name for module in pkgutil.iter_modules(__path__))
+_HOME = {
+    "Key": "keys",
+    "MarkedModel": "marked",
+    "TriggerSet": "marked",
+}
+
+__all__ = [*_HOME, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"labkit.watermark.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"labkit.watermark.{name}")
+    raise AttributeError(f"module 'labkit.watermark' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,97 @@
+"""How many queries a proof takes: suspects' p-values against the number of triggers asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from labkit import plots
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import ipywidgets
+    from matplotlib.figure import Figure
+
+    from labkit.watermark.verdict import Verdict
+
+FLOOR = (
+    1e-16  # p-values below it are drawn on it: nobody needs more, and rates under H0 are not known so well
+)
+
+
+def suspects_p_values(verdicts: Mapping[str, Verdict], queries: int, *, alpha: float | None = None) -> Figure:
+    """Draw each suspect's p-value after every number of queries, and mark one number.
+
+    The verdicts hold the answers already: nothing is asked again. The curves show what other numbers of queries would
+    have given; a test is valid for the one number that was fixed in advance.
+
+    Parameters
+    ----------
+    verdicts : mapping of str to Verdict
+        Name of each suspect and what `labkit.watermark.verify.verify` said.
+    queries : int
+        To mark; suspects with fewer answers are marked at their last.
+    alpha : float, optional
+        Line to cross (default: the smallest of the verdicts').
+
+    Raises
+    ------
+    ValueError
+        If there is no verdict, or ``queries`` is out of range.
+    """
+    most = max((verdict.n for verdict in verdicts.values()), default=0)
+    if not 1 <= queries <= most:
+        raise ValueError(
+            f"got queries={queries} and {len(verdicts)} verdicts; expected at least one verdict, and 1 to {most} queries"
+        )
+    alpha = min(verdict.alpha for verdict in verdicts.values()) if alpha is None else alpha
+    fig, ax = plots.figure(7.0, 4.2)
+    found = {}
+    for name, verdict in verdicts.items():
+        counts = np.unique(np.geomspace(1, verdict.n, 60).round().astype(int))
+        curve = [max(verdict.after(int(n)).p_value, FLOOR) for n in counts]
+        (line,) = ax.plot(counts, curve, label=name)
+        here = min(queries, verdict.n)
+        found[name] = verdict.after(here).p_value
+        ax.plot(here, max(found[name], FLOOR), "o", color=line.get_color())
+    ax.axhline(alpha, color="black", linestyle=":", linewidth=1, label=f"alpha = {alpha:g}")
+    ax.axvline(queries, color="black", linewidth=0.8, alpha=0.5)
+    ax.set(
+        xscale="log", yscale="log", xlabel="queries (triggers asked)", ylabel="p-value", ylim=(FLOOR / 2, 2)
+    )
+    sources = sorted({verdict.source for verdict in verdicts.values() if verdict.source})
+    nulls = min(len(verdict.null_hit) for verdict in verdicts.values())
+    few = "" if all(verdict.enough_nulls for verdict in verdicts.values()) else ", too few for a claim"
+    ax.set_title(f"{queries} queries, {nulls} null models{few}{': ' if sources else ''}{', '.join(sources)}")
+    ax.legend(loc="lower left")
+    listed = ", ".join(f"{name} {p:.2g}" for name, p in found.items())
+    return plots.describe(
+        fig,
+        f"P-values of {len(verdicts)} suspects against the number of queries, both axes logarithmic. After {queries} "
+        f"queries: {listed}; alpha is {alpha:g}.",
+    )
+
+
+def suspects_explorer(verdicts: Mapping[str, Verdict]) -> ipywidgets.Widget:
+    """Return sliders for the number of queries and for alpha."""
+    import ipywidgets
+
+    look = {
+        "continuous_update": False,
+        "style": {"description_width": "8em"},
+        "layout": {"width": "34em"},
+    }
+    most = max(verdict.n for verdict in verdicts.values())
+    sliders = {
+        "queries": ipywidgets.IntSlider(value=most, min=1, max=most, description="queries", **look),
+        "alpha": ipywidgets.SelectionSlider(
+            options=[0.05, 0.01, 1e-3, 1e-6], value=1e-3, description="alpha", **look
+        ),
+    }
+
+    def redraw(queries: int, alpha: float) -> None:
+        plots.show(suspects_p_values(verdicts, queries, alpha=alpha))
+
+    return ipywidgets.VBox([*sliders.values(), ipywidgets.interactive_output(redraw, sliders)])
