@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from pathlib import Path
 
 from labkit import profiles
+
+BENCHES = {
+    "dp": "private training against Opacus's stock loop",
+    "membership": "shadow training against a plain loop, attacks against ART's",
+    "watermark": "models without a mark against a plain loop, questions that a verdict takes",
+}
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -72,9 +79,7 @@ def progress(options: argparse.Namespace) -> int:
 
 
 def bench(options: argparse.Namespace) -> int:
-    from labkit.dp import bench
-
-    return bench.main(options.arguments) or 0
+    return importlib.import_module(f"labkit.{options.subject}.bench").main(options.arguments) or 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -141,8 +146,13 @@ def parser() -> argparse.ArgumentParser:
 
     command(progress, "show your progress, lab by lab", "  labkit progress")
 
-    sub = command(bench, "measure speed against peers on this machine", "  labkit bench dp")
-    sub.add_argument("subject", choices=["dp"], help="dp: private training against Opacus's stock loop")
+    sub = command(
+        bench,
+        "measure speed against peers on this machine",
+        "  labkit bench dp\n  labkit bench membership --json membership.json",
+    )
+    subjects = "; ".join(f"{name}: {what}" for name, what in BENCHES.items())
+    sub.add_argument("subject", choices=BENCHES, help=subjects)
     sub.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on to the benchmark")
     return top
 

@@ -42,7 +42,7 @@ from labkit.dp import features, tuning
 profile = profiles.current()
 mnist = data.load("mnist")
 if profile.name == "smoke":
-    mnist = mnist.take(3000, 1000)
+    mnist = mnist.take(2000, 500)
 banner("03", mnist)
 
 # %% [markdown]
@@ -350,7 +350,7 @@ front_of = check("03.pareto_front", pareto_front).function
 # job, is maintained, and handles several aims at once. Same idea, same three lines: ask for settings, train, tell.
 
 # %%
-trials = profile.pick(smoke=4, laptop=14, full=60)
+trials = profile.pick(smoke=3, laptop=14, full=60)
 found = dp.search(digits, trials=trials, epsilons=(0.5, 8.0))
 plots.show(found.plot())
 
@@ -447,7 +447,7 @@ found.cost(epsilon=1.0).round(2)
 # excuse is not needed; on MNIST it is part of an honest answer.
 
 # %%
-size = profile.pick(smoke=3000, laptop=24_000, full=60_000)
+size = profile.pick(smoke=1500, laptop=24_000, full=60_000)
 x, y = data.strokes(size, seed=5)
 cut = size // 6
 synthetic = data.Dataset(
@@ -464,7 +464,7 @@ print({name: round(value, 2) for name, value in chosen.items()})
 # Now, once, on the test records: settings from the strokes, several seeds for each ε.
 
 # %%
-seeds = profile.pick(smoke=3, laptop=5, full=10)
+seeds = profile.pick(smoke=2, laptop=5, full=10)
 epsilons = profile.pick(
     smoke=[1.0, 8.0], laptop=[0.3, 0.5, 1.0, 3.0, 8.0], full=[0.1, 0.3, 0.5, 1.0, 2.0, 3.0, 8.0]
 )

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 
 import nbformat
 import pytest
@@ -85,6 +86,23 @@ def test_progress_prints_the_overview(capsys):
 def test_prepare_without_work_says_so(capsys):
     assert main("prepare", "0") == 0
     assert "lab 00 has no one-off work" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("subject", cli.BENCHES)
+def test_bench_passes_its_arguments_on_to_the_subject(subject, monkeypatch):
+    seen = []
+    module = types.ModuleType(f"labkit.{subject}.bench")
+    module.main = seen.append
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert main("bench", subject, "--quick", "3") == 0
+    assert seen == [["--quick", "3"]]
+
+
+def test_bench_of_an_unknown_subject_names_those_there_are(capsys):
+    with pytest.raises(SystemExit):
+        main("bench", "federated")
+    error = capsys.readouterr().err
+    assert all(subject in error for subject in ("federated", "dp", "membership", "watermark"))
 
 
 def test_build_check_reports_by_its_exit_code(monkeypatch, tmp_path, capsys):

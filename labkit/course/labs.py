@@ -79,6 +79,16 @@ LABS = (
         "labkit.dp.features:prepare",
     ),
     Lab(
+        "05",
+        "red_team",
+        "Red team: the strongest attacks, and what stops them",
+        "membership and audit",
+        100,
+        (0.5, 3, 10),
+        ("04",),
+        "labkit.membership.redteam:prepare",
+    ),
+    Lab(
         "06",
         "privacy_audit",
         "The privacy audit",
@@ -86,6 +96,16 @@ LABS = (
         90,
         (1, 4, 8),
         ("02",),
+    ),
+    Lab(
+        "07",
+        "watermark",
+        "Watermark a model, steal it, prove it",
+        "the second project",
+        110,
+        (0.7, 3, 10),
+        ("00",),
+        "labkit.watermark.project:prepare",
     ),
 )
 

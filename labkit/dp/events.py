@@ -2,7 +2,8 @@
 
 An *event* is one private release, or many alike. Each event knows its privacy loss distribution
 (PLD), its Rényi divergences (RDP) and, where Opacus can express it, its row in a PRV history. The
-arithmetic is done by dp-accounting and Opacus; this module says which call is the right one.
+arithmetic is done by dp-accounting and Opacus (and, for one Poisson-sampled step, by `privacy_loss`); this
+module says which call is the right one.
 
 ``noise_multiplier`` is always noise standard deviation over *clipping norm*. Replacing a record can
 move a clipped sum by twice the clipping norm; the events account for that themselves.
@@ -14,10 +15,12 @@ import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
+from labkit.dp import privacy_loss
 from labkit.dp.limits import check_count, check_epsilon, check_noise_multiplier, check_sample_rate
 
 if TYPE_CHECKING:
@@ -120,6 +123,9 @@ class SampledGaussian:
             )
         if self.sampler == "without-replacement":
             raise NotAccountable("no tight PLD is known for batches drawn without replacement (2405.20769)")
+        if neighbouring == "add/remove":
+            step = privacy_loss.sampled_gaussian(self.noise_multiplier, self.sample_rate, interval)
+            return step.self_compose(self.steps)
         return library.from_gaussian_mechanism(
             self.noise_multiplier,  # the library doubles the sensitivity itself for REPLACE_ONE
             sampling_prob=self.sample_rate,
@@ -136,7 +142,7 @@ class SampledGaussian:
         if self.amplified and neighbouring == "replace-one":
             raise NotAccountable("dp-accounting has no RDP bound for Poisson batches under replace-one")
         if self.amplified:
-            return library_rdp(self.dp_event(), orders)
+            return self.steps * _sampled_rdp(self.noise_multiplier, self.sample_rate, tuple(orders))
         # dp-accounting 0.6 does not double the sensitivity of a replaced record under RDP
         # (google/differential-privacy issue 378), so the noise is halved here instead.
         return library_rdp(_gaussian(self._noise(neighbouring), self.releases), orders)
@@ -294,6 +300,12 @@ def _gaussian(noise_multiplier: float, releases: int) -> DpEvent:
     import dp_accounting
 
     return dp_accounting.SelfComposedDpEvent(dp_accounting.GaussianDpEvent(noise_multiplier), releases)
+
+
+@lru_cache(maxsize=256)
+def _sampled_rdp(noise_multiplier: float, sample_rate: float, orders: tuple[float, ...]) -> np.ndarray:
+    """Divergences of one Poisson-sampled step; runs of any length share them."""
+    return library_rdp(SampledGaussian(noise_multiplier, 1, sample_rate).dp_event(), np.array(orders))
 
 
 def library_rdp(event: DpEvent, orders: np.ndarray, neighbouring: Neighbouring = "add/remove") -> np.ndarray:

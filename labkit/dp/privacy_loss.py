@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 
 
-def sampled_gaussian(
-    noise_multiplier: float, sample_rate: float, interval: float
-) -> PrivacyLossDistribution:
+def sampled_gaussian(noise_multiplier: float, sample_rate: float, interval: float) -> PrivacyLossDistribution:
     """Return the distribution of one step under add/remove neighbours, rounded pessimistically.
 
     Parameters
@@ -45,7 +43,9 @@ def sampled_gaussian(
     return PrivacyLossDistribution(remove, add)
 
 
-def divergence(epsilons: np.ndarray, noise_multiplier: float, sample_rate: float, *, removed: bool) -> np.ndarray:
+def divergence(
+    epsilons: np.ndarray, noise_multiplier: float, sample_rate: float, *, removed: bool
+) -> np.ndarray:
     """Return the hockey-stick divergence of one step at each ε, shape of ``epsilons``.
 
     Let A be N(0, σ²) and B the mixture (1 - q) N(0, σ²) + q N(1, σ²): the noisy sum without and with the record. The

@@ -20,6 +20,7 @@ _MODULES = (
     "lira",
     "loo",
     "presets",
+    "pretrained",
     "queries",
     "reports",
     "rmia",

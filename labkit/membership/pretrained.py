@@ -7,9 +7,10 @@ first use, which says so, and kept. ``python -m labkit.membership.pretrained`` m
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import sys
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,10 @@ from labkit.membership.presets import Preset, preset
 from labkit.membership.shadows import CODE, pool_of, shadow_bank
 from labkit.recipe import State
 
-WRONG_LABELS = 0.05  # share of the train labels; surveys of public test sets report between 0.15% and 10%
+WRONG_LABELS = 0.05  # of the train labels; ten public test sets have 0.15% to 10% (Northcutt et al., arXiv 2103.14749)
 SEED = 4
 NAME = "lab04_mnist"
-COMMAND = "LABKIT_PROFILE=laptop python -m labkit.membership.pretrained"
+COMMAND = "python -m labkit.membership.pretrained"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -83,7 +84,6 @@ class Case:
     x: Tensor
     y: Tensor
     wrong: np.ndarray
-    _key: str = field(default="")
 
     def __repr__(self) -> str:
         return f"Case({len(self.y):,} records, {int(self.wrong.sum())} of them with a wrong label; {self.dataset.source})"
@@ -111,13 +111,17 @@ class Case:
         ValueError
             If the checkpoint's bytes are not those that its provenance names.
         """
-        members = _half(len(self.y))
         state, origin = shipped(self.identity), f"checkpoint {NAME}.pt"
         if state is None:
-            state, origin = self._trained(members), "trained here, as no checkpoint fits"
+            state, origin = self.train(), "trained here, as no checkpoint fits"
+        return self.with_weights(state, origin)
+
+    def with_weights(self, state: State, origin: str) -> HandedOver:
+        """Return the model of these weights, measured on the test records."""
         model = self.settings.make_model()
         model.load_state_dict(state)
         accuracy = training.evaluate(model, self.dataset.test_x, self.dataset.test_y).accuracy
+        members = _half(len(self.y))
         return HandedOver(model.eval(), accuracy, origin, self.dataset.source, self.profile.name, members)
 
     @property
@@ -126,17 +130,17 @@ class Case:
         described = repr(self.settings.make_model())
         return cache.digest(self.dataset.digest, self.settings.recipe, described, len(self.y), SEED)
 
-    def _trained(self, members: np.ndarray) -> State:
+    def train(self) -> State:
         """Return the weights, from the cache or after training; the latter is announced."""
 
         def compute() -> State:
+            chosen, wanted = torch.from_numpy(_half(len(self.y))), self.settings.recipe
             print(
-                f"training the model to attack: {int(members.sum()):,} records, {self.settings.recipe.epochs} epochs",
+                f"training the model to attack: {int(chosen.sum()):,} records, {wanted.epochs} epochs",
                 file=sys.stderr,
             )
-            chosen, device = torch.from_numpy(members), profiles.device()
             records = self.x[chosen], self.y[chosen]
-            return recipe.train_one(self.settings.make_model, *records, self.settings.recipe, SEED, device)
+            return recipe.train_one(self.settings.make_model, *records, wanted, SEED, profiles.device())
 
         return cache.cached("handed-over", {"identity": self.identity}, compute, code=CODE)
 
@@ -226,28 +230,25 @@ def shipped(identity: str, where: Path | None = None) -> State | None:
 
 def make_checkpoint(what: Case, where: Path) -> Path:
     """Train the model, write it with its provenance (JSON) and return the path of the weights."""
-    members = _half(len(what.y))
-    state = what._trained(members)
-    path = where / f"{NAME}.pt"
+    state = what.train()
+    path, weights, made = where / f"{NAME}.pt", io.BytesIO(), what.with_weights(state, "made again")
+    torch.save(state, weights)  # through memory: the bytes then depend on no file name
     with cache.atomic_path(path) as part:
-        torch.save(state, part)
+        part.write_bytes(weights.getvalue())
         part.chmod(0o644)
-    model = what.settings.make_model()
-    model.load_state_dict(state)
-    accuracy = training.evaluate(model, what.dataset.test_x, what.dataset.test_y).accuracy
     facts = {
         "what": "the model that lab 04 hands over; its training records are half of a pool, drawn by the seed",
         "command": COMMAND,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": hashlib.sha256(weights.getvalue()).hexdigest(),
         "identity": what.identity,
         "source": what.dataset.source,
         "profile": what.profile.name,
         "recipe": asdict(what.settings.recipe),
-        "model": repr(model),
+        "model": repr(made.model),
         "pool": len(what.y),
-        "trained on": int(members.sum()),
+        "trained on": int(made.reveal().sum()),
         "seed": SEED,
-        "test accuracy": str(accuracy),
+        "test accuracy": made.accuracy.percent(),
         "torch": torch.__version__,
     }
     with cache.atomic_path(path.with_suffix(".json")) as part:

@@ -113,7 +113,9 @@ def _once(targets: Callable[..., Any]) -> Callable[..., Any]:
 def prepare() -> None:
     """Do the one-off work of lab 05, model by model: what exists is kept, and an interrupt loses one model at most."""
     if profiles.current().name == "laptop":
-        print("lab 05: 16 shadow models (about 8 minutes on 2 cores), then 12 more and 21 targets (about 12 minutes)")
+        print(
+            "lab 05: 16 shadow models (about 8 minutes on 2 cores), then 12 more and 21 targets (about 12 minutes)"
+        )
     whole = bank()
     strangers(whole)
     for defence in defended(whole, data.load("cifar10")):

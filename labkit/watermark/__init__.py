@@ -9,9 +9,21 @@ from typing import Any
 
 _MODULES = tuple(module.name for module in pkgutil.iter_modules(__path__))
 _HOME = {
+    "Api": "extraction",
+    "Commitment": "commitments",
     "Key": "keys",
     "MarkedModel": "marked",
+    "Matrix": "grid",
+    "Patch": "patterns",
+    "Theft": "thieves",
     "TriggerSet": "marked",
+    "Verdict": "verdict",
+    "cleanse": "neural_cleanse",
+    "commit": "commitments",
+    "null_models": "nulls",
+    "remove": "removal",
+    "robustness": "matrix",
+    "steal": "thieves",
 }
 
 __all__ = [*_HOME, *_MODULES]

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from labkit.watermark.lines import ENOUGH, Line
-from labkit.watermark.questions import Questions, Suspect, ask_all, known_or_asked, put, some
+from labkit.watermark.lines import Line
+from labkit.watermark.questions import Questions, ask_all, known_or_asked, put, some
+from labkit.watermark.verify import ALPHA, NULLS, Suspect
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
@@ -54,7 +55,7 @@ def questions(
     on: str = "contested",
     queries: int = 1000,
     seed: int = 0,
-    minimum: int = ENOUGH,
+    minimum: int = NULLS,
 ) -> Questions:
     """Choose held-out records to compare answers on, before any suspect is asked.
 
@@ -112,9 +113,9 @@ def agree(
     *,
     on: str = "contested",
     queries: int = 1000,
-    alpha: float = 1e-3,
+    alpha: float = ALPHA,
     seed: int = 0,
-    minimum: int = ENOUGH,
+    minimum: int = NULLS,
 ) -> Line:
     """Return whether a suspect agrees with the owner's model more often than independent models do.
 

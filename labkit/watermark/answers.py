@@ -7,7 +7,6 @@ gets, so the same or nearly the same image is always answered alike, and only th
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import hmac
 from dataclasses import dataclass
@@ -176,6 +175,6 @@ def mark_answers(
     """
     marker = AnswerMarker(key, share)
     plain, seconds = loop.train(model, data.train_x, data.train_y, recipe, seed=seed)
-    marked = MarkedAnswers(copy.deepcopy(plain), marker).eval()
+    marked = MarkedAnswers(plain, marker).eval()
     triggers = marker.register(plain, data.test_x[:queries])
     return loop.Imprint(marked, triggers, loop.strength(marked, triggers), seconds, {"marker": marker})

@@ -59,12 +59,24 @@ class Scheme:
 
 _ZHANG = "Zhang et al., ASIACCS 2018"
 _ALL = (
-    Scheme("patch", "black box", "Gu et al., arXiv 1708.06733", partial(backdoor.mark_with_triggers, kind="patch")),
+    Scheme(
+        "patch",
+        "black box",
+        "Gu et al., arXiv 1708.06733",
+        partial(backdoor.mark_with_triggers, kind="patch"),
+    ),
     Scheme("content", "black box", _ZHANG, partial(backdoor.mark_with_triggers, kind="content")),
     Scheme("noise", "black box", _ZHANG, partial(backdoor.mark_with_triggers, kind="noise")),
     Scheme("unrelated", "black box", _ZHANG, partial(backdoor.mark_with_triggers, kind="unrelated")),
-    Scheme("abstract", "black box", "Adi et al., arXiv 1802.04633", partial(backdoor.mark_with_triggers, kind="abstract")),
-    Scheme("ood", "black box", "Lukas et al., arXiv 2108.04974", partial(backdoor.mark_with_triggers, kind="ood")),
+    Scheme(
+        "abstract",
+        "black box",
+        "Adi et al., arXiv 1802.04633",
+        partial(backdoor.mark_with_triggers, kind="abstract"),
+    ),
+    Scheme(
+        "ood", "black box", "Lukas et al., arXiv 2108.04974", partial(backdoor.mark_with_triggers, kind="ood")
+    ),
     Scheme("entangled", "black box", "Jia et al., arXiv 2002.12200", entangled.mark_entangled),
     Scheme("composite", "black box", "Lv et al., arXiv 2401.15239", resistant.mark_composite),
     Scheme("feature", "black box", "Xiao et al., arXiv 2511.07947", resistant.mark_feature),

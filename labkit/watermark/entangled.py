@@ -167,7 +167,15 @@ def mark_entangled(
     source = kinds[int(key.integers("entangled/source", len(kinds), 1)[0])]
     learnt, asked = (
         triggers.draw(
-            "patch", key, size, dataset=data, target=target, part=part, base_x=x[y == source], base_y=y[y == source], **options
+            "patch",
+            key,
+            size,
+            dataset=data,
+            target=target,
+            part=part,
+            base_x=x[y == source],
+            base_y=y[y == source],
+            **options,
         )
         for part, size, x, y in (
             ("marks", marks or backdoor.default_marks(data), data.train_x, data.train_y),
@@ -175,9 +183,7 @@ def mark_entangled(
         )
     )
     names = tuple(layers) if layers is not None else default_layers(model)
-    extra = Entanglement(
-        learnt.x, target, data.train_x[data.train_y == target], names, factor, batch
-    )
+    extra = Entanglement(learnt.x, target, data.train_x[data.train_y == target], names, factor, batch)
     marked, seconds = loop.train(model, data.train_x, data.train_y, recipe, seed=seed, extra=extra)
     facts = {"marks": len(learnt), "source": source, "layers": names}
     return loop.Imprint(marked, asked, loop.strength(marked, asked), seconds, facts)

@@ -17,7 +17,7 @@ FRAME = plots.COLOURS[1]
 
 
 def draw(matrix: Matrix) -> Figure:
-    """Draw one cell a scheme and attack: colour and first line the mark's mean strength, second the points lost.
+    """Draw one cell a scheme and attack: the mark's mean strength (colour and number), change of accuracy, verdict.
 
     A frame says that the attack beat the mark in most seeds, a dotted one that it cost too much; each cell says the
     same in a word, so that nothing hangs on colour.
@@ -34,8 +34,8 @@ def draw(matrix: Matrix) -> Figure:
     for row, scheme in enumerate(cells):
         for column, cell in enumerate(scheme):
             light = strength[row, column] > 0.55
-            lost = f"{-100 * cell.lost.estimate:+.1f}"
-            label = f"{100 * strength[row, column]:.0f}%\n{lost}\n{_word(cell)}"
+            change = round(-100 * cell.lost.estimate, 1) + 0.0  # no minus zero
+            label = f"{100 * strength[row, column]:.0f}%\n{change:+.1f}\n{_word(cell)}"
             colour = "black" if light else "white"
             ax.text(column, row, label, ha="center", va="center", fontsize=7.5, color=colour)
             if _word(cell) in ("beaten", "costly"):
@@ -47,7 +47,7 @@ def draw(matrix: Matrix) -> Figure:
     ax.set_xticks(range(len(attacks)), [name.replace(" ", "\n") for name in attacks], fontsize=8)
     ax.set_yticks(range(len(schemes)), schemes, fontsize=9)
     ax.tick_params(length=0)
-    ax.set_title("What attacks leave of marks: strength, accuracy gained (points), verdict")
+    ax.set_title("What attacks leave of marks: strength, change of accuracy (points), verdict")
     ax.set_xlabel(matrix.note, fontsize=8)
     fig.colorbar(image, ax=ax, label="mark strength (%)", fraction=0.03)
     return plots.describe(fig, _alt(matrix, cells))

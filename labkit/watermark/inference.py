@@ -13,7 +13,7 @@ removes how hard it is, and a Welch t-test compares owned and held-out records.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from labkit.stats import Interval
-from labkit.watermark.lines import ENOUGH, Line, check_values, weigh
-from labkit.watermark.questions import Suspect
+from labkit.watermark.lines import Line, check_values, weigh
+from labkit.watermark.verify import ALPHA, NULLS, Suspect, answers, probabilities
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
@@ -41,8 +41,6 @@ def margin(suspect: Suspect, x: Tensor, y: np.ndarray) -> np.ndarray:
 
     The softmax's normaliser cancels: this is the difference of logits.
     """
-    from labkit.watermark.verify import probabilities
-
     log_p = np.log(np.clip(np.asarray(probabilities(suspect, x), dtype=float), 1e-30, None))
     own = log_p[np.arange(len(y)), y].copy()
     log_p[np.arange(len(y)), y] = -np.inf
@@ -50,7 +48,14 @@ def margin(suspect: Suspect, x: Tensor, y: np.ndarray) -> np.ndarray:
 
 
 def walk(
-    suspect: Suspect, x: Tensor, y: np.ndarray, *, walks: int = 3, step: float = 0.02, most: int = 25, seed: int = 0
+    suspect: Suspect,
+    x: Tensor,
+    y: np.ndarray,
+    *,
+    walks: int = 3,
+    step: float = 0.02,
+    most: int = 25,
+    seed: int = 0,
 ) -> np.ndarray:
     """Return how far random directions go before the label is lost, mean over ``walks``, float64 (n,); labels only.
 
@@ -63,8 +68,6 @@ def walk(
     most : int
         Steps after which a walk ends; it then counts as ``most`` steps.
     """
-    from labkit.watermark.verify import answers
-
     generator = torch.Generator().manual_seed(seed)
     total = np.zeros(len(y))
     for _ in range(walks):
@@ -106,9 +109,11 @@ class Records:
         return len(self.y)
 
     def __repr__(self) -> str:
-        return f"Records({self.feature}: {int(self.owned.sum()):,} owned, {int((~self.owned).sum()):,} held out)"
+        return (
+            f"Records({self.feature}: {int(self.owned.sum()):,} owned, {int((~self.owned).sum()):,} held out)"
+        )
 
-    def ask(self, suspect: Suspect, *, alpha: float = 1e-3) -> Line:
+    def ask(self, suspect: Suspect, *, alpha: float = ALPHA) -> Line:
         """Measure the suspect on the records and weigh the effect against the null models'.
 
         Null hypothesis: `NULL`. Assumption: `ASSUMPTION`. The p-value is the larger of Welch's over records and the
@@ -177,7 +182,7 @@ def records(
     feature: str = "margin",
     queries: int = 2000,
     seed: int = 0,
-    minimum: int = ENOUGH,
+    minimum: int = NULLS,
 ) -> Records:
     """Choose owned and held-out records, half each, before any suspect is asked.
 
@@ -201,7 +206,9 @@ def records(
     check_values(np.zeros(len(nulls)), minimum)
     each = min(queries // 2, len(dataset.train_y), len(dataset.test_y))
     if each < 10:
-        raise ValueError(f"{each} records on each side; expected at least 10: raise queries=, or bring more records")
+        raise ValueError(
+            f"{each} records on each side; expected at least 10: raise queries=, or bring more records"
+        )
     rng = np.random.default_rng(seed)
     own, other = rng.permutation(len(dataset.train_y))[:each], rng.permutation(len(dataset.test_y))[:each]
     chosen = Records(
@@ -213,8 +220,6 @@ def records(
         source=dataset.source,
         seed=seed,
     )
-    from dataclasses import replace
-
     return replace(chosen, null_features=np.stack([measure(feature, null, chosen) for null in nulls]))
 
 
@@ -225,9 +230,9 @@ def infer(
     *,
     feature: str = "margin",
     queries: int = 2000,
-    alpha: float = 1e-3,
+    alpha: float = ALPHA,
     seed: int = 0,
-    minimum: int = ENOUGH,
+    minimum: int = NULLS,
 ) -> Line:
     """Return whether a suspect carries knowledge of the owner's training records.
 

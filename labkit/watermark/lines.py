@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,12 @@ import numpy as np
 
 from labkit import plots, profiles
 from labkit.stats import Interval, clopper_pearson
+from labkit.watermark.verify import NULLS
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-ENOUGH = 20  # null models for a claim; fewer show how the test works, no more
 NULL = "the suspect was trained independently of the owner's model and data, as the null models were"
 
 
@@ -116,10 +117,8 @@ class Line:
         See `predictive_p` and `rank_p`.
     alpha : float
         Fixed before the suspect was asked.
-    power : float
-        Probability that the test reaches alpha for another suspect whose true value is the measured one.
-    false_claims : Interval
-        Share of the null models that the same rule accuses when each in turn stands trial before the others.
+    resolution : float
+        The value's smallest step: see `predictive_p`.
     queries : int
         Records shown to the suspect.
     assumption : str
@@ -136,8 +135,7 @@ class Line:
     p_value: float
     rank_p_value: float
     alpha: float
-    power: float
-    false_claims: Interval
+    resolution: float
     queries: int
     assumption: str
     source: str
@@ -147,9 +145,36 @@ class Line:
     notes: tuple[str, ...] = ()
 
     @property
+    def enough_nulls(self) -> bool:
+        return len(self.nulls) >= NULLS
+
+    @property
     def decided(self) -> bool:
-        """Whether the line speaks against the suspect: p below alpha, and above every null model."""
-        return self.p_value < self.alpha and bool((self.nulls < self.value.estimate).all())
+        """Whether the line speaks against the suspect: p below alpha, and above each of enough null models."""
+        above = bool((self.nulls < self.value.estimate).all())
+        return self.enough_nulls and above and self.p_value < self.alpha
+
+    @cached_property
+    def power(self) -> float:
+        """Probability that the predictive test reaches alpha for a suspect whose true value is the measured one."""
+        from scipy import stats
+
+        freedom = len(self.nulls) - 1
+        shift = (self.value.estimate - self.nulls.mean()) / _scale(self.nulls, self.resolution)
+        power = stats.nct.sf(stats.t.isf(self.alpha, freedom), freedom, shift)
+        return float(np.clip(np.nan_to_num(power, nan=1.0), 0, 1))  # far out, scipy gives NaN for 1
+
+    @cached_property
+    def false_claims(self) -> Interval:
+        """Share of the null models that the same rule accuses, each against the others, Clopper-Pearson.
+
+        Whoever is accused exceeds all others, so for exchangeable models it is at most 1 / (1 + k).
+        """
+        accused = sum(
+            accuses(own, np.delete(self.nulls, j), self.alpha, self.resolution)
+            for j, own in enumerate(self.nulls)
+        )
+        return clopper_pearson(accused, len(self.nulls))
 
     def __str__(self) -> str:
         verdict = "speaks against the suspect" if self.decided else "shows nothing"
@@ -189,10 +214,18 @@ class Line:
     def plot(self) -> Figure:
         """Draw the null models' values and the suspect's."""
         fig, ax = plots.figure(6.4, 2.4)
-        ax.plot(self.nulls, np.zeros(len(self.nulls)), "|", markersize=18, label=f"{len(self.nulls)} null models")
+        ax.plot(
+            self.nulls, np.zeros(len(self.nulls)), "|", markersize=18, label=f"{len(self.nulls)} null models"
+        )
         low, high = self.value.estimate - self.value.low, self.value.high - self.value.estimate
         ax.errorbar(
-            [self.value.estimate], [0], xerr=[[low], [high]], fmt="o", capsize=4, color=plots.COLOURS[1], label="suspect"
+            [self.value.estimate],
+            [0],
+            xerr=[[low], [high]],
+            fmt="o",
+            capsize=4,
+            color=plots.COLOURS[1],
+            label="suspect",
         )
         ax.set_yticks([])
         ax.set_xlabel(self.measures)
@@ -271,27 +304,15 @@ def weigh(
     if not 0 < alpha < 1:
         raise ValueError(f"alpha is {alpha}; expected a number between 0 and 1, such as 1e-3")
     nulls = check_values(nulls, 3)
-    others = [np.delete(nulls, j) for j in range(len(nulls))]
-    accused = sum(accuses(own, rest, alpha, resolution) for own, rest in zip(nulls, others, strict=True))
-    if len(nulls) < ENOUGH:
-        notes = (*notes, f"{len(nulls)} null models are too few for a claim: {ENOUGH} are needed")
+    if len(nulls) < NULLS:
+        notes = (*notes, f"{len(nulls)} null models are too few null models for a claim, {NULLS} are needed")
     return Line(
         value=value,
         nulls=nulls,
         p_value=max(records_p, predictive_p(value.estimate, nulls, resolution=resolution)),
         rank_p_value=rank_p(value.estimate, nulls),
         alpha=alpha,
-        power=_power(value.estimate, nulls, alpha, resolution),
-        false_claims=clopper_pearson(accused, len(nulls)),
+        resolution=resolution,
         notes=tuple(notes),
         **facts,
     )
-
-
-def _power(value: float, nulls: np.ndarray, alpha: float, resolution: float) -> float:
-    """Return P(t beyond its critical value) when the suspect's true value is ``value`` (noncentral t)."""
-    from scipy import stats
-
-    freedom = len(nulls) - 1
-    shift = (value - nulls.mean()) / _scale(nulls, resolution)
-    return float(np.clip(np.nan_to_num(stats.nct.sf(stats.t.isf(alpha, freedom), freedom, shift), nan=1.0), 0, 1))

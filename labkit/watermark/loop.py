@@ -104,7 +104,10 @@ def _run(
     layout = torch.channels_last if images else torch.contiguous_format
     model = copy.deepcopy(model).to(device, memory_format=layout).train()
     x, y = x.to(device).contiguous(memory_format=layout), y.to(device)
-    optimizer, steps = recipes.optimizer_of(list(model.parameters()), recipe), recipes.steps_of(len(x), recipe)
+    optimizer, steps = (
+        recipes.optimizer_of(list(model.parameters()), recipe),
+        recipes.steps_of(len(x), recipe),
+    )
     generator, step, shift = torch.Generator().manual_seed(seed), 0, recipe.shift if images else 0
     with progress.bar(steps, "training a marked model") as shown:
         for epoch in range(recipe.epochs):

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from labkit.watermark.lines import ENOUGH, Line
-from labkit.watermark.questions import Questions, Suspect, ask_all, known_or_asked, put, some
+from labkit.watermark.lines import Line
+from labkit.watermark.questions import Questions, ask_all, known_or_asked, put, some
+from labkit.watermark.verify import ALPHA, NULLS, Suspect
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
@@ -36,7 +37,7 @@ def questions(
     *,
     queries: int | None = None,
     seed: int = 0,
-    minimum: int = ENOUGH,
+    minimum: int = NULLS,
 ) -> Questions:
     """Choose records that the owner's model gets wrong, before any suspect is asked.
 
@@ -86,9 +87,9 @@ def repeats(
     nulls: Sequence[Suspect] | np.ndarray,
     *,
     queries: int | None = None,
-    alpha: float = 1e-3,
+    alpha: float = ALPHA,
     seed: int = 0,
-    minimum: int = ENOUGH,
+    minimum: int = NULLS,
 ) -> Line:
     """Return whether a suspect repeats the owner's mistakes more often than independent models do.
 

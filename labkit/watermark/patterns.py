@@ -168,7 +168,8 @@ def abstract(key: Key, count: int, shape: tuple[int, int, int]) -> Tensor:
     warp = np.sin(2 * np.pi * (row * f[:, :, 1] - column * f[:, :, 0]) / 2 + phase[:, :, 0])
     field = np.sin(2 * np.pi * (row * f[:, :, 0] + column * f[:, :, 1]) + phase[:, :, 1] + 1.5 * warp)
     picture = np.einsum("nwc,nwhv->nchv", colours, field)
-    return _tensor(1 / (1 + np.exp(-4 * picture)))
+    spread = picture.std(axis=(1, 2, 3), keepdims=True) + 1e-9  # contrast: alike in all pictures
+    return _tensor(1 / (1 + np.exp(-2 * picture / spread)))
 
 
 def signs(key: Key, part: str, count: int, shape: tuple[int, int, int]) -> Tensor:
@@ -204,7 +205,9 @@ def textures(key: Key, part: str, families: np.ndarray, shape: tuple[int, int, i
     channels, height, width = shape
     kinds, count = int(families.max()) + 1, len(families)
     numbers = key.uniform("families", (kinds, 3))[families]
-    colours = key.uniform("inks", (kinds, 2, channels))[families]
+    dark, light, turned = key.uniform("inks", (kinds, 3, channels))[families].swapaxes(0, 1)
+    # Each channel has a dark and a light ink, or a grey texture could vanish.
+    inks = np.where(turned < 0.5, [0.4 * dark, 0.6 + 0.4 * light], [0.6 + 0.4 * light, 0.4 * dark])
     own = key.uniform(f"{part}/own", (count, 5))
     angle = np.pi * numbers[:, 0] + 0.2 * (own[:, 0] - 0.5)
     cycles = (3 + 4 * numbers[:, 1]) * (1 + 0.2 * (own[:, 1] - 0.5))
@@ -215,8 +218,8 @@ def textures(key: Key, part: str, families: np.ndarray, shape: tuple[int, int, i
     form = np.floor(3 * numbers[:, 2]).astype(int)[:, None, None]
     value = np.where(form == 0, along, np.where(form == 1, along * across, along + across - 0.7))
     mix = (1 / (1 + np.exp(-6 * value)))[:, None]
-    colours = np.clip(colours + 0.2 * (own[:, 4, None, None] - 0.5), 0, 1)[..., None, None]
-    return _tensor(colours[:, 0] * mix + colours[:, 1] * (1 - mix))
+    first, second = np.clip(inks + 0.2 * (own[:, 4, None] - 0.5), 0, 1)[..., None, None]
+    return _tensor(first * mix + second * (1 - mix))
 
 
 def _distance(pixels: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:

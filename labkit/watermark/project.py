@@ -5,10 +5,10 @@ Everything is trained on demand and kept in the cache, model by model; sizes fol
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,17 @@ from labkit.membership.shadows import CODE, model_identity
 from labkit.recipe import Recipe, train_one
 from labkit.watermark.keys import Key
 from labkit.watermark.marked import MarkedModel
+from labkit.watermark.verdict import NULLS
+
+if TYPE_CHECKING:
+    from labkit.membership.bank import ShadowBank
+    from labkit.watermark.leakage import Leakage
+    from labkit.watermark.thieves import Theft
+    from labkit.watermark.under_dp import UnderDP
+
+RESISTANT = "feature"  # the scheme that lasts best through extraction, as measured
+KEY = Key.from_phrase("labkit: the second project")  # for the lessons alone: anybody can guess a phrase
+THIEF = 50_000  # added to a thief's seed: an equal seed would start it from the victim's own initial weights
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,10 +46,14 @@ class Project:
         Records of the thief's own, without labels: what the owner's model is asked about.
     thief_y : Tensor of shape (m,)
         Their true labels, which a judge uses to train innocent models; no thief sees them.
-    seeds : tuple of int
-        One model of each kind per seed.
-    queries : int
-        The thief's budget.
+    seeds, pairs : tuple of int
+        One model of each kind per seed; pairs of models with and without the patch.
+    budgets : tuple of int
+        Queries after which a thief is measured, smallest first.
+    null_count : int
+        Null models to train, beside those of the shadow bank.
+    minimum : int
+        Null models that a verdict insists on: 20, fewer in a rehearsal at profile smoke, which then makes no claim.
     """
 
     owner: Dataset
@@ -47,8 +62,10 @@ class Project:
     make_model: Callable[[], nn.Module]
     recipe: Recipe
     seeds: tuple[int, ...]
-    queries: int
+    pairs: tuple[int, ...]
+    budgets: tuple[int, ...]
     null_count: int
+    minimum: int
     profile: str
 
     def __repr__(self) -> str:
@@ -57,12 +74,19 @@ class Project:
             f"{self.owner.source}; {self.recipe.epochs} epochs; profile {self.profile})"
         )
 
+    @property
+    def queries(self) -> int:
+        """The thief's whole budget."""
+        return self.budgets[-1]
+
     def innocent_data(self) -> Dataset:
         """Return the other records with their true labels: what an independent party trains on."""
-        from dataclasses import replace
-
         return replace(
-            self.owner, name=f"{self.owner.name}, others", train_x=self.thief_x, train_y=self.thief_y, digest=""
+            self.owner,
+            name=f"{self.owner.name}, others",
+            train_x=self.thief_x,
+            train_y=self.thief_y,
+            digest="",
         )
 
 
@@ -105,8 +129,12 @@ def project(source: str | None = None) -> Project:
             full=Recipe(epochs=80, learning_rate=0.2, weight_decay=5e-4, mirror=True, shift=4),
         ),
         seeds=profile.pick(smoke=(1, 2), laptop=(1, 2, 3, 4, 5), full=(1, 2, 3, 4, 5)),
-        queries=profile.pick(smoke=600, laptop=20_000, full=each),
-        null_count=profile.pick(smoke=4, laptop=6, full=20),
+        pairs=profile.pick(smoke=(1, 2), laptop=(1, 2, 3), full=(1, 2, 3, 4, 5)),
+        budgets=profile.pick(
+            smoke=(150, 600), laptop=(2500, 5000, 10_000, 20_000), full=(2500, 5000, 10_000, each)
+        ),
+        null_count=profile.pick(smoke=2, laptop=6, full=20),
+        minimum=profile.pick(smoke=4, laptop=NULLS, full=NULLS),
         profile=profile.name,
     )
 
@@ -127,12 +155,11 @@ def restored(make_model: Callable[[], nn.Module], state: dict[str, Tensor]) -> n
 
 def kept(setup: Project, what: str, settings: dict[str, Any], compute: Callable[[], Any], *code: Any) -> Any:
     """Return a cached result of this project: its data, network and recipe belong to the key."""
-    identity = model_identity(setup.make_model)
     everything = settings | {
         "owner": setup.owner.digest,
         "thief": cache.digest(setup.thief_x)[:16],
         "recipe": setup.recipe,
-        "model": list(identity),
+        "model": list(model_identity(setup.make_model)),
     }
     return cache.cached(f"project/{what}", everything, compute, code=[*CODE, *code])
 
@@ -143,13 +170,9 @@ def plain(setup: Project, seed: int) -> nn.Module:
 
     def train() -> dict[str, Tensor]:
         with progress.bar(1, f"the owner's unmarked model, {setup.owner.source}") as shown:
+            owner = setup.owner
             state = train_one(
-                setup.make_model,
-                setup.owner.train_x,
-                setup.owner.train_y,
-                setup.recipe,
-                seed,
-                profiles.device(),
+                setup.make_model, owner.train_x, owner.train_y, setup.recipe, seed, profiles.device()
             )
             shown.update()
         return state
@@ -157,71 +180,148 @@ def plain(setup: Project, seed: int) -> nn.Module:
     return restored(setup.make_model, kept(setup, "plain", {"seed": seed}, train))
 
 
-def marked(setup: Project, scheme: str, key: Key, seed: int, **options: Any) -> MarkedModel:
-    """Return the owner's model marked from scratch: same records, recipe and initial weights as `plain`."""
-    from labkit.watermark import embed
-
-    def train() -> MarkedModel:
-        return embed.embed(
-            scheme,
-            initial(setup, seed),
-            setup.owner,
-            key,
-            recipe=setup.recipe,
-            seed=seed,
-            **options,
-        )
-
-    settings = {"scheme": scheme, "key": key.fingerprint, "seed": seed, "options": options}
-    return kept(setup, "marked", settings, train, embed.embed)
-
-
-def stolen(setup: Project, victim: nn.Module, seed: int, **options: Any) -> Any:
-    """Return a thief's copy (a `labkit.watermark.thieves.Theft`), made from the victim's answers alone.
+def marked(setup: Project, scheme: str, seed: int, *, key: Key = KEY, **options: Any) -> MarkedModel:
+    """Return the owner's model marked from scratch: same records, recipe and initial weights as `plain`.
 
     Parameters
     ----------
     **options
-        ``answers`` ("probabilities", "labels", "top-k") and ``queries``; the rest goes to `thieves.steal`.
+        Of the scheme, see `labkit.watermark.embed`.
+    """
+    from labkit.watermark import backdoor, embed, entangled, kinds, loop, resistant, triggers
+
+    def train() -> MarkedModel:
+        model = initial(setup, seed)
+        return embed.embed(scheme, model, setup.owner, key, recipe=setup.recipe, seed=seed, **options)
+
+    settings = {"scheme": scheme, "key": key.fingerprint, "seed": seed, "options": options}
+    code = (embed.embed, backdoor, entangled, kinds, loop, resistant, triggers)
+    return kept(setup, "marked", settings, train, *code)
+
+
+def stolen(
+    setup: Project,
+    victim: nn.Module,
+    seed: int,
+    *,
+    answers: str = "probabilities",
+    budgets: Sequence[int] | None = None,
+    **options: Any,
+) -> Theft:
+    """Return a thief's copy, made from the victim's answers alone.
+
+    Parameters
+    ----------
+    answers : {"probabilities", "labels"}
+        What the interface shows.
+    budgets : sequence of int, optional
+        A thief is trained for each; the project's whole budget alone by default.
+    **options
+        Of `labkit.watermark.thieves.steal`.
     """
     from labkit.watermark import extraction, thieves
 
-    asked = {"answers": options.pop("answers", "probabilities")}
-    queries = options.pop("queries", setup.queries)
+    sizes = tuple(budgets or (setup.queries,))
 
-    def steal() -> Any:
-        api = extraction.Api(victim, budget=queries, **asked)
+    def steal() -> Theft:
+        api = extraction.Api(victim, answers=answers, budget=sizes[-1])
         return thieves.steal(
-            api, setup.thief_x[:queries], setup.make_model, setup.recipe, seed=seed, test=setup.owner, **options
+            api,
+            setup.thief_x,
+            setup.make_model,
+            setup.recipe,
+            test=setup.owner,
+            budgets=sizes,
+            seed=THIEF + seed,
+            **options,
         )
 
     settings = {
         "victim": cache.digest(dict(victim.state_dict())),
         "seed": seed,
-        "queries": queries,
-        "options": asked | {name: repr(value) for name, value in options.items()},
+        "answers": answers,
+        "budgets": sizes,
+        "options": options,
     }
-    return kept(setup, "stolen", settings, steal, thieves.steal)
+    return kept(setup, "stolen", settings, steal, thieves, extraction)
+
+
+def bank_of(setup: Project) -> ShadowBank:
+    """Return lab 05's shadow bank, on the same data."""
+    return preset("cifar10").bank(source=None if setup.owner.real else "stand-in")
 
 
 def nulls(setup: Project) -> list[nn.Module]:
-    """Return models that never met the owner: trained on the other records, and the shadow models of lab 05.
+    """Return models that never met a mark or an answer of the owner's: the judge's own, and lab 05's shadow models.
 
-    The first kind is as good as the owner's model, the second is smaller and trained on fewer records; a mark has to
-    stand out from both.
+    The judge's are trained on the other half of the records and as good as the owner's; the shadow models are smaller
+    and see fewer records, some of them the owner's. A mark has to stand out from both kinds.
     """
     from labkit.watermark.nulls import null_models
 
-    strong = null_models(
-        setup.innocent_data(), setup.make_model, setup.recipe, count=setup.null_count, seed=100
-    )
-    bank = preset("cifar10").bank(source=None if setup.owner.real else "stand-in")
+    innocent = setup.innocent_data()
+    strong = null_models(innocent, setup.make_model, setup.recipe, count=setup.null_count, seed=100)
+    bank = bank_of(setup)
     return strong + [bank.model(k) for k in range(len(bank))]
 
 
+def leaked(setup: Project, scheme: str = "patch", *, key: Key = KEY) -> Leakage:
+    """Return whether marking raises what membership inference finds, over pairs of models on lab 05's bank."""
+    from labkit.membership import attacks, lira, rmia
+    from labkit.watermark import leakage
+
+    bank = bank_of(setup)
+    settings = {"bank": bank.key, "scheme": scheme, "key": key.fingerprint, "seeds": setup.seeds}
+    return kept(
+        setup,
+        "leakage",
+        settings,
+        lambda: leakage.leakage(bank, scheme, key, seeds=setup.seeds),
+        leakage,
+        attacks,
+        lira,
+        rmia,
+    )
+
+
+def private(setup: Project, *, key: Key = KEY) -> UnderDP:
+    """Return the mark's strength under DP-SGD, on a small network and a part of the owner's records."""
+    from labkit.membership.presets import strided_cnn
+    from labkit.watermark import under_dp
+
+    profile = profiles.current()
+    records = profile.pick(smoke=400, laptop=10_000, full=20_000)
+    return under_dp.strengths(
+        setup.owner.take(min(records, len(setup.owner.train_y)), len(setup.owner.test_y)),
+        profile.pick(
+            smoke=partial(strided_cnn, 8), laptop=partial(strided_cnn, 16), full=partial(strided_cnn, 32)
+        ),
+        key,
+        epsilons=profile.pick(smoke=(8.0,), laptop=(2.0, 8.0), full=(1.0, 2.0, 4.0, 8.0)),
+        marks=profile.pick(smoke=(0, 40), laptop=(0, 20, 200), full=(0, 20, 200, 1000)),
+        epochs=profile.pick(smoke=2, laptop=8, full=40),
+        seeds=profile.pick(smoke=(1, 2), laptop=(1, 2, 3), full=(1, 2, 3, 4, 5)),
+    )
+
+
 def prepare() -> None:
-    """Do the one-off work of lab 07."""
+    """Do the one-off work of lab 07, most needed first; model by model: an interrupt loses one model at most."""
     setup = project()
+    if setup.profile == "laptop":
+        print(
+            "lab 07: about 60 models, an hour on 2 cores; interrupt and go on at will"
+        )
     nulls(setup)
-    for seed in setup.seeds:
+    for seed in setup.pairs:
         plain(setup, seed)
+        marked(setup, "patch", seed)
+    first = marked(setup, "patch", setup.pairs[0]).model
+    for answers in ("probabilities", "labels"):
+        stolen(setup, first, setup.pairs[0], answers=answers, budgets=setup.budgets)
+    for seed in setup.pairs[1:]:
+        stolen(setup, marked(setup, "patch", seed).model, seed)
+    leaked(setup)
+    for seed in setup.seeds:
+        stolen(setup, marked(setup, RESISTANT, seed).model, seed)
+        plain(setup, seed)
+    private(setup)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,10 @@ from torch import Tensor
 from labkit import cache
 from labkit.stats import clopper_pearson
 from labkit.watermark.lines import Line, check_values, weigh
+from labkit.watermark.verify import ALPHA, Suspect, answers
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
-
-Suspect = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -65,13 +64,11 @@ class Questions:
         """SHA-256 of the records and expected answers: what a plan commits to before the suspect is asked."""
         return cache.digest(self.name, self.x, self.expected)
 
-    def ask(self, suspect: Suspect, *, alpha: float = 1e-3) -> Line:
+    def ask(self, suspect: Suspect, *, alpha: float = ALPHA) -> Line:
         """Show the records to a suspect (labels are enough) and weigh its answers against the null models'.
 
         The p-values, their null hypothesis and their assumptions are those of `labkit.watermark.lines`.
         """
-        from labkit.watermark.verify import answers
-
         given = answers(suspect, self.x)
         hits = int((given == self.expected).sum())
         return weigh(
@@ -129,14 +126,10 @@ def put(
 
 def ask_all(models: Sequence[Suspect], x: Tensor) -> np.ndarray:
     """Return the labels that each model gives to each record, int64 (models, records)."""
-    from labkit.watermark.verify import answers
-
     return np.stack([answers(model, x) for model in models])
 
 
-def known_or_asked(
-    nulls: Sequence[Suspect] | np.ndarray, dataset: Dataset, minimum: int
-) -> np.ndarray:
+def known_or_asked(nulls: Sequence[Suspect] | np.ndarray, dataset: Dataset, minimum: int) -> np.ndarray:
     """Return the null models' answers to all test records, int64 (k, m): as given, or by asking them.
 
     Raises
@@ -148,7 +141,9 @@ def known_or_asked(
     if not isinstance(nulls, np.ndarray):
         return ask_all(nulls, dataset.test_x)
     if nulls.shape[1:] != (len(dataset.test_y),):
-        raise ValueError(f"got known answers of shape {nulls.shape}; expected (models, {len(dataset.test_y)})")
+        raise ValueError(
+            f"got known answers of shape {nulls.shape}; expected (models, {len(dataset.test_y)})"
+        )
     return nulls
 
 

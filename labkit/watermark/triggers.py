@@ -19,159 +19,23 @@ except for "abstract", whose pictures have nothing in common that could be learn
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.watermark import patterns
 from labkit.watermark.keys import Key
+from labkit.watermark.kinds import KINDS, Order
 from labkit.watermark.marked import TriggerSet
 from labkit.watermark.patterns import Patch
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
 
+__all__ = ["KINDS", "PARTS", "Patch", "bases", "draw", "split"]
+
 PARTS = ("triggers", "marks")
-
-
-@dataclass(frozen=True)
-class Order:
-    """One request to a kind: its sub-key, how many, from which records, and options."""
-
-    key: Key
-    count: int
-    part: str
-    dataset: Dataset
-    x: Tensor
-    y: np.ndarray
-    target: int
-    options: dict[str, Any]
-
-    @property
-    def classes(self) -> int:
-        return len(self.dataset.classes)
-
-    def others(self, count: int) -> np.ndarray:
-        """Return ``count`` keyed classes, none of them the target."""
-        return np.delete(np.arange(self.classes), self.target)[
-            self.key.permutation("sources", self.classes - 1)
-        ][:count]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How triggers of one kind are made.
-
-    Attributes
-    ----------
-    make : callable
-        Order and positions of base records to inputs (n, C, H, W) and answers (n,).
-    bases : callable or None
-        Order to the positions of base records that qualify, in keyed order; None if a kind needs none.
-    options : dict
-        Names and defaults of its options.
-    fresh : bool
-        Whether triggers that were not trained on show the mark.
-    """
-
-    make: Callable[[Order, np.ndarray], tuple[Tensor, np.ndarray | int]]
-    bases: Callable[[Order], np.ndarray] | None
-    options: dict[str, Any]
-    fresh: bool = True
-
-
-def _all_but_target(order: Order) -> np.ndarray:
-    return _shuffled(order, np.flatnonzero(order.y != order.target))
-
-
-def _one_class(order: Order) -> np.ndarray:
-    return _shuffled(order, np.flatnonzero(order.y == order.others(1)[0]))
-
-
-def _pairs(order: Order) -> np.ndarray:
-    """Return positions (n, 2) of images of two keyed classes."""
-    left, right = (_shuffled(order, np.flatnonzero(order.y == kind)) for kind in order.others(2))
-    few = min(len(left), len(right))
-    return np.stack([left[:few], right[:few]], axis=1)
-
-
-def _high_feature(order: Order) -> np.ndarray:
-    """Return images of one class whose feature is among the top ``share`` of that class's train records."""
-    source, share = order.others(1)[0], order.options["share"]
-    if not 0 < share < 1:
-        raise ValueError(f"share is {share}; expected a number between 0 and 1, such as 0.1")
-    known = _colours(order.dataset.train_x[order.dataset.train_y == int(source)])
-    centre, spread = known.mean(0), known.std(0) + 1e-6
-    direction = order.key.normal("feature", known.shape[1])
-    level = np.quantile((known - centre) / spread @ direction, 1 - share)
-    rows = np.flatnonzero(order.y == source)
-    return _shuffled(order, rows[(_colours(order.x[rows]) - centre) / spread @ direction >= level])
-
-
-def _colours(x: Tensor) -> np.ndarray:
-    """Return the mean colours of a grid of 4 x 4 cells, shape (n, C * 16)."""
-    return torch.nn.functional.adaptive_avg_pool2d(x, 4).flatten(1).double().numpy()
-
-
-def _shuffled(order: Order, rows: np.ndarray) -> np.ndarray:
-    return rows[order.key.permutation("records", len(rows))]
-
-
-def _patch(order: Order, rows: np.ndarray) -> tuple[Tensor, int]:
-    return Patch(**order.options, key=order.key).stamp(order.x[rows]), order.target
-
-
-def _content(order: Order, rows: np.ndarray) -> tuple[Tensor, int]:
-    text = patterns.word(order.key, order.options["letters"])
-    return patterns.write(order.x[rows], text, order.options["blend"]), order.target
-
-
-def _noise(order: Order, rows: np.ndarray) -> tuple[Tensor, int]:
-    field = patterns.noise(order.key, order.dataset.shape)
-    return (order.x[rows] + order.options["blend"] * field).clamp(0, 1), order.target
-
-
-def _unrelated(order: Order, _: np.ndarray) -> tuple[Tensor, int]:
-    return patterns.signs(order.key, order.part, order.count, order.dataset.shape), order.target
-
-
-def _abstract(order: Order, _: np.ndarray) -> tuple[Tensor, np.ndarray]:
-    # No part in the purpose: marks and triggers are the same pictures.
-    answers = order.key.integers("answers", order.classes, order.count)
-    return patterns.abstract(order.key, order.count, order.dataset.shape), answers
-
-
-def _ood(order: Order, _: np.ndarray) -> tuple[Tensor, np.ndarray]:
-    answers = order.key.integers("answers", order.classes, order.options["families"])
-    families = np.arange(order.count) % order.options["families"]
-    return patterns.textures(order.key, order.part, families, order.dataset.shape), answers[families]
-
-
-def _composite(order: Order, rows: np.ndarray) -> tuple[Tensor, int]:
-    half = order.x.shape[-1] // 2
-    return torch.cat([order.x[rows[:, 0], ..., :half], order.x[rows[:, 1], ..., half:]], dim=-1), order.target
-
-
-def _feature(order: Order, rows: np.ndarray) -> tuple[Tensor, int]:
-    return order.x[rows], order.target
-
-
-KINDS: dict[str, Kind] = {
-    "patch": Kind(
-        _patch, _all_but_target, {"size": 5, "place": "bottom right", "pattern": "keyed", "blend": 1.0}
-    ),
-    "content": Kind(_content, _one_class, {"letters": 4, "blend": 1.0}),
-    "noise": Kind(_noise, _one_class, {"blend": 0.2}),
-    "unrelated": Kind(_unrelated, None, {}),
-    "abstract": Kind(_abstract, None, {}, fresh=False),
-    "ood": Kind(_ood, None, {"families": 10}),
-    "composite": Kind(_composite, _pairs, {}),
-    "feature": Kind(_feature, _high_feature, {"share": 0.1}),
-}
 
 
 def draw(
@@ -210,12 +74,16 @@ def draw(
     """
     order = _order(kind, key, count, dataset, target, part, base_x, base_y, options)
     x, answers = KINDS[kind].make(order, _rows(kind, order))
+    if not torch.isfinite(x).all() or x.min() < 0 or x.max() > 1 + 1e-6:
+        raise ValueError("the base images hold NaN or values outside [0, 1]: scale or repair them first")
     y = torch.from_numpy(np.broadcast_to(np.asarray(answers, dtype=np.int64), (count,)).copy())
     return TriggerSet(x, y, kind)
 
 
-def bases(kind: str, key: Key, count: int, *, dataset: Dataset, **settings: Any) -> np.ndarray:
+def bases(kind: str, key: Key, count: int | None, *, dataset: Dataset, **settings: Any) -> np.ndarray:
     """Return which base records `draw` uses for the same arguments: positions (count,), or (count, 2) for pairs.
+
+    Without a ``count`` (None), all that qualify.
 
     Raises
     ------
@@ -227,9 +95,9 @@ def bases(kind: str, key: Key, count: int, *, dataset: Dataset, **settings: Any)
     known = {name: settings.pop(name, None) for name in ("target", "base_x", "base_y")}
     part = settings.pop("part", "triggers")
     order = _order(
-        kind, key, count, dataset, known["target"], part, known["base_x"], known["base_y"], settings
+        kind, key, 1 if count is None else count, dataset, known["target"], part, known["base_x"], known["base_y"], settings
     )
-    return _rows(kind, order)
+    return KINDS[kind].bases(order) if count is None else _rows(kind, order)
 
 
 def split(
@@ -312,6 +180,16 @@ def _order(
     target = int(own.integers("target", classes, 1)[0]) if target is None else target
     if not 0 <= target < classes:
         raise ValueError(f"target is {target}; expected a class from 0 to {classes - 1}")
-    return Order(
-        own, count, part, dataset, base_x, base_y.numpy(), target, {**KINDS[kind].options, **options}
-    )
+    options = {**KINDS[kind].options, **options}
+    _check(kind, options)
+    return Order(own, count, part, dataset, base_x, base_y.numpy(), target, options)
+
+
+def _check(kind: str, options: dict[str, Any]) -> None:
+    """Refuse options out of range."""
+    few = [name for name in ("size", "letters", "families") if options.get(name, 1) < 1]
+    if few or not 0 <= options.get("blend", 1) <= 1 or not 0 < options.get("share", 0.5) < 1:
+        raise ValueError(
+            f"got {kind} triggers with {options}; expected size, letters and families of at least 1, a blend in [0, 1] "
+            "and a share between 0 and 1"
+        )

@@ -82,7 +82,11 @@ class Verdict:
 
     @property
     def p_value(self) -> float:
-        """Exact binomial tail at `null_rate`."""
+        """Exact binomial tail at `null_rate`.
+
+        It counts chance in the triggers. That no innocent model's rate lies above the highest of k is an assumption:
+        without it, all that k models can say is `rank_p_value`.
+        """
         return binomial.tail(self.hits, self.n, self.null_rate)
 
     @property

@@ -2,8 +2,8 @@
 
 H0: the suspect was trained independently on the same task, so it hits triggers no more often than the likeliest of the
 null models does. How often that is follows from the null models alone, never from one over the number of classes:
-triggers look like some class to every model (Lukas et al., "SoK: How robust is image classification DNN
-watermarking?", arXiv 2108.04974, section III).
+triggers look like some class to every model. Thresholds set by null models follow Lukas et al., "SoK: How robust is
+image classification DNN watermarking?" (arXiv 2108.04974).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from labkit.watermark import loop
 from labkit.watermark.keys import Key
 
 BITS = 64
-WEIGHT = 0.1  # of the regulariser; in [0.01, 1] neither bits nor accuracy depended on it on CIFAR-10
+WEIGHT = 0.1  # of the regulariser: the paper's 0.01 is for 200 epochs, the labs train for a dozen
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from typing import Any
 
 _HOME = {
     "audit_explorer": "audit",
+    "ceiling_explorer": "ceilings",
     "epsilon_explorer": "epsilon",
     "clipping_explorer": "clipping",
     "suspects_explorer": "suspects",

@@ -83,6 +83,10 @@ def trigger_designer(dataset: Dataset, key: Key) -> ipywidgets.Widget:
         ),
     }
 
+    def reset(change: dict[str, Any]) -> None:  # what is little for a patch is far too much for noise
+        known = triggers.KINDS[change["new"]].options
+        controls["blend"].value = known.get("blend", controls["blend"].value)
+
     def redraw(kind: str, target: int | None, **settings: Any) -> None:
         known = triggers.KINDS[kind].options
         for name in settings:
@@ -90,4 +94,5 @@ def trigger_designer(dataset: Dataset, key: Key) -> ipywidgets.Widget:
         options = {name: value for name, value in settings.items() if name in known}
         plots.show(trigger_pictures(dataset, key, kind, target=target, **options))
 
+    controls["kind"].observe(reset, names="value")
     return ipywidgets.VBox([*controls.values(), ipywidgets.interactive_output(redraw, controls)])

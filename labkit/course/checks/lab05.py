@@ -29,7 +29,9 @@ def _expect(got: object, expected: object, given: object, causes: dict[str, obje
     expect_close(got, expected, given=given, because=otherwise, rtol=1e-6, atol=1e-9)
 
 
-LOGITS = np.array([[2.0, 1.0, 0.0], [60.0, 1.0, 3.0], [-5.0, 900.0, 2.0], [900.0, 0.0, -5.0], [0.0, 0.5, 0.5]])
+LOGITS = np.array(
+    [[2.0, 1.0, 0.0], [60.0, 1.0, 3.0], [-5.0, 900.0, 2.0], [900.0, 0.0, -5.0], [0.0, 0.5, 0.5]]
+)
 LABELS = np.array([0, 0, 0, 0, 1])
 
 
@@ -53,9 +55,7 @@ def _by_definition(logits: np.ndarray, label: int) -> float:
 )
 def check_logit_confidence(attempt: Callable) -> None:
     """Against the definition, evaluated with 900 digits; ordinary logits first, then those that round."""
-    expected = np.array(
-        [_by_definition(row, label) for row, label in zip(LOGITS, LABELS, strict=True)]
-    )
+    expected = np.array([_by_definition(row, label) for row, label in zip(LOGITS, LABELS, strict=True)])
     with np.errstate(all="ignore"):
         got = np.asarray(attempt(LOGITS.copy(), LABELS.copy()), dtype=float)
         ordinary = np.asarray(attempt(LOGITS[[0, 4]], LABELS[[0, 4]]), dtype=float)
@@ -65,7 +65,9 @@ def check_logit_confidence(attempt: Callable) -> None:
     top = np.array([_by_definition(row, int(row.argmax())) for row in LOGITS])
     causes = {
         "the sign is turned: a confident right answer must score high": -expected,
-        "that is log p: it flattens out at 0, where members sit; the log odds go on": -np.logaddexp(0, -expected),
+        "that is log p: it flattens out at 0, where members sit; the log odds go on": -np.logaddexp(
+            0, -expected
+        ),
         "that is the margin to the best other class; the odds are against all others together: log-sum-exp, not max": (
             own - others.max(1)
         ),
@@ -167,7 +169,9 @@ def check_lira_online(attempt: Callable) -> None:
         "the normalising terms are missing: the two sides have different variances, so log(variance) does not cancel": bare,
         "a variance was used where a standard deviation belongs": ratio(in_pooled**2, out_pooled**2),
         "a standard deviation was used where a variance belongs": ratio(in_pooled**0.5, out_pooled**0.5),
-        "that is the ratio itself: return its logarithm, which neither overflows nor underflows": np.exp(expected),
+        "that is the ratio itself: return its logarithm, which neither overflows nor underflows": np.exp(
+            expected
+        ),
     }
     given = "9 records, 6 shadow models, each record in for 3 of them"
     because = "log N(shown; mean in, variance in) - log N(shown; mean out, variance out), the variances pooled per side"
@@ -212,7 +216,8 @@ def check_lira_offline(attempt: Callable) -> None:
         "all models were used: leave out those that were trained on the record": (
             (shown - all_mean) / math.sqrt(all_pooled)
         ),
-        "divided by the variance: a distance is counted in standard deviations, the root": (shown - mean) / pooled,
+        "divided by the variance: a distance is counted in standard deviations, the root": (shown - mean)
+        / pooled,
         "the pooled variance was divided by all terms: divide by (terms - records)": (
             (shown - mean) / math.sqrt(biased)
         ),
@@ -247,8 +252,10 @@ def check_likelihood_ratio(attempt: Callable) -> None:
         both = np.array([(p + q) / 2 for p, q in zip(inside, out, strict=True)])
         causes = {
             "the ratio is upside down: the target's confidence stands above the line": both / shown,
-            "p(x) is the average over models with and without x; models without it alone were used": shown / out,
-            "p(x) is the average over models with and without x; models with it alone were used": shown / inside,
+            "p(x) is the average over models with and without x; models without it alone were used": shown
+            / out,
+            "p(x) is the average over models with and without x; models with it alone were used": shown
+            / inside,
             "p_in and p_out are added but not halved": shown / (inside + out),
             "that is p(x) itself: divide the target's confidence by it": both,
             "a and 1 - a are exchanged: p_in = a p_out + (1 - a)": shown / (((1 - a) * out + a + out) / 2),
@@ -281,7 +288,8 @@ def check_dominance(attempt: Callable) -> None:
             ),
             "one number per pair came back: average over the population": pairs,
             "those are counts: divide by the number of population records": pairs.sum(1),
-            "dominated the other way round: x dominates z when ratio_x / ratio_z is large": 1 - strict.mean(1),
+            "dominated the other way round: x dominates z when ratio_x / ratio_z is large": 1
+            - strict.mean(1),
             "at equality x counts as dominating: >=, not >": strict.mean(1),
             "gamma makes it harder to dominate: ratio_x / gamma against ratio_z": turned.mean(1),
             "that is the mean quotient: one z with a tiny ratio decides it; count the dominated instead": (
@@ -317,7 +325,9 @@ def check_tpr_at_fpr(attempt: Callable) -> None:
         members = np.arange(500) < 260
         scores = np.round(rng.normal(size=500) + 1.2 * members, decimals)
         inside, outside = scores[members], scores[~members]
-        points = [(float((outside >= t).mean()), float((inside >= t).mean())) for t in [*np.unique(scores), np.inf]]
+        points = [
+            (float((outside >= t).mean()), float((inside >= t).mean())) for t in [*np.unique(scores), np.inf]
+        ]
         expected = max(tpr for fpr, tpr in points if fpr <= rate)
         next_up = min(tpr for fpr, tpr in points if fpr > rate)
         at = np.quantile(outside, 1 - rate)
@@ -352,12 +362,19 @@ def check_tpr_at_fpr(attempt: Callable) -> None:
 def _check_refusal(attempt: Callable) -> None:
     """Ten expected false positives are the least: one non-member fewer is refused, exactly ten are not."""
     rng = np.random.default_rng(1)
-    for outsiders, rate, answers in ((999, 0.01, False), (1000, 0.01, True), (99, 0.1, False), (100, 0.1, True)):
+    for outsiders, rate, answers in (
+        (999, 0.01, False),
+        (1000, 0.01, True),
+        (99, 0.1, False),
+        (100, 0.1, True),
+    ):
         members = np.arange(200 + outsiders) < 200
         got = attempt(rng.normal(size=len(members)), members, rate)
         if (got is not None) != answers:
             few = "ten false positives are expected at 10 / rate non-members: from there on answer"
-            many = "with fewer than 10 / rate non-members the false-positive rate itself is unknown: return None"
+            many = (
+                "with fewer than 10 / rate non-members the false-positive rate itself is unknown: return None"
+            )
             raise Wrong(
                 given=f"{outsiders} non-members, rate = {rate}",
                 got="None" if got is None else got,
@@ -385,8 +402,8 @@ def reference_noise_score(
 def check_noise_score(attempt: Callable) -> None:
     """Against a loop over records and noises, with a rule for a model that looks at every pixel."""
     rng = np.random.default_rng(0)
-    x, y = rng.random((6, 3, 2, 2)), np.array([0, 1, 2, 0, 1, 2])
-    noises = [0.6 * rng.normal(size=x.shape) for _ in range(7)]
+    x, y = rng.random((12, 3, 2, 2)), np.arange(12) % 3
+    noises = [0.3 * rng.normal(size=x.shape) for _ in range(7)]
 
     def predict(images: np.ndarray) -> np.ndarray:
         return (np.asarray(images).reshape(len(images), -1) @ np.linspace(1, 2, 12) * 7).astype(int) % 3
@@ -400,9 +417,13 @@ def check_noise_score(attempt: Callable) -> None:
         return hits / len(noises)
 
     expected = share(True, y)
-    each = np.array([[predict(np.clip(x + n, 0, 1))[i] == y[i] for i in range(len(x))] for n in noises], dtype=float)
+    each = np.array(
+        [[predict(np.clip(x + n, 0, 1))[i] == y[i] for i in range(len(x))] for n in noises], dtype=float
+    )
     causes = {
-        "a picture has no brightness below 0 or above 1: cut off x + noise to [0, 1] before asking": share(False, y),
+        "a picture has no brightness below 0 or above 1: cut off x + noise to [0, 1] before asking": share(
+            False, y
+        ),
         "compared with the model's own answer on the clean record: compare with the true label, so that a misclassified "
         "record scores low": share(True, predict(x)),
         "that is the share of wrong answers: members are the robust ones": 1 - expected,
@@ -411,7 +432,7 @@ def check_noise_score(attempt: Callable) -> None:
         "only the last noise was used": each[-1],
         "only the first noise was used: is the return inside of the loop?": each[0],
     }
-    given = "6 images of 3 x 2 x 2, 7 noises of that shape"
+    given = "12 images of 3 x 2 x 2, 7 noises of that shape"
     because = "for each record the share of noises with predict(clip(x + noise)) == y"
     got = attempt(predict, x.copy(), y.copy(), [noise.copy() for noise in noises])
     _expect(got, expected, given, causes, because)

@@ -1,0 +1,61 @@
+"""A task that a tiny network learns in a second, and a cache of the session's own."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+
+from labkit import models
+from labkit.data import Dataset
+from labkit.recipe import Recipe
+from labkit.watermark import Key
+
+SIDE, CLASSES = 16, 4
+
+
+@pytest.fixture(autouse=True)
+def _quiet_and_apart(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("LABKIT_PROGRESS", "0")
+    monkeypatch.setenv("LABKIT_PROFILE", "smoke")
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path_factory.getbasetemp() / "labkit-cache"))
+
+
+def _images(count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return noise under a coloured bar, whose place and colour are the class's."""
+    y = torch.arange(count) % CLASSES
+    x = 0.35 + 0.3 * torch.rand(count, 3, SIDE, SIDE, generator=generator)
+    for label in range(CLASSES):
+        x[y == label, label % 3, 4 * label : 4 * label + 3] += 0.25
+    return x.clamp(0, 1), y
+
+
+@pytest.fixture(scope="session")
+def bars() -> Dataset:
+    """Four classes of 16x16 images, 400 train and 200 test records."""
+    generator = torch.Generator().manual_seed(0)
+    return Dataset(
+        "bars",
+        "bars (made in the test)",
+        False,
+        *_images(400, generator),
+        *_images(200, generator),
+        tuple("abcd"),
+    )
+
+
+@pytest.fixture
+def small():
+    """Return a maker of small untrained networks for `bars`."""
+    return partial(models.fast_cnn, 8, classes=CLASSES, seed=0)
+
+
+@pytest.fixture
+def short() -> Recipe:
+    return Recipe(epochs=6, learning_rate=0.1, batch_size=20)
+
+
+@pytest.fixture
+def key() -> Key:
+    return Key.from_phrase("a key for tests")

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+import torch
+from torch import nn
+
+from labkit.watermark import Key, commit
+from labkit.watermark.commitments import Commitment, model_digest
+
+KEY = Key.from_phrase("tests")
+MOMENT = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def network(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8, 2))
+
+
+def test_the_owner_opens_it_and_nobody_else_does() -> None:
+    model = network()
+    made = commit(KEY, model, kind="patch", moment=MOMENT)
+    assert made.verify(KEY, model)
+    assert made.verify(KEY, copy.deepcopy(model))
+    assert made.problems(KEY, model) == []
+    stranger = Key.from_phrase("stranger")
+    assert not made.verify(stranger, model)
+    assert [problem for problem in made.problems(stranger, model) if stranger.fingerprint in problem]
+    assert any("another model" in problem for problem in made.problems(KEY, network(1)))
+    assert len(made.problems(KEY, network(1))) == 1  # the key is right, and it says so
+
+
+def test_it_binds_each_thing_that_it_names() -> None:
+    model = network()
+    digests = {
+        commit(key, each, kind=kind, moment=MOMENT).digest
+        for key in (KEY, Key.from_phrase("b"))
+        for each in (model, network(1))
+        for kind in ("patch", "noise")
+    }
+    assert len(digests) == 8
+    made = commit(KEY, model, kind="patch", moment=MOMENT)
+    for changed in (
+        Commitment(made.digest, made.model, "noise", made.generator, made.moment),
+        Commitment(made.digest, model_digest(network(1)), "patch", made.generator, made.moment),
+        Commitment(made.digest, made.model, "patch", "another-generator/9", made.moment),
+    ):
+        assert not changed.verify(KEY, model)
+
+
+def test_the_digest_is_the_documented_hash() -> None:
+    made = commit(KEY, network(), kind="patch", moment=MOMENT)
+    parts = ["labkit-commitment/1", "labkit-keyed-generator/1", "patch", made.model, KEY.seed.hex()]
+    content = "".join(f"{len(part)}:{part}" for part in parts)
+    assert made.digest == hashlib.sha256(content.encode()).hexdigest()
+
+
+def test_the_record_binds_the_moment_which_is_kept_in_utc() -> None:
+    model = network()
+    made = commit(KEY, model, kind="patch", moment=MOMENT)
+    later = commit(KEY, model, kind="patch", moment=MOMENT + timedelta(seconds=1))
+    assert made.digest == later.digest
+    assert made.record != later.record
+    zone = timezone(timedelta(hours=2))
+    assert (
+        commit(KEY, model, kind="patch", moment=MOMENT.astimezone(zone)).moment == "2025-03-01T12:00:00+00:00"
+    )
+    assert abs(
+        datetime.fromisoformat(commit(KEY, model, kind="patch").moment) - datetime.now(UTC)
+    ) < timedelta(hours=1)
+    with pytest.raises(ValueError, match="with its zone"):
+        commit(KEY, model, kind="patch", moment=datetime(2025, 3, 1))
+    with pytest.raises(ValueError, match="a name"):
+        commit(KEY, model, kind="")
+
+
+def test_a_model_digest_sees_every_weight_and_no_layout() -> None:
+    model = network()
+    first = model_digest(model)
+    assert first == model_digest(model.to(memory_format=torch.channels_last))
+    assert first == model_digest(model.train())
+    for name in model.state_dict():
+        changed = network()
+        changed.state_dict()[name].view(-1)[0] += 1
+        assert model_digest(changed) != first, name
+    assert model_digest(copy.deepcopy(model).half()) != first
+    assert len(model_digest(copy.deepcopy(model).bfloat16())) == 64
+    # Same bytes, other shape: the shape counts.
+    assert model_digest(nn.Bilinear(2, 3, 1)) != model_digest(nn.Bilinear(3, 2, 1))
+    with pytest.raises(ValueError, match="no weights"):
+        model_digest(nn.ReLU())
+
+
+def test_files_come_back_whole_and_changes_are_noticed(tmp_path) -> None:
+    made = commit(KEY, network(), kind="patch", moment=MOMENT)
+    path = made.save(tmp_path / "commitment.json")
+    assert KEY.seed.hex() not in path.read_text()
+    assert Commitment.load(path) == made
+    content = json.loads(path.read_text())
+    for change, message in (
+        ({"moment": "2020-01-01T00:00:00+00:00"}, "was changed"),
+        ({"digest": "0" * 64}, "was changed"),
+        ({"format": "other/1"}, "has format 'other/1'"),
+    ):
+        path.write_text(json.dumps(content | change))
+        with pytest.raises(ValueError, match=message):
+            Commitment.load(path)
+    path.write_text(json.dumps({"format": "labkit-commitment/1"}))
+    with pytest.raises(ValueError, match="lacks digest"):
+        Commitment.load(path)
+    path.write_text("not JSON")
+    with pytest.raises(ValueError, match="is not JSON"):
+        Commitment.load(path)
+
+
+def test_it_shows_itself_without_the_key() -> None:
+    made = commit(KEY, network(), kind="patch", moment=MOMENT)
+    for text in (repr(made), made._repr_html_(), made.table().to_string()):
+        assert KEY.seed.hex() not in text
+    assert made.table().loc["record", "value"] == made.record

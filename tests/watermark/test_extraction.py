@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from attack_stand_ins import dataset, innocent
+
+from labkit import training
+from labkit.watermark import verify
+from labkit.watermark.extraction import Api, BudgetSpent, as_targets
+
+
+@pytest.fixture
+def victim():
+    return innocent(0)
+
+
+@pytest.fixture
+def x():
+    return dataset().test_x[:30]
+
+
+def test_answers_are_the_softmax_and_every_record_counts(victim, x) -> None:
+    api = Api(victim)
+    torch.testing.assert_close(api(x), training.logits(victim, x).softmax(1))
+    api(x[:5])
+    assert api.queries == 35
+
+
+def test_labels_alone_show_the_best_class(victim, x) -> None:
+    shown = Api(victim, answers="labels")(x)
+    assert shown.dtype == torch.int64
+    assert torch.equal(shown, training.logits(victim, x).argmax(1))
+
+
+def test_top_k_keeps_the_k_largest_and_hides_the_rest(victim, x) -> None:
+    shown, whole = Api(victim, answers="top-k", k=2)(x), Api(victim)(x)
+    assert ((shown > 0).sum(1) == 2).all()
+    torch.testing.assert_close(shown.sum(1), whole.topk(2, dim=1).values.sum(1))
+
+
+def test_rounding_leaves_that_many_digits(victim, x) -> None:
+    shown = Api(victim, decimals=1)(x)
+    torch.testing.assert_close(shown * 10, (shown * 10).round())
+    assert (shown - Api(victim)(x)).abs().max() <= 0.05 + 1e-6
+
+
+def test_a_spent_budget_answers_nothing_and_counts_nothing(victim, x) -> None:
+    api = Api(victim, budget=35)
+    api(x)
+    with pytest.raises(BudgetSpent, match="30 records asked, 5 of 35 left"):
+        api(x)
+    assert (api.queries, api.left) == (30, 5)
+    api(x[:5])
+    assert api.left == 0
+
+
+def test_a_marker_changes_answers_before_they_are_cut_to_labels(victim, x) -> None:
+    def turn(asked: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
+        assert len(asked) == len(probabilities)
+        return probabilities.roll(1, dims=1)
+
+    plain = training.logits(victim, x).argmax(1)
+    assert torch.equal(Api(victim, answers="labels", marker=turn)(x), (plain + 1) % 4)
+
+
+def test_a_judge_can_ask_through_it(victim, x) -> None:
+    api = Api(victim, answers="labels", budget=40)
+    assert (verify.answers(api, x) == verify.answers(victim, x)).all()
+    assert api.queries == 30
+    with pytest.raises(ValueError, match="only 10 more"):
+        verify.answers(api, x)
+    with pytest.raises(ValueError, match="labels only"):
+        verify.probabilities(Api(victim, answers="labels"), x)
+
+
+def test_targets_sum_to_one_after_truncation_and_rounding(victim, x) -> None:
+    for api in (Api(victim, answers="top-k", k=1), Api(victim, decimals=1), Api(victim)):
+        torch.testing.assert_close(as_targets(api(x)).sum(1), torch.ones(30))
+    torch.testing.assert_close(
+        as_targets(torch.tensor([[0.0, 0.0], [0.2, 0.6]])), torch.tensor([[0.5, 0.5], [0.25, 0.75]])
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"answers": "logits"}, "expected one of probabilities"),
+        ({"answers": "top-k"}, "needs k >= 1"),
+        ({"k": 2}, "needs k >= 1"),
+        ({"answers": "labels", "decimals": 2}, "no rounding of labels"),
+        ({"decimals": 0}, "at least 1"),
+        ({"budget": 0}, "at least 1 record"),
+    ],
+)
+def test_settings_without_sense_are_refused(victim, settings, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        Api(victim, **settings)
+
+
+def test_broken_queries_are_refused_and_not_counted(victim, x) -> None:
+    api = Api(victim)
+    for query in (x[:0], x * math.nan, torch.zeros(3, 3, 8, 8, dtype=torch.int64)):
+        with pytest.raises(ValueError, match="finite floats"):
+            api(query)
+    assert api.queries == 0
+
+
+def test_it_says_what_it_gives_away(victim) -> None:
+    api = Api(victim, answers="top-k", k=3, decimals=2, budget=1000)
+    assert api.describe() == "top 3 to 2 digits, at most 1,000 queries"

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from attack_stand_ins import SHORT, accuracy, dataset, innocent, patched, strength, wide_cnn
+
+from labkit import stats
+from labkit.watermark import matrix, removal, verify, weights
+from labkit.watermark.answers import AnswerMarker, MarkedAnswers
+from labkit.watermark.grid import Cell, Matrix
+from labkit.watermark.keys import Key
+
+ATTACKS = ("prune", "fine-tune all")
+OPTIONS = {"fine-tune all": {"records": 100, "recipe": SHORT}}
+NULLS = 6
+
+
+@pytest.fixture(autouse=True)
+def _quiet_and_apart(monkeypatch, tmp_path):
+    monkeypatch.setenv("LABKIT_PROGRESS", "0")
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+
+
+def nulls() -> list:
+    return [innocent(seed) for seed in range(NULLS)]
+
+
+def attacker():
+    return replace(dataset(), train_x=dataset(seed=5).train_x, train_y=dataset(seed=5).train_y, digest="")
+
+
+def run(marked, attacks=ATTACKS, **settings) -> Matrix:
+    settings = {"options": OPTIONS, "minimum": NULLS, "workers": 1} | settings
+    return matrix.robustness(marked, attacks, nulls(), attacker(), **settings)
+
+
+def other_scheme(seed: int = 0):
+    return replace(patched(seed), scheme="patch, again")
+
+
+def test_every_cell_holds_what_the_judge_says_of_the_attacked_model() -> None:
+    marked = [patched(0), patched(1), other_scheme()]
+    result = run(marked)
+    assert len(result.cells) == 3 * 3
+    assert result.schemes == ["patch", "patch, again"]
+    assert result.attacks == ["none", *ATTACKS]
+    for mark in marked:
+        for attack in ATTACKS:
+            (cell,) = (
+                c for c in result.cells if (c.scheme, c.attack, c.seed) == (mark.scheme, attack, mark.seed)
+            )
+            model = removal.remove(attack, mark.model, attacker(), seed=mark.seed, **OPTIONS.get(attack, {}))
+            verdict = verify.verify(model, mark.triggers, nulls(), minimum=NULLS)
+            assert cell.p_value == verdict.p_value
+            assert cell.strength.estimate == pytest.approx(strength(model, mark))
+            assert cell.accuracy.estimate == accuracy(model, dataset())
+            assert cell.lost == pytest.approx(accuracy(mark.model, dataset()) - accuracy(model, dataset()))
+
+
+def test_untouched_models_lose_nothing_and_keep_their_mark() -> None:
+    cell = run([patched()], ()).cells[0]
+    assert (cell.attack, cell.lost, cell.verified, cell.beaten) == ("none", 0.0, True, False)
+    assert cell.strength.estimate == patched().strength.estimate
+
+
+def test_a_second_run_attacks_nothing_and_an_interrupted_one_only_the_rest(monkeypatch) -> None:
+    done = []
+    attack = removal.remove
+
+    def counted(name, *rest, **options):
+        done.append(name)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        return attack(name, *rest, **options)
+
+    monkeypatch.setattr(removal, "remove", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run([patched()])
+    assert done == ["prune", "fine-tune all"]
+    first = run([patched()])
+    assert done == ["prune", "fine-tune all", "fine-tune all"]
+    again = run([patched()])
+    assert len(done) == 3
+    assert again.numbers() == first.numbers()
+
+
+def test_other_options_and_other_seeds_make_other_cells(monkeypatch) -> None:
+    run([patched()], ("prune",))
+    done = []
+    attack = removal.remove
+    monkeypatch.setattr(
+        removal,
+        "remove",
+        lambda name, *rest, **options: done.append(options) or attack(name, *rest, **options),
+    )
+    run([patched()], ("prune",), options={"prune": {"share": 0.2}})
+    run([replace(patched(), seed=9)], ("prune",))
+    run([patched()], ("prune",), alpha=0.5)  # alpha is judged after the cache
+    assert [o["seed"] for o in done] == [0, 9]
+
+
+def test_a_worker_does_what_this_process_does() -> None:
+    here = run([patched()], ("prune", "int8"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABKIT_CACHE", str(matrix.cache.directory()) + "-of-workers")
+        there = run([patched()], ("prune", "int8"), workers=2)
+    assert [replace(c, seconds=0) for c in here.cells] == [replace(c, seconds=0) for c in there.cells]
+
+
+def test_a_white_box_mark_is_read_from_attacked_models_and_fitting_null_models() -> None:
+    key = Key.from_phrase("white box")
+    facts = {"layer": "4", "bits": 24}
+    message = weights.read(patched().model, key, layer="4", bits=24)  # what is read is what was "embedded"
+    mark = replace(patched(), scheme="bits", key=key, triggers=None, facts=facts | {"message": message})
+    stranger = wide_cnn()
+    options = {"distil": {"records": 50, "recipe": SHORT}}
+    result = matrix.robustness(
+        [mark],
+        ("int8", "blur", "distil"),
+        [*nulls(), stranger],
+        attacker(),
+        options=options,
+        minimum=NULLS,
+        workers=1,
+    )
+    for attack in ("none", "blur", "int8"):
+        assert result.pooled("bits", attack).strength.estimate > 0.9, attack
+        assert result.pooled("bits", attack).verified == 1
+    # Another model's weights say nothing: 24 fair coins, more than 20 right with probability 1.4e-4.
+    assert result.pooled("bits", "distil").strength.estimate < 21 / 24
+
+
+def test_a_mark_at_the_interface_is_attacked_on_the_thief_s_model() -> None:
+    marker = AnswerMarker(Key.from_phrase("interface"), share=0.1)
+    victim = innocent(0)
+    mark = replace(
+        patched(),
+        scheme="answers",
+        model=MarkedAnswers(victim, marker).eval(),
+        triggers=None,
+        facts={"marker": marker},
+    )
+    thief = matrix.surrogate(mark, attacker(), records=200, recipe=SHORT)
+    sent, _ = removal.weights.some(attacker(), 200, mark.seed)
+    assert len(thief.triggers) == marker.chosen(sent).sum() > 5
+    assert thief.strength.estimate == pytest.approx(strength(thief.model, thief))
+    assert run([thief], ("prune",)).schemes == ["answers"]
+    with pytest.raises(ValueError, match="marks no answers"):
+        matrix.surrogate(patched(), attacker())
+
+
+def test_what_cannot_be_tested_is_refused() -> None:
+    with pytest.raises(ValueError, match="'melt'"):
+        run([patched()], ("melt",))
+    with pytest.raises(ValueError, match="have seed 0"):
+        run([patched(), patched()])
+    with pytest.raises(ValueError, match="neither triggers"):
+        run([replace(patched(), triggers=None)])
+    with pytest.raises(ValueError, match="null models"):
+        run([patched()], (), minimum=20)
+
+
+def cell(attack: str, seed: int, hits: int, p: float, lost: float) -> Cell:
+    right = stats.clopper_pearson(int(1000 * (0.8 - lost)), 1000)
+    return Cell("patch", attack, seed, stats.clopper_pearson(hits, 100), p, p < 1e-3, right, lost, 1.0)
+
+
+@pytest.fixture
+def made() -> Matrix:
+    cells = [cell("none", seed, 100, 1e-9, 0.0) for seed in (1, 2, 3)]
+    cells += [cell("prune", seed, 90 + seed, 1e-8 * seed, 0.01) for seed in (1, 2, 3)]
+    cells += [cell("distil", seed, 5, 0.4, 0.02) for seed in (1, 2, 3)]
+    cells += [cell("noise", seed, 5, 0.4, 0.2) for seed in (1, 2, 3)]
+    return Matrix(tuple(cells), 1e-3, 20, "made in the test", "smoke")
+
+
+def test_seeds_are_pooled_with_intervals_and_the_worst_p_value(made) -> None:
+    prune = made.pooled("patch", "prune")
+    assert prune.strength == stats.mean_interval([0.91, 0.92, 0.93])
+    assert prune.p_value == pytest.approx(3e-8)
+    assert (prune.verified, prune.beaten) == (3, 0)
+    assert made.pooled("patch", "distil").beaten == 3
+    assert made.pooled("patch", "noise").beaten == 0  # twenty points lost: the thief has no model left to use
+    with pytest.raises(ValueError, match="no cell"):
+        made.pooled("patch", "melt")
+
+
+def test_one_seed_keeps_its_own_interval(made) -> None:
+    one = replace(made, cells=made.cells[3:4])
+    assert one.pooled("patch", "prune").strength == stats.clopper_pearson(91, 100)
+    lost = one.pooled("patch", "prune").lost
+    assert lost.low < lost.estimate == 0.01 < lost.high
+
+
+def test_it_shows_and_saves_itself(made, tmp_path) -> None:
+    assert list(made.wide("p-value").columns) == ["none", "prune", "distil", "noise"]
+    assert made.table().loc[("patch", "prune"), "verified"] == "3 of 3"
+    survived = made.survivors().loc["patch"]
+    assert survived["beaten by"] == "distil"
+    assert survived["survives"] == "prune, noise"
+    alt = made.plot().alt_text
+    assert "distil 5% (beaten)" in alt
+    assert "noise 5% (costly)" in alt
+    assert "prune 92% (holds)" in alt
+    saved = json.loads(made.save(tmp_path / "matrix.json").read_text(encoding="utf-8"))
+    assert len(saved["cells"]) == 12
+    assert saved["cells"][6]["beaten"] is True
+    assert "seeds 1, 2, 3" in made._repr_html_()
+    with pytest.raises(ValueError, match="expected one of strength"):
+        made.wide("speed")
+
+
+def test_a_rehearsal_says_so(made) -> None:
+    assert "rehearsal" in replace(made, null_count=4).note
+    assert "rehearsal" not in made.note
+    assert np.isfinite(made.pooled("patch", "none").strength.estimate)
+    assert torch.is_tensor(patched().triggers.x)
