@@ -23,7 +23,9 @@ from labkit.membership.presets import Preset, preset
 from labkit.membership.shadows import CODE, pool_of, shadow_bank
 from labkit.recipe import State
 
-WRONG_LABELS = 0.05  # of the train labels; ten public test sets have 0.15% to 10% (Northcutt et al., arXiv 2103.14749)
+WRONG_LABELS = (
+    0.05  # of the train labels; ten public test sets have 0.15% to 10% (Northcutt et al., arXiv 2103.14749)
+)
 SEED = 4
 NAME = "lab04_mnist"
 COMMAND = "python -m labkit.membership.pretrained"

@@ -89,10 +89,10 @@ def questions(
         measures = "agreement with the owner's model"
         chosen = order[:queries]
         return put(chosen, expected, null_answers, dataset, name="agreement", measures=measures, **facts)
-    rates = []
+    null_hit = []
     for j, own in enumerate(null_answers):
         theirs = contested(np.delete(null_answers, j, axis=0), queries, order)
-        rates.append(float((own[theirs] == expected[theirs]).mean()))
+        null_hit.append(own[theirs] == expected[theirs])
     return put(
         contested(null_answers, queries, order),
         expected,
@@ -100,7 +100,7 @@ def questions(
         dataset,
         name="agreement on contested records",
         measures="agreement with the owner's model where null models disagree",
-        null_rates=np.array(rates),
+        null_hit=np.array(null_hit),
         **facts,
     )
 

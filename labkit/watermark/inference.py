@@ -4,10 +4,10 @@ Maini, Yaghini & Papernot, "Dataset inference: ownership resolution in machine l
 further from its decision boundary on what it was trained on, and a copy inherits some of that. No mark is needed, and
 the test has a direction: it points at whose records were used, not at who resembles whom.
 
-Two features per record, as in their section 5: the *margin* (log-probability of the label above the next best; needs
-probabilities) and the *blind walk* (how far a random direction goes before the label changes; labels are enough). The
-paper learns a regression on the owner's model; here each record is measured against what null models make of it, which
-removes how hard it is, and a Welch t-test compares owned and held-out records.
+Two features per record: the *margin* (log-probability of the label above the next best; needs probabilities), in place
+of the paper's white-box distance, and its *blind walk* (how far a random direction goes before the label changes; labels
+are enough). The paper learns a regression on the owner's model; here each record is measured against what null models
+make of it, which removes how hard it is, and a Welch t-test compares owned and held-out records.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from labkit.stats import Interval
-from labkit.watermark.lines import Line, check_values, weigh
+from labkit.watermark.lines import Line, weigh
+from labkit.watermark.predictive import check_values
 from labkit.watermark.verify import ALPHA, NULLS, Suspect, answers, probabilities
 
 if TYPE_CHECKING:

@@ -1,21 +1,12 @@
 """One line of evidence: a number for the suspect, the same number for independent models, and what that is worth.
 
-Shared by `mistakes`, `agreement` and `inference`. Two p-values, both one-sided, both for the null hypothesis that the
-suspect was trained independently, as the null models were:
-
-- `predictive_p`: is the suspect's value a further draw from a normal distribution whose mean and spread were estimated
-  from k null models? Student t with k - 1 degrees of freedom, scale s * sqrt(1 + 1/k). Small p-values rest on the
-  normal tail, which k models cannot show.
-- `rank_p`: (1 + null models at or above the suspect) / (1 + k). Assumes exchangeability alone, so it is valid at every
-  k, and it never falls below 1 / (1 + k).
-
-A verdict needs both: the first below alpha, and no null model at or above the suspect.
+Shared by `mistakes`, `agreement` and `inference`; the tests are those of `labkit.watermark.predictive`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +15,7 @@ import numpy as np
 
 from labkit import plots, profiles
 from labkit.stats import Interval, clopper_pearson
+from labkit.watermark.predictive import accuses, check_values, predictive_p, rank_p, scale
 from labkit.watermark.verify import NULLS
 
 if TYPE_CHECKING:
@@ -31,73 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NULL = "the suspect was trained independently of the owner's model and data, as the null models were"
-
-
-def check_values(nulls: Sequence[float], minimum: int) -> np.ndarray:
-    """Return the null models' values as an array, float64 (k,).
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than ``minimum`` (or than 2), or one is not finite.
-    """
-    array = np.asarray(nulls, dtype=float).ravel()
-    if len(array) < max(2, minimum):
-        raise ValueError(
-            f"got {len(array)} null models; expected at least {max(2, minimum)}: train more "
-            "(watermark.nulls.null_models), or pass a smaller minimum= for a rehearsal that proves nothing"
-        )
-    if not np.isfinite(array).all():
-        raise ValueError(f"null model {int(np.flatnonzero(~np.isfinite(array))[0])} has no finite value")
-    return array
-
-
-def _scale(nulls: np.ndarray, resolution: float) -> float:
-    """Return the spread of one further value; never below the statistic's smallest step, so never zero."""
-    spread = max(float(nulls.std(ddof=1)), resolution)
-    if spread == 0:
-        raise ValueError(
-            f"all {len(nulls)} null models score {nulls[0]:g}: they look like copies of one model; train them on "
-            "other seeds, or ask more queries"
-        )
-    return spread * float(np.sqrt(1 + 1 / len(nulls)))
-
-
-def predictive_p(value: float, nulls: Sequence[float], *, resolution: float = 0.0) -> float:
-    """Return the one-sided predictive t-test's p-value: a further null model at ``value`` or above.
-
-    Null hypothesis: the suspect's value is one more draw from the distribution of the null models' values.
-    Assumption: that distribution is normal, and suspect and null models are exchangeable.
-
-    Parameters
-    ----------
-    nulls : array-like of shape (k,)
-    resolution : float
-        The statistic's smallest step (1/n for a share of n records): a floor for the standard deviation.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two null models, or they do not vary and ``resolution`` is 0.
-    """
-    from scipy import stats
-
-    nulls = check_values(nulls, 2)
-    return float(stats.t.sf((value - nulls.mean()) / _scale(nulls, resolution), len(nulls) - 1))
-
-
-def rank_p(value: float, nulls: Sequence[float]) -> float:
-    """Return (1 + null models at or above ``value``) / (1 + k).
-
-    Null hypothesis: suspect and null models are exchangeable. No other assumption; ties count for the suspect.
-    """
-    nulls = check_values(nulls, 2)
-    return float((1 + (nulls >= value).sum()) / (1 + len(nulls)))
-
-
-def accuses(value: float, nulls: np.ndarray, alpha: float, resolution: float) -> bool:
-    """Say whether the rule of this module speaks against a model with this value."""
-    return predictive_p(value, nulls, resolution=resolution) < alpha and bool((nulls < value).all())
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,7 +39,7 @@ class Line:
     nulls : ndarray of shape (k,)
         The null models' values.
     p_value, rank_p_value : float
-        See `predictive_p` and `rank_p`.
+        See `labkit.watermark.predictive`.
     alpha : float
         Fixed before the suspect was asked.
     resolution : float
@@ -125,6 +50,8 @@ class Line:
         What the p-value rests on, beyond the null hypothesis.
     notes : tuple of str
         What a judge should know.
+    hit, null_hit : bool ndarrays of shapes (n,) and (k, n), or None
+        Record by record, where the value is a share of records.
     """
 
     name: str
@@ -143,6 +70,8 @@ class Line:
     null_hypothesis: str = NULL
     profile: str = field(default_factory=lambda: profiles.current().name)
     notes: tuple[str, ...] = ()
+    hit: np.ndarray | None = None
+    null_hit: np.ndarray | None = None
 
     @property
     def enough_nulls(self) -> bool:
@@ -160,21 +89,49 @@ class Line:
         from scipy import stats
 
         freedom = len(self.nulls) - 1
-        shift = (self.value.estimate - self.nulls.mean()) / _scale(self.nulls, self.resolution)
+        shift = (self.value.estimate - self.nulls.mean()) / scale(self.nulls, self.resolution)
         power = stats.nct.sf(stats.t.isf(self.alpha, freedom), freedom, shift)
         return float(np.clip(np.nan_to_num(power, nan=1.0), 0, 1))  # far out, scipy gives NaN for 1
 
     @cached_property
+    def accused(self) -> np.ndarray:
+        """Which null models the same rule accuses, each against the others, bool (k,)."""
+        others = (np.delete(self.nulls, j) for j in range(len(self.nulls)))
+        judged = zip(self.nulls, others, strict=True)
+        return np.array([accuses(own, rest, self.alpha, self.resolution) for own, rest in judged])
+
+    @property
     def false_claims(self) -> Interval:
-        """Share of the null models that the same rule accuses, each against the others, Clopper-Pearson.
+        """Share of null models accused, Clopper-Pearson.
 
         Whoever is accused exceeds all others, so for exchangeable models it is at most 1 / (1 + k).
         """
-        accused = sum(
-            accuses(own, np.delete(self.nulls, j), self.alpha, self.resolution)
-            for j, own in enumerate(self.nulls)
+        return clopper_pearson(int(self.accused.sum()), len(self.nulls))
+
+    def after(self, queries: int) -> Line:
+        """Return the line on the first ``queries`` records alone, without asking again.
+
+        Raises
+        ------
+        ValueError
+            If there are not that many, or the value is no share of records.
+        """
+        if self.hit is None or not 1 <= queries <= len(self.hit):
+            most = "none: not a share of records" if self.hit is None else f"1 to {len(self.hit)}"
+            raise ValueError(f"queries is {queries}; expected {most}")
+        hit, null_hit = self.hit[:queries], self.null_hit[:, :queries]
+        value, nulls = clopper_pearson(int(hit.sum()), queries), null_hit.mean(1)
+        return replace(
+            self,
+            value=value,
+            nulls=nulls,
+            p_value=predictive_p(value.estimate, nulls, resolution=1 / queries),
+            rank_p_value=rank_p(value.estimate, nulls),
+            resolution=1 / queries,
+            queries=queries,
+            hit=hit,
+            null_hit=null_hit,
         )
-        return clopper_pearson(accused, len(self.nulls))
 
     def __str__(self) -> str:
         verdict = "speaks against the suspect" if self.decided else "shows nothing"

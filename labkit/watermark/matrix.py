@@ -19,15 +19,27 @@ from torch import nn
 
 from labkit import cache, ensemble, profiles, progress, recipe, stats, training
 from labkit.membership.shadows import model_identity
-from labkit.watermark import removal, verify, weight_attacks
+from labkit.watermark import extraction, neural_cleanse, removal, verify, weight_attacks, weights
 from labkit.watermark.grid import NONE, Cell, Matrix
 from labkit.watermark.marked import MarkedModel
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
 
-# Whose change makes other attacked models, besides the attack's own function.
+# Whose change makes other attacked models, besides the attack's own function: of all, and of each family.
 CODE = [weight_attacks.some, weight_attacks.tune, weight_attacks.last_layer, recipe, training.one_cycle]
+FAMILY_CODE = {
+    "weights": [weight_attacks._activity, weight_attacks._weighted],
+    "input": [removal.Preprocessed, removal.blurred, removal.mirrored],
+    "anew": [extraction.Api, extraction.as_targets],
+    "adaptive": [
+        neural_cleanse.Found,
+        neural_cleanse.reverse_engineer,
+        neural_cleanse._stamped,
+        neural_cleanse.anomaly_index,
+        neural_cleanse.cleanse,
+    ],
+}
 SIZES = [weight_attacks.RECORDS, weight_attacks.TUNING, removal.ANEW_RECORDS, removal.ANEW]
 
 
@@ -78,6 +90,9 @@ def robustness(
     """
     attacks, options = [NONE, *attacks], options or {}
     _check(marked, attacks, options)
+    null_hits = {id(mark): _null_hits(mark, nulls) for mark in marked}
+    for rows in null_hits.values():  # too few null models are refused before the work, not after
+        verify.judge(np.zeros(rows.shape[1], dtype=bool), rows, alpha=alpha, minimum=minimum)
     jobs = [(mark, attack, options.get(attack, {})) for mark in marked for attack in attacks]
     keys = [_key(mark, attack, chosen, data) for mark, attack, chosen in jobs]
     paths = [cache.directory() / "robustness" / f"{key}.pt" for key in keys]
@@ -91,7 +106,6 @@ def robustness(
                 torch.save(outcome, path)
             shown.update()
     outcomes = [torch.load(path, weights_only=False) for path in paths]
-    null_hits = {id(mark): _null_hits(mark, nulls) for mark in marked}
     cells, before = [], {}
     for (mark, attack, _), outcome in zip(jobs, outcomes, strict=True):
         verdict = verify.judge(outcome["hit"], null_hits[id(mark)], alpha=alpha, minimum=minimum)
@@ -128,6 +142,10 @@ def _check(marked: Sequence[MarkedModel], attacks: Sequence[str], options: dict[
             f"two models of scheme {twice[0]!r} have seed {twice[1]}: give each model a seed of its own"
         )
     for mark in marked:
+        if "marker" in mark.facts:
+            raise ValueError(
+                f"{mark!r} marks answers, not weights: attack a thief's model, matrix.surrogate(marked, data)"
+            )
         if mark.triggers is None and "message" not in mark.facts:
             raise ValueError(f"{mark!r} has neither triggers to ask nor a message to read: nothing to test")
 
@@ -142,8 +160,6 @@ def hits(mark: MarkedModel, model: nn.Module) -> np.ndarray:
     """
     if mark.triggers is not None:
         return verify.answers(model, mark.triggers.x) == mark.triggers.y.numpy()
-    from labkit.watermark import weights
-
     inner = model.model if isinstance(model, removal.Preprocessed) else model
     read = weights.read(inner, mark.key, layer=mark.facts["layer"], bits=mark.facts["bits"])
     return read == mark.facts["message"]
@@ -156,8 +172,8 @@ def _null_hits(mark: MarkedModel, nulls: Sequence[nn.Module]) -> np.ndarray:
         layers = [dict(null.named_modules()).get(mark.facts["layer"]) for null in nulls]
         shapes = [getattr(getattr(layer, "weight", None), "shape", None) for layer in layers]
         nulls = [null for null, shape in zip(nulls, shapes, strict=True) if shape == own]
-    rows = [hits(mark, null) for null in nulls]
-    return np.array(rows, dtype=bool).reshape(len(rows), -1)
+    asked = len(mark.triggers) if mark.triggers is not None else mark.facts["bits"]
+    return np.array([hits(mark, null) for null in nulls], dtype=bool).reshape(len(nulls), asked)
 
 
 def _key(mark: MarkedModel, attack: str, options: dict[str, Any], data: Dataset) -> str:
@@ -171,11 +187,7 @@ def _attack_key(mark: MarkedModel, attack: str, options: dict[str, Any], data: D
     if attack == NONE:
         return cache.digest(model, data.digest)[:32]
     run = removal.REMOVALS[attack].run
-    code = [getattr(run, "func", run), *CODE]
-    if attack == "neural cleanse":
-        from labkit.watermark import neural_cleanse
-
-        code += [neural_cleanse.reverse_engineer, neural_cleanse.cleanse]
+    code = [getattr(run, "func", run), *CODE, *FAMILY_CODE[removal.REMOVALS[attack].family]]
     shown = {
         name: list(model_identity(value)) if name == "make_model" else value
         for name, value in options.items()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from labkit.watermark.thieves import Theft
     from labkit.watermark.under_dp import UnderDP
 
-RESISTANT = "feature"  # the scheme that lasts best through extraction, as measured
+RESISTANT = "composite"  # measured on one thief of 20,000 soft-label queries: composite 40%, feature 8%, patch 8%
 KEY = Key.from_phrase("labkit: the second project")  # for the lessons alone: anybody can guess a phrase
 THIEF = 50_000  # added to a thief's seed: an equal seed would start it from the victim's own initial weights
 

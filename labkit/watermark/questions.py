@@ -14,7 +14,8 @@ from torch import Tensor
 
 from labkit import cache
 from labkit.stats import clopper_pearson
-from labkit.watermark.lines import Line, check_values, weigh
+from labkit.watermark.lines import Line, weigh
+from labkit.watermark.predictive import check_values
 from labkit.watermark.verify import ALPHA, Suspect, answers
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class Questions:
     x : Tensor of shape (n, ...)
     expected, truth : int64 ndarrays of shape (n,)
         The owner's answers and the labels.
-    null_rates : ndarray of shape (k,)
-        Share of the expected answers that each null model gives.
+    null_hit : bool ndarray of shape (k, n)
+        Which of the expected answers each null model gives.
     null_right : ndarray of shape (k,)
         Share of the records that each null model labels correctly.
     """
@@ -48,7 +49,7 @@ class Questions:
     x: Tensor
     expected: np.ndarray
     truth: np.ndarray
-    null_rates: np.ndarray
+    null_hit: np.ndarray
     null_right: np.ndarray
     source: str
     seed: int
@@ -57,7 +58,7 @@ class Questions:
         return len(self.expected)
 
     def __repr__(self) -> str:
-        return f"Questions({self.name}: {len(self):,} records of {self.source}, {len(self.null_rates)} null models)"
+        return f"Questions({self.name}: {len(self):,} records of {self.source}, {len(self.null_hit)} null models)"
 
     @property
     def digest(self) -> str:
@@ -67,13 +68,13 @@ class Questions:
     def ask(self, suspect: Suspect, *, alpha: float = ALPHA) -> Line:
         """Show the records to a suspect (labels are enough) and weigh its answers against the null models'.
 
-        The p-values, their null hypothesis and their assumptions are those of `labkit.watermark.lines`.
+        The p-values, their null hypothesis and their assumptions are those of `labkit.watermark.predictive`.
         """
         given = answers(suspect, self.x)
-        hits = int((given == self.expected).sum())
+        hit = given == self.expected
         return weigh(
-            clopper_pearson(hits, len(self)),
-            self.null_rates,
+            clopper_pearson(int(hit.sum()), len(self)),
+            self.null_hit.mean(1),
             alpha=alpha,
             resolution=1 / len(self),
             notes=self._notes(float((given == self.truth).mean())),
@@ -84,6 +85,8 @@ class Questions:
             assumption=self.assumption,
             source=self.source,
             seed=self.seed,
+            hit=hit,
+            null_hit=self.null_hit,
         )
 
     def _notes(self, right: float) -> list[str]:
@@ -112,7 +115,7 @@ def put(
     null_answers : ndarray of shape (k, m)
     """
     truth = dataset.test_y.cpu().numpy()
-    facts.setdefault("null_rates", (null_answers[:, chosen] == expected[chosen]).mean(1))
+    facts.setdefault("null_hit", null_answers[:, chosen] == expected[chosen])
     return Questions(
         records=chosen,
         x=dataset.test_x[chosen],

@@ -114,17 +114,23 @@ class Verdict:
         return binomial.power(self.rate.estimate, self.n, self.null_rate, self.alpha)
 
     @cached_property
+    def accused(self) -> np.ndarray:
+        """Which null models the same rule accuses, each against the others, bool (k,)."""
+        others = (np.delete(self.null_hits, k) for k in range(len(self.null_hits)))
+        rates = [binomial.null_rate_of(rest, self.n) for rest in others]
+        tails = [
+            binomial.tail(int(own), self.n, rate) for own, rate in zip(self.null_hits, rates, strict=True)
+        ]
+        return np.array(tails) < self.alpha
+
+    @property
     def false_claim_rate(self) -> Interval:
-        """Share of null models that the same rule accuses, each against the others, Clopper-Pearson.
+        """Share of null models accused, Clopper-Pearson.
 
         Whoever exceeds alpha exceeds every null model, so for exchangeable models it is at most 1 / (1 + k), whatever
         the spread between them.
         """
-        accused = 0
-        for k, hits in enumerate(self.null_hits):
-            others = np.delete(self.null_hits, k)
-            accused += binomial.tail(int(hits), self.n, binomial.null_rate_of(others, self.n)) < self.alpha
-        return stats.clopper_pearson(accused, len(self.null_hits))
+        return stats.clopper_pearson(int(self.accused.sum()), len(self.null_hits))
 
     def after(self, queries: int) -> Verdict:
         """Return the verdict on the first ``queries`` triggers alone, without asking again.

@@ -13,6 +13,8 @@ _HOME = {
     "epsilon_explorer": "epsilon",
     "clipping_explorer": "clipping",
     "suspects_explorer": "suspects",
+    "theft_explorer": "theft",
+    "threshold_explorer": "threshold",
     "training_explorer": "training",
     "trigger_designer": "triggers",
 }

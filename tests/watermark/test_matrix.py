@@ -149,8 +149,21 @@ def test_a_mark_at_the_interface_is_attacked_on_the_thief_s_model() -> None:
     assert len(thief.triggers) == marker.chosen(sent).sum() > 5
     assert thief.strength.estimate == pytest.approx(strength(thief.model, thief))
     assert run([thief], ("prune",)).schemes == ["answers"]
+    with pytest.raises(ValueError, match=r"attack a thief's model"):
+        run([mark])
     with pytest.raises(ValueError, match="marks no answers"):
         matrix.surrogate(patched(), attacker())
+
+
+def test_too_few_null_models_are_refused_before_any_attack(monkeypatch) -> None:
+    monkeypatch.setattr(removal, "remove", lambda *_, **__: pytest.fail("attacked"))
+    with pytest.raises(ValueError, match="null models"):
+        run([patched()], minimum=20)
+    facts = {"layer": "4", "bits": 8, "message": np.zeros(8, dtype=np.int64)}
+    unreadable = [wide_cnn() for _ in range(NULLS)]
+    mark = replace(patched(), triggers=None, facts=facts)
+    with pytest.raises(ValueError, match="got 0 null models"):
+        matrix.robustness([mark], ATTACKS, unreadable, attacker(), minimum=NULLS, workers=1)
 
 
 def test_what_cannot_be_tested_is_refused() -> None:
@@ -160,8 +173,6 @@ def test_what_cannot_be_tested_is_refused() -> None:
         run([patched(), patched()])
     with pytest.raises(ValueError, match="neither triggers"):
         run([replace(patched(), triggers=None)])
-    with pytest.raises(ValueError, match="null models"):
-        run([patched()], (), minimum=20)
 
 
 def cell(attack: str, seed: int, hits: int, p: float, lost: float) -> Cell:

@@ -1,0 +1,296 @@
+"""Five suspects for the ownership court: three that were stolen, one independent, one accused by a forger.
+
+`line_up` makes them, `LineUp.accused` hands them out under numbers alone, in an order that the seed decides;
+`LineUp.reveal` and `LineUp.score` are the answer key.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import nn
+
+from labkit import cache, profiles
+from labkit.membership.shadows import CODE, model_identity
+from labkit.recipe import Recipe, State, train_one
+from labkit.watermark import extraction, removal, thieves, weight_attacks
+from labkit.watermark.claims import Claim
+from labkit.watermark.court import Accused, Verdicts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from labkit.data import Dataset
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Maker:
+    """Who makes a suspect, and from what: the owner's claim, the competitor's records, a network and a recipe."""
+
+    claim: Claim
+    others: Dataset
+    make_model: Callable[[], nn.Module]
+    recipe: Recipe
+    seed: int
+
+
+@dataclass(frozen=True)
+class Story:
+    """The truth about one suspect.
+
+    Attributes
+    ----------
+    derived : bool
+        Whether it came from the owner's model.
+    truth : str
+    lesson : str
+        What a judge can learn from it.
+    """
+
+    name: str
+    derived: bool
+    truth: str
+    lesson: str
+
+
+def extracted(maker: Maker) -> nn.Module:
+    """Train a model on the answers of the owner's, asked about the competitor's records."""
+    x = maker.others.train_x
+    theft = thieves.steal(
+        extraction.Api(maker.claim.model),
+        x,
+        maker.make_model,
+        maker.recipe,
+        test=maker.others,
+        seed=maker.seed,
+    )
+    return theft.model
+
+
+def fine_tuned(maker: Maker) -> nn.Module:
+    """Copy the owner's weights and train all layers on with the competitor's records."""
+    return removal.remove("fine-tune all", maker.claim.model, maker.others, seed=maker.seed)
+
+
+def pruned(maker: Maker) -> nn.Module:
+    """Copy the owner's weights and set half of them to zero."""
+    return removal.remove("prune", maker.claim.model, maker.others, seed=maker.seed)
+
+
+def independent(maker: Maker) -> nn.Module:
+    """Train a model on the competitor's records with their true labels."""
+    model, others = maker.make_model(), maker.others
+    seed = int(np.random.default_rng([maker.seed, 11]).integers(2**62))
+    state = train_one(maker.make_model, others.train_x, others.train_y, maker.recipe, seed, profiles.device())
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def accused_by_forger(maker: Maker) -> nn.Module:
+    """Train one more independent model."""
+    other = Maker(maker.claim, maker.others, maker.make_model, maker.recipe, maker.seed + 1)
+    return independent(other)
+
+
+ALL: dict[str, tuple[Callable[[Maker], nn.Module], Story]] = {
+    make.__name__: (make, Story(make.__name__, derived, truth, lesson))
+    for make, derived, truth, lesson in (
+        (
+            extracted,
+            True,
+            "stolen by extraction: trained on the owner's answers alone",
+            "a mark can die in extraction; that the model repeats the owner's mistakes does not",
+        ),
+        (
+            fine_tuned,
+            True,
+            "stolen and fine-tuned: the owner's weights, trained on",
+            "a few epochs of training leave mark and mistakes in place",
+        ),
+        (
+            pruned,
+            True,
+            "stolen and pruned: the owner's weights, half of them zero",
+            "what pruning breaks, it breaks for accuracy too",
+        ),
+        (
+            independent,
+            False,
+            "independent: trained on other records with true labels",
+            "good models share many answers: only null models say how many",
+        ),
+        (
+            accused_by_forger,
+            False,
+            "innocent, accused by a forger with optimised triggers",
+            "triggers that cannot be drawn from the key prove nothing, however often they are hit",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Score:
+    """Verdicts against the truth: see `LineUp.score`."""
+
+    given: dict[str, bool]
+    truth: dict[str, Story]
+
+    @property
+    def right(self) -> int:
+        return sum(self.given[name] == story.derived for name, story in self.truth.items())
+
+    @property
+    def innocents_convicted(self) -> int:
+        return sum(self.given[name] and not story.derived for name, story in self.truth.items())
+
+    @property
+    def thieves_missed(self) -> int:
+        return sum(story.derived and not self.given[name] for name, story in self.truth.items())
+
+    def __repr__(self) -> str:
+        return (
+            f"Score({self.right} of {len(self.truth)} right; {self.innocents_convicted} innocents convicted, "
+            f"{self.thieves_missed} thieves missed)"
+        )
+
+    def table(self) -> pd.DataFrame:
+        """Return one row a suspect: the verdict, the truth, and what to learn."""
+        import pandas as pd
+
+        def word(derived: bool) -> str:
+            return "derived" if derived else "not shown"
+
+        rows = [
+            {
+                "suspect": name,
+                "your verdict": word(self.given[name]),
+                "truth": story.truth,
+                "right": "yes" if self.given[name] == story.derived else "no",
+                "lesson": story.lesson,
+            }
+            for name, story in self.truth.items()
+        ]
+        return pd.DataFrame(rows).set_index("suspect")
+
+    def save(self, path: str | Path) -> Path:
+        """Write the score as JSON, atomically, and return the path."""
+        from labkit.membership.reports import write_json
+
+        return write_json(path, {"right": self.right, "suspects": self.table().to_dict("index")})
+
+    def _repr_html_(self) -> str:
+        return f"<p><b>{self!r}</b></p>{self.table().to_html(border=0)}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LineUp:
+    """Five suspects under numbers: see `line_up`.
+
+    Attributes
+    ----------
+    accused : tuple of Accused
+        Named "suspect 1" to "suspect 5".
+    """
+
+    accused: tuple[Accused, ...]
+    _truth: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"LineUp({', '.join(f'{one.name} ({one.claim.claimant})' for one in self.accused)})"
+
+    def number(self, index: int) -> Accused:
+        """Return suspect ``index`` (1 to 5); `reveal` tells what it is.
+
+        Raises
+        ------
+        ValueError
+            If there is no such number.
+        """
+        self.reveal(index)
+        return self.accused[index - 1]
+
+    def reveal(self, index: int) -> Story:
+        """Return the truth about suspect ``index``."""
+        if not 1 <= index <= len(self.accused):
+            raise ValueError(f"there is no suspect {index}; expected 1 to {len(self.accused)}")
+        return ALL[self._truth[index - 1]][1]
+
+    def score(self, verdicts: Verdicts | dict[str, bool]) -> Score:
+        """Compare verdicts (suspect's name to "is derived") with the truth.
+
+        Raises
+        ------
+        ValueError
+            If a suspect has no verdict, or one is there that is no suspect.
+        """
+        given = verdicts.answers() if isinstance(verdicts, Verdicts) else dict(verdicts)
+        names = [one.name for one in self.accused]
+        if set(given) != set(names):
+            raise ValueError(f"got verdicts on {sorted(given)}; expected one on each of {', '.join(names)}")
+        return Score(given, {name: self.reveal(index) for index, name in enumerate(names, 1)})
+
+
+def line_up(
+    claim: Claim,
+    forged: Claim,
+    others: Dataset,
+    make_model: Callable[[], nn.Module],
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    released: datetime | None = None,
+) -> LineUp:
+    """Make the five suspects, or load those that an earlier call saved.
+
+    Parameters
+    ----------
+    claim : Claim
+        The owner's, against four of them.
+    forged : Claim
+        The forger's, against the fifth: see `labkit.watermark.forgery.false_claim`.
+    others : Dataset
+        The competitor's train records, none of them the owner's.
+    make_model, recipe
+        The competitor's.
+    seed : int
+        Of all training, and of the order.
+    released : datetime with a time zone, optional
+        When the suspects appeared.
+    """
+    maker = Maker(claim, others, make_model, recipe, seed)
+    order = [list(ALL)[k] for k in np.random.default_rng([seed, 5]).permutation(len(ALL))]
+    accused = tuple(
+        Accused(
+            f"suspect {index}", _made(maker, name), forged if name == "accused_by_forger" else claim, released
+        )
+        for index, name in enumerate(order, 1)
+    )
+    return LineUp(accused, tuple(order))
+
+
+def _made(maker: Maker, name: str) -> nn.Module:
+    """Return one suspect, from the cache if it was made before."""
+    make = ALL[name][0]
+    settings: dict[str, Any] = {
+        "owner": dict(maker.claim.model.state_dict()),
+        "others": maker.others.digest,
+        "model": list(model_identity(maker.make_model)),
+        "recipe": maker.recipe,
+        "seed": maker.seed,
+    }
+
+    def compute() -> State:
+        return {key: value.detach().cpu() for key, value in make(maker).state_dict().items()}
+
+    state = cache.cached("suspects", settings, compute, code=[*CODE, make, independent, thieves.steal, weight_attacks])
+    copied = name in ("fine_tuned", "pruned")
+    model = copy.deepcopy(maker.claim.model) if copied else maker.make_model()
+    model.load_state_dict(state)
+    return model.cpu().eval()

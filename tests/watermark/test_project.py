@@ -1,0 +1,108 @@
+"""Who has which records, and that models of a pair differ by their marks alone; on the smoke profile's stand-in."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from labkit import data
+from labkit.recipe import Recipe
+from labkit.watermark import commit, project, thieves, under_dp
+from labkit.watermark.keys import Key
+
+
+@pytest.fixture
+def setup() -> project.Project:
+    """A project on stand-in images, small enough for a test: 200 records each, two epochs."""
+    whole = project.project(source="stand-in")
+    owner = dataclasses.replace(
+        whole.owner,
+        train_x=whole.owner.train_x[:200],
+        train_y=whole.owner.train_y[:200],
+        test_x=whole.owner.test_x[:200],
+        test_y=whole.owner.test_y[:200],
+        digest="",
+    )
+    return dataclasses.replace(
+        whole,
+        owner=owner,
+        thief_x=whole.thief_x[:120],
+        thief_y=whole.thief_y[:120],
+        recipe=Recipe(epochs=2, learning_rate=0.1, batch_size=50),
+        budgets=(60, 120),
+        null_count=2,
+    )
+
+
+def test_owner_and_thief_share_no_record_and_one_split_is_drawn() -> None:
+    whole = project.project(source="stand-in")
+    mine, theirs = whole.owner.train_x.flatten(1), whole.thief_x.flatten(1)
+    everything = data.load("cifar10", source="stand-in").train_x.flatten(1)
+    # Stand-ins are noisy drawings: equal pixels mean the same record.
+    assert len(torch.unique(torch.cat([mine, theirs]), dim=0)) == len(mine) + len(theirs) <= len(everything)
+    assert torch.equal(project.project(source="stand-in").thief_x, whole.thief_x)
+    assert whole.innocent_data().digest != whole.owner.digest
+    assert torch.equal(whole.innocent_data().train_y, whole.thief_y)
+
+
+def test_a_pair_starts_alike_and_everything_is_trained_once(setup, monkeypatch) -> None:
+    plain, marked = project.plain(setup, 1), project.marked(setup, "patch", 1)
+    again = project.plain(setup, 1)
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), again.parameters(), strict=True))
+    start = project.initial(setup, 1)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(start.parameters(), project.initial(setup, 1).parameters(), strict=True)
+    )
+    assert marked.key.fingerprint == project.KEY.fingerprint and marked.scheme == "patch"
+    other = project.marked(setup, "patch", 1, key=Key.from_phrase("another"))
+    assert not torch.equal(other.triggers.x, marked.triggers.x)
+    monkeypatch.setattr(project, "train_one", lambda *_: pytest.fail("trained again"))
+    project.plain(setup, 1)
+    assert commit(project.KEY, marked.model, kind="patch").verify(project.KEY, marked.model)
+
+
+def test_a_thief_never_starts_from_the_victims_weights(setup, monkeypatch) -> None:
+    seen = []
+    real = thieves.steal
+    monkeypatch.setattr(thieves, "steal", lambda *a, **k: seen.append(k["seed"]) or real(*a, **k))
+    victim = project.plain(setup, 1)
+    theft = project.stolen(setup, victim, 1, budgets=setup.budgets)
+    assert [point.queries for point in theft.curve] == list(setup.budgets)
+    assert not set(seen) & set(setup.seeds)
+    hard = project.stolen(setup, victim, 1, answers="labels")
+    assert hard.queries == setup.queries and hard.answers.startswith("labels")
+
+
+def test_null_models_differ_from_each_other_and_from_the_owner(setup) -> None:
+    nulls = project.nulls(setup)
+    assert len(nulls) == setup.null_count + len(project.bank_of(setup))
+    x = setup.owner.test_x[:20]
+    answers = [model(x) for model in [project.plain(setup, 1), *nulls]]
+    assert all(not torch.allclose(answers[0], other) for other in answers[1:])
+
+
+def test_marks_under_dp_are_counted_and_stated(setup, tmp_path) -> None:
+    from functools import partial
+
+    from labkit.membership.presets import strided_cnn
+
+    made = under_dp.strengths(
+        setup.owner,
+        partial(strided_cnn, 8),
+        project.KEY,
+        epsilons=(50.0,),
+        marks=(0, 60),
+        epochs=3,
+        seeds=(1, 2),
+        delta=1e-3,
+    )
+    assert [(row.epsilon, row.marks) for row in made.rows] == [(50.0, 0), (50.0, 60), (None, 0), (None, 60)]
+    assert "ε = " in made.rows[0].statement and made.rows[2].statement == under_dp.NO_PRIVACY
+    table = made.table()
+    assert len(table) == 4 and "patch" in repr(made)
+    assert made.plot().alt_text and made.save(tmp_path / "dp.json").is_file()
+    with pytest.raises(ValueError, match="at least one of each"):
+        under_dp.strengths(setup.owner, partial(strided_cnn, 8), project.KEY, epsilons=(), marks=(), epochs=1)
