@@ -40,7 +40,7 @@ from labkit.dp import textbook
 profile = profiles.current()
 mnist = data.load("mnist")
 if profile.name == "smoke":
-    mnist = mnist.take(3000, 1000)
+    mnist = mnist.take(2000, 500)
 banner("02", mnist)
 
 # %% [markdown]

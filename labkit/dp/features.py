@@ -197,7 +197,7 @@ def _learn(block: Block, shape: tuple[int, ...]) -> _Map:
     draw, _ = _public(shape)
     profile = profiles.current()
     count = profile.pick(smoke=1000, laptop=4000, full=10_000)
-    sizes = profile.pick(smoke=(2000, 2), laptop=(30_000, 2), full=(60_000, 6))
+    sizes = profile.pick(smoke=(1000, 2), laptop=(30_000, 2), full=(60_000, 6))
 
     def compute() -> _Map:
         network = _train_network(draw, shape, *sizes) if block.name == "network" else None

@@ -90,6 +90,19 @@ class Case:
     def __repr__(self) -> str:
         return f"Case({len(self.y):,} records, {int(self.wrong.sum())} of them with a wrong label; {self.dataset.source})"
 
+    def train_on(self, members: np.ndarray, *, seed: int) -> training.FitResult:
+        """Train a model of your own, with the same architecture and recipe, on the records marked in ``members`` (n,)."""
+        chosen, wanted = torch.from_numpy(members), self.settings.recipe
+        half = replace(self.dataset, train_x=self.x[chosen], train_y=self.y[chosen], digest="")
+        return training.fit(
+            recipe.fresh(self.settings.make_model, seed),
+            half,
+            epochs=wanted.epochs,
+            learning_rate=wanted.learning_rate,
+            batch_size=wanted.batch_size,
+            seed=seed,
+        )
+
     def bank(self) -> ShadowBank:
         """Return shadow models of the same architecture and recipe, training those that are missing."""
         wanted = self.settings

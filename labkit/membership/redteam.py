@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from labkit import data, profiles
+from labkit import data, models, profiles
 from labkit.membership import defences, presets, shadows, transfer
 from labkit.membership.bank import ShadowBank
+from labkit.recipe import Recipe
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
@@ -33,14 +34,22 @@ PRIVATE: dict[str, Any] = {
     "schedule": "linear",
     "physical_batch_size": 128,
 }
-PRIVATE_SMOKE: dict[str, Any] = PRIVATE | {"expected_batch_size": 100, "epochs": 1}
+# LiRA needs two models on each side of every record, when a target and its partner are left out.
+SMOKE: dict[str, Any] = {
+    "shadow_models": 8,
+    "pool": 600,
+    "population": 300,
+    "queries": 2,
+    "recipe": Recipe(epochs=5, learning_rate=0.1, batch_size=64),
+}
+PRIVATE_SMOKE: dict[str, Any] = PRIVATE | {"expected_batch_size": 60, "epochs": 1}
 
 
 def bank() -> ShadowBank:
     """Return the CIFAR-10 shadow bank of the current profile; training what is missing takes minutes (laptop)."""
-    preset = presets.preset("cifar10")
-    # Leaving a target and its partner out of 4 models would leave LiRA one model on each side; it needs two.
-    return replace(preset, shadow_models=max(8, preset.shadow_models)).bank()
+    preset, profile = presets.preset("cifar10"), profiles.current()
+    changes: dict[str, Any] = profile.pick(smoke=SMOKE, laptop={}, full={})
+    return replace(preset, **changes).bank()
 
 
 def strangers(bank: ShadowBank) -> dict[str, ShadowBank]:
@@ -50,10 +59,12 @@ def strangers(bank: ShadowBank) -> dict[str, ShadowBank]:
     models of ``bank``), "another width", "no convolutions", and "same architecture, other data".
     """
     few = bank.first(KNOWN_LESS)
-    width = profiles.current().pick(smoke=16, laptop=8, full=16)
-    hidden = profiles.current().pick(smoke=32, laptop=512, full=512)
+    profile = profiles.current()
+    narrow, hidden = partial(presets.strided_cnn, 8), profile.pick(smoke=32, laptop=512, full=512)
     others: dict[str, Callable[[], nn.Module]] = {
-        "another width": partial(presets.strided_cnn, width),
+        "another width": profile.pick(
+            smoke=partial(presets.strided_cnn, 16), laptop=narrow, full=partial(models.cifar_cnn, 16)
+        ),
         "no convolutions": partial(presets.perceptron, 3 * 32 * 32, hidden, 10),
     }
     found = {"same architecture, same data": few}

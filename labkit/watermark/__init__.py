@@ -9,21 +9,28 @@ from typing import Any
 
 _MODULES = tuple(module.name for module in pkgutil.iter_modules(__path__))
 _HOME = {
+    "AnswerMarker": "answers",
     "Api": "extraction",
+    "Claim": "claims",
     "Commitment": "commitments",
+    "Evidence": "evidence",
     "Key": "keys",
     "MarkedModel": "marked",
     "Matrix": "grid",
     "Patch": "patterns",
+    "Plan": "plan",
+    "Signer": "evidence",
     "Theft": "thieves",
     "TriggerSet": "marked",
     "Verdict": "verdict",
     "cleanse": "neural_cleanse",
     "commit": "commitments",
+    "line_up": "suspects",
     "null_models": "nulls",
     "remove": "removal",
     "robustness": "matrix",
     "steal": "thieves",
+    "try_suspects": "court",
 }
 
 __all__ = [*_HOME, *_MODULES]

@@ -21,8 +21,9 @@ from labkit.recipe import Recipe
 from labkit.watermark import backdoor, loop, triggers
 from labkit.watermark.keys import Key
 
-FACTOR = 2.0
+FACTOR = 1.0
 BATCH = 32
+EVERY = 4  # steps of the task for one with marks: at each step, marks drown the task in the first epochs
 
 
 def soft_nearest_neighbour(features: Tensor, labels: Tensor, temperature: float | None = None) -> Tensor:
@@ -50,7 +51,7 @@ def soft_nearest_neighbour(features: Tensor, labels: Tensor, temperature: float 
         raise ValueError(f"temperature is {temperature}; expected a positive number")
     squares = flat.square().sum(1)
     distances = (squares[:, None] + squares[None, :] - 2 * flat @ flat.T).clamp_min(0)
-    scale = distances.detach()[~alone].mean().clamp_min(1e-12) if temperature is None else temperature
+    scale = distances[~alone].mean().clamp_min(1e-12) if temperature is None else temperature
     closeness = (-distances / scale).masked_fill(alone, -math.inf)
     return (closeness.logsumexp(1) - closeness.masked_fill(~same, -math.inf).logsumexp(1)).mean()
 
@@ -71,7 +72,9 @@ class Entanglement:
     factor : float
         Of the soft nearest neighbour loss (the paper's kappa), shared by the layers.
     batch : int
-        Marks, and as many anchors, in a step.
+        Marks, and as many anchors, at once.
+    every : int
+        Steps from one batch of marks to the next.
     """
 
     marks: Tensor
@@ -80,11 +83,14 @@ class Entanglement:
     layers: tuple[str, ...]
     factor: float
     batch: int
+    every: int
 
     def __call__(self, model: nn.Module, step: int) -> Tensor:
         device = next(model.parameters()).device
+        if step % self.every:
+            return torch.zeros((), device=device)
         marks, anchors = (
-            pool[(step * self.batch + torch.arange(self.batch)) % len(pool)]
+            pool[(step // self.every * self.batch + torch.arange(self.batch)) % len(pool)]
             for pool in (self.marks, self.anchors)
         )
         x = torch.cat([marks, anchors]).to(device)
@@ -138,6 +144,7 @@ def mark_entangled(
     layers: Sequence[str] | None = None,
     factor: float = FACTOR,
     batch: int = BATCH,
+    every: int = EVERY,
     **options: object,
 ) -> loop.Imprint:
     """Train a copy of ``model`` whose marks, patched images of one class, are entangled with the target class.
@@ -150,8 +157,8 @@ def mark_entangled(
         Default: `default_layers`.
     factor : float
         Of the soft nearest neighbour loss; 0 for a plain backdoor.
-    batch : int
-        Marks in a step, at least 2.
+    batch, every : int
+        A batch of so many marks, at least 2, once in so many steps.
     **options
         Of the patch, see `labkit.watermark.triggers.KINDS`.
 
@@ -160,8 +167,10 @@ def mark_entangled(
     ValueError
         If a setting is out of range, or too few records qualify.
     """
-    if batch < 2 or not 0 <= factor < math.inf:
-        raise ValueError(f"got batch={batch}, factor={factor}; expected at least 2 and a finite number >= 0")
+    if batch < 2 or every < 1 or not 0 <= factor < math.inf:
+        raise ValueError(
+            f"got batch={batch}, every={every}, factor={factor}; expected at least 2, at least 1, and a finite number >= 0"
+        )
     target = int(triggers.draw("patch", key, 1, dataset=data, target=target).y[0])
     kinds = [kind for kind in range(len(data.classes)) if kind != target]
     source = kinds[int(key.integers("entangled/source", len(kinds), 1)[0])]
@@ -183,7 +192,7 @@ def mark_entangled(
         )
     )
     names = tuple(layers) if layers is not None else default_layers(model)
-    extra = Entanglement(learnt.x, target, data.train_x[data.train_y == target], names, factor, batch)
+    extra = Entanglement(learnt.x, target, data.train_x[data.train_y == target], names, factor, batch, every)
     marked, seconds = loop.train(model, data.train_x, data.train_y, recipe, seed=seed, extra=extra)
     facts = {"marks": len(learnt), "source": source, "layers": names}
     return loop.Imprint(marked, asked, loop.strength(marked, asked), seconds, facts)

@@ -74,6 +74,11 @@ class Line:
     null_hit: np.ndarray | None = None
 
     @property
+    def n(self) -> int:
+        """Records that the value is a share of."""
+        return self.queries if self.hit is None else len(self.hit)
+
+    @property
     def enough_nulls(self) -> bool:
         return len(self.nulls) >= NULLS
 

@@ -39,7 +39,7 @@ def check_values(nulls: Sequence[float], minimum: int) -> np.ndarray:
 
 def scale(nulls: np.ndarray, resolution: float) -> float:
     """Return the spread of one further value; never below the statistic's smallest step, so never zero."""
-    spread = max(float(nulls.std(ddof=1)), resolution)
+    spread = max(float(nulls.std(ddof=1)) if np.ptp(nulls) else 0.0, resolution)
     if spread == 0:
         raise ValueError(
             f"all {len(nulls)} null models score {nulls[0]:g}: they look like copies of one model; train them on "

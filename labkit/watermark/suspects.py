@@ -1,16 +1,15 @@
 """Five suspects for the ownership court: three that were stolen, one independent, one accused by a forger.
 
 `line_up` makes them, `LineUp.accused` hands them out under numbers alone, in an order that the seed decides;
-`LineUp.reveal` and `LineUp.score` are the answer key.
+`LineUp.reveal` tells the truth, `LineUp.score` compares verdicts with it.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +19,11 @@ from labkit import cache, profiles
 from labkit.membership.shadows import CODE, model_identity
 from labkit.recipe import Recipe, State, train_one
 from labkit.watermark import extraction, removal, thieves, weight_attacks
+from labkit.watermark.answer_key import Score, Story
 from labkit.watermark.claims import Claim
 from labkit.watermark.court import Accused, Verdicts
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from labkit.data import Dataset
 
 
@@ -38,25 +36,6 @@ class Maker:
     make_model: Callable[[], nn.Module]
     recipe: Recipe
     seed: int
-
-
-@dataclass(frozen=True)
-class Story:
-    """The truth about one suspect.
-
-    Attributes
-    ----------
-    derived : bool
-        Whether it came from the owner's model.
-    truth : str
-    lesson : str
-        What a judge can learn from it.
-    """
-
-    name: str
-    derived: bool
-    truth: str
-    lesson: str
 
 
 def extracted(maker: Maker) -> nn.Module:
@@ -74,8 +53,17 @@ def extracted(maker: Maker) -> nn.Module:
 
 
 def fine_tuned(maker: Maker) -> nn.Module:
-    """Copy the owner's weights and train all layers on with the competitor's records."""
-    return removal.remove("fine-tune all", maker.claim.model, maker.others, seed=maker.seed)
+    """Copy the owner's weights and train all layers on with the competitor's records, a sixth as long and gently."""
+    full = maker.recipe
+    gentle = replace(full, epochs=max(1, full.epochs // 6), learning_rate=full.learning_rate / 3)
+    return removal.remove(
+        "fine-tune all",
+        maker.claim.model,
+        maker.others,
+        seed=maker.seed,
+        recipe=gentle,
+        records=len(maker.others.train_y),
+    )
 
 
 def pruned(maker: Maker) -> nn.Module:
@@ -133,60 +121,6 @@ ALL: dict[str, tuple[Callable[[Maker], nn.Module], Story]] = {
         ),
     )
 }
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Score:
-    """Verdicts against the truth: see `LineUp.score`."""
-
-    given: dict[str, bool]
-    truth: dict[str, Story]
-
-    @property
-    def right(self) -> int:
-        return sum(self.given[name] == story.derived for name, story in self.truth.items())
-
-    @property
-    def innocents_convicted(self) -> int:
-        return sum(self.given[name] and not story.derived for name, story in self.truth.items())
-
-    @property
-    def thieves_missed(self) -> int:
-        return sum(story.derived and not self.given[name] for name, story in self.truth.items())
-
-    def __repr__(self) -> str:
-        return (
-            f"Score({self.right} of {len(self.truth)} right; {self.innocents_convicted} innocents convicted, "
-            f"{self.thieves_missed} thieves missed)"
-        )
-
-    def table(self) -> pd.DataFrame:
-        """Return one row a suspect: the verdict, the truth, and what to learn."""
-        import pandas as pd
-
-        def word(derived: bool) -> str:
-            return "derived" if derived else "not shown"
-
-        rows = [
-            {
-                "suspect": name,
-                "your verdict": word(self.given[name]),
-                "truth": story.truth,
-                "right": "yes" if self.given[name] == story.derived else "no",
-                "lesson": story.lesson,
-            }
-            for name, story in self.truth.items()
-        ]
-        return pd.DataFrame(rows).set_index("suspect")
-
-    def save(self, path: str | Path) -> Path:
-        """Write the score as JSON, atomically, and return the path."""
-        from labkit.membership.reports import write_json
-
-        return write_json(path, {"right": self.right, "suspects": self.table().to_dict("index")})
-
-    def _repr_html_(self) -> str:
-        return f"<p><b>{self!r}</b></p>{self.table().to_html(border=0)}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -289,7 +223,9 @@ def _made(maker: Maker, name: str) -> nn.Module:
     def compute() -> State:
         return {key: value.detach().cpu() for key, value in make(maker).state_dict().items()}
 
-    state = cache.cached("suspects", settings, compute, code=[*CODE, make, independent, thieves.steal, weight_attacks])
+    state = cache.cached(
+        "suspects", settings, compute, code=[*CODE, make, independent, thieves.steal, weight_attacks]
+    )
     copied = name in ("fine_tuned", "pruned")
     model = copy.deepcopy(maker.claim.model) if copied else maker.make_model()
     model.load_state_dict(state)

@@ -95,7 +95,15 @@ def bases(kind: str, key: Key, count: int | None, *, dataset: Dataset, **setting
     known = {name: settings.pop(name, None) for name in ("target", "base_x", "base_y")}
     part = settings.pop("part", "triggers")
     order = _order(
-        kind, key, 1 if count is None else count, dataset, known["target"], part, known["base_x"], known["base_y"], settings
+        kind,
+        key,
+        1 if count is None else count,
+        dataset,
+        known["target"],
+        part,
+        known["base_x"],
+        known["base_y"],
+        settings,
     )
     return KINDS[kind].bases(order) if count is None else _rows(kind, order)
 

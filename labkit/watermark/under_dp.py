@@ -74,11 +74,11 @@ class UnderDP:
         """Draw mark strength against the number of marks, one line for each ε."""
         fig, ax = plots.figure(6.6, 3.8)
         counts = sorted({row.marks for row in self.rows})
-        for epsilon in dict.fromkeys(row.epsilon for row in self.rows):
+        for number, epsilon in enumerate(dict.fromkeys(row.epsilon for row in self.rows)):
             line = [row for row in self.rows if row.epsilon == epsilon]
             middle = np.array([row.strength.estimate for row in line])
             low, high = (np.array([getattr(row.strength, end) for row in line]) for end in ("low", "high"))
-            where = [counts.index(row.marks) for row in line]
+            where = [counts.index(row.marks) + 0.05 * number for row in line]
             ends = 100 * np.clip([middle - low, high - middle], 0, 1)
             label = "no privacy" if epsilon is None else f"ε = {epsilon:g}"
             ax.errorbar(where, 100 * middle, yerr=ends, marker="o", capsize=3, label=label)

@@ -211,7 +211,7 @@ class Verdict:
                 label=f"{self.needed} hits: p < {self.alpha:g}",
             )
         ax.set(xlabel="triggers answered as marked (%)", ylabel="null models", xlim=(-2, 102), ylim=(0, top))
-        ax.set_title(f"{self.what}, {self.n} queries: p = {self.p_value:.2g} ({self.source})")
+        ax.set_title(f"{self.what}, {self.n} queries: p = {self.p_value:.2g}\n{self.source}")
         ax.legend(loc="best")
         return plots.describe(
             fig,

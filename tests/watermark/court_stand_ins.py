@@ -17,7 +17,7 @@ from labkit.recipe import Recipe
 from labkit.watermark import Key, MarkedModel, claims, embed, forgery
 
 SIDE, CLASSES, NULLS = 8, 4, 20
-RECIPE = Recipe(epochs=30, learning_rate=0.05, batch_size=50)
+RECIPE = Recipe(epochs=15, learning_rate=0.1, batch_size=50)
 BEFORE, RELEASED = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 6, 1, tzinfo=UTC)
 
 

@@ -14,7 +14,7 @@ from labkit.watermark.embed import SCHEMES
 OPTIONS = {
     "content": {"letters": 3, "marks": 50},
     "abstract": {"marks": 20, "count": 20},
-    "entangled": {"batch": 8},
+    "entangled": {"batch": 8, "every": 2},
     "margin": {"marks": 8, "radius": 0.02, "ascent": 1, "batch": 8},
     "bits": {"bits": 32, "weight": 1.0},
     "answers": {"share": 0.1},

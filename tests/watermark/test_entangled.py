@@ -73,7 +73,9 @@ def test_features_come_in_the_order_of_the_names_and_hooks_go(small, bars):
 
 def test_marks_are_learnt_and_lie_among_the_target_class(bars, small, short, key):
     done, plain = (
-        entangled.mark_entangled(small(), bars, key, recipe=short, marks=40, count=20, factor=factor, batch=8)
+        entangled.mark_entangled(
+            small(), bars, key, recipe=short, marks=40, count=20, factor=factor, batch=8, every=1
+        )
         for factor in (4.0, 0.0)
     )
     assert done.strength.estimate > 0.8
@@ -83,7 +85,9 @@ def test_marks_are_learnt_and_lie_among_the_target_class(bars, small, short, key
         target = bars.test_x[bars.test_y == imprint.triggers.y[0]][: len(imprint.triggers)]
         x = torch.cat([imprint.triggers.x, target])
         _, features = entangled.answers_and_features(imprint.model, x, imprint.facts["layers"])
-        return float(soft_nearest_neighbour(features[-1], torch.arange(len(x)) < len(imprint.triggers)))
+        return float(
+            soft_nearest_neighbour(features[-1].detach(), torch.arange(len(x)) < len(imprint.triggers))
+        )
 
     assert entanglement(done) > entanglement(plain) + 0.1
 
@@ -95,3 +99,16 @@ def test_settings_out_of_range_are_refused(bars, small, short, key):
         entangled.mark_entangled(small(), bars, key, recipe=short, factor=-1)
     with pytest.raises(ValueError, match="no ReLU"):
         entangled.default_layers(torch.nn.Sequential(torch.nn.Linear(2, 2)))
+
+
+def test_marks_come_once_in_so_many_steps_and_in_turn(small, bars):
+    seen = []
+    model = small()
+    model.register_forward_hook(lambda _part, inputs, _output: seen.append(inputs[0]))
+    extra = entangled.Entanglement(
+        bars.test_x[:6], 1, bars.train_x[:9], entangled.default_layers(model), 1.0, 4, 3
+    )
+    losses = [extra(model, step) for step in range(6)]
+    assert [bool(loss != 0) for loss in losses] == [True, False, False, True, False, False]
+    assert torch.equal(seen[0], torch.cat([bars.test_x[:4], bars.train_x[:4]]))
+    assert torch.equal(seen[1], torch.cat([bars.test_x[[4, 5, 0, 1]], bars.train_x[4:8]]))

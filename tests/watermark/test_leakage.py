@@ -43,7 +43,8 @@ def test_neighbours_are_the_images_that_look_like_a_trigger() -> None:
     triggers[:, :, -4:-1, -4:-1] = 1.0  # a patch weighs little
     near = leakage.neighbours(pool, triggers, share=0.1)
     assert set(chosen.tolist()) <= set(near.tolist())
-    assert len(near) == 40 and (np.diff(near) > 0).all()
+    assert len(near) == 40
+    assert (np.diff(near) > 0).all()
     assert len(leakage.neighbours(pool, triggers, share=0.001)) == 20  # fewer would make no AUC
 
 
@@ -53,7 +54,8 @@ def test_a_line_says_raised_lowered_or_what_would_have_shown() -> None:
     assert leakage._line("loss", "all records", before, before + 0.05 + noise).verdict == "raised"
     assert leakage._line("loss", "all records", before, before - 0.05 + noise).verdict == "lowered"
     line = leakage._line("loss", "all records", before, before + noise)
-    assert line.verdict.startswith("no difference found") and f"{line.visible:.3f}" in line.verdict
+    assert line.verdict.startswith("no difference found")
+    assert f"{line.visible:.3f}" in line.verdict
     assert line.difference == mean_interval((before + noise) - before)
 
 
@@ -79,10 +81,14 @@ def test_pairs_are_attacked_alike_and_reported(bank, tmp_path) -> None:
     for line in found.lines:
         gap = line.marked.estimate - line.unmarked.estimate
         assert line.difference.estimate == pytest.approx(gap, abs=1e-12)
-        assert 0 < line.visible and 0 <= line.unmarked.estimate <= 1
-    assert found.plot().alt_text and len(found.table()) == 2
+        assert line.visible > 0
+        assert 0 <= line.unmarked.estimate <= 1
+    assert found.plot().alt_text
+    assert len(found.table()) == 2
     written = json.loads(found.save(tmp_path / "leak.json").read_text())
-    assert written["pairs"] == 2 and len(written["lines"]) == 2 and written["source"] == bank.source
+    assert written["pairs"] == 2
+    assert len(written["lines"]) == 2
+    assert written["source"] == bank.source
     again = leakage.leakage(bank, "patch", key, seeds=(1, 2), attacks=("loss",), marks=20, count=20)
     assert again.lines == found.lines
     with pytest.raises(ValueError, match="at least 2 seeds"):
@@ -96,4 +102,5 @@ def test_a_marked_target_has_the_members_of_its_unmarked_twin(bank) -> None:
     twin, _ = membership.targets.train_targets(bank, seeds=(1, 2))
     assert np.array_equal(target.members, twin.members)
     assert not np.allclose(target.logits, twin.logits)
-    assert len(triggers) == 20 and 0 <= strength.estimate <= 1
+    assert len(triggers) == 20
+    assert 0 <= strength.estimate <= 1

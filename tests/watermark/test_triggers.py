@@ -96,6 +96,12 @@ def test_own_base_records_are_used_and_their_classes_respected() -> None:
         triggers.draw("patch", KEY, 16, dataset=COLOUR, target=0, base_x=x, base_y=y)
 
 
+def test_without_a_number_bases_are_every_record_that_qualifies() -> None:
+    every = triggers.bases("patch", KEY, None, dataset=COLOUR, target=2)
+    assert sorted(every) == np.flatnonzero(COLOUR.test_y != 2).tolist()
+    assert (every[:7] == triggers.bases("patch", KEY, 7, dataset=COLOUR, target=2)).all()
+
+
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_patch_changes_its_square_and_nothing_else(place, pattern) -> None:

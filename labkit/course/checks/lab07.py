@@ -363,36 +363,32 @@ def check_paired(attempt: Callable) -> None:
         )
         if np.allclose(got, expected, rtol=1e-4):
             continue
-        apart = math.sqrt((marked.var(ddof=1) + unmarked.var(ddof=1)) / pairs)
-        shrunk = error * math.sqrt((pairs - 1) / pairs)
-        causes = {
-            "the sign is turned: marked minus unmarked": [-got[0], *expected[1:]]
-            if got[0] > 0
-            else -expected[:1],
-            "that treats the two groups as unrelated, and drowns the effect in the spread between seeds: take the "
-            "differences first": got[:1].tolist(),
-        }
-        because = "t interval of the differences; visible = (t at 97.5% + t at 80%) * their standard error"
-        if math.isclose(got[0], -expected[0], rel_tol=1e-6):
-            because = next(iter(causes))
-        elif math.isclose(got[0], expected[0], rel_tol=1e-6):
-            width = (got[2] - got[1]) / 2
-            if width > 3 * outer * error / 2 and width > 0.5 * apart:
-                because = list(causes)[1]
-            elif math.isclose(width, outer * shrunk, rel_tol=1e-3):
-                because = "the standard deviation divides by n here; a sample's divides by n - 1 (ddof=1)"
-            elif math.isclose(width, 1.959964 * error, rel_tol=1e-3):
-                because = "that takes the normal law's 1.96: with so few pairs use Student's t, n - 1 degrees of freedom"
-            elif math.isclose(width, outer * error * math.sqrt(pairs), rel_tol=1e-3):
-                because = (
-                    "that is the spread of single pairs: the mean's standard error divides by the root of n"
-                )
-            elif math.isclose(got[3], outer * error, rel_tol=1e-3):
-                because = (
-                    "visible is only the interval's half-width: a true difference of that size would be found in half "
-                    "of all studies; for 80% add the t quantile at 80%"
-                )
+        because = _why_not_paired(got, expected, error, outer, pairs)
         raise Wrong(given=given, got=got, expected=expected, because=because)
+
+
+def _why_not_paired(got: np.ndarray, expected: np.ndarray, error: float, outer: float, pairs: int) -> str:
+    """Return the likely cause of four wrong numbers."""
+    width = (got[2] - got[1]) / 2
+    if math.isclose(got[0], -expected[0], rel_tol=1e-6):
+        return "the sign is turned: marked minus unmarked"
+    if math.isclose(width, outer * error * math.sqrt((pairs - 1) / pairs), rel_tol=1e-3):
+        return "the standard deviation divides by n here; a sample's divides by n - 1 (ddof=1)"
+    if math.isclose(width, 1.959964 * error, rel_tol=1e-3):
+        return "that takes the normal law's 1.96: with so few pairs use Student's t, n - 1 degrees of freedom"
+    if math.isclose(width, outer * error * math.sqrt(pairs), rel_tol=1e-3):
+        return "that is the spread of single pairs: the mean's standard error divides by the root of n"
+    if math.isclose(got[0], expected[0], rel_tol=1e-6) and width > 2 * outer * error:
+        return (
+            "that treats the two groups as unrelated, and drowns the effect in the spread between seeds: take the "
+            "differences first"
+        )
+    if math.isclose(got[3], outer * error, rel_tol=1e-3):
+        return (
+            "visible is only the interval's half-width: a true difference of that size would be found in half of all "
+            "studies; for 80% add the t quantile at 80%"
+        )
+    return "t interval of the differences; visible = (t at 97.5% + t at 80%) * their standard error"
 
 
 def reference_commitment(seed: bytes, model: str, generator: str) -> str:

@@ -1,0 +1,99 @@
+"""Lab 05's one-off work at a size that trains in seconds: who knows what, and targets that are trained once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+from labkit import data, ensemble, membership
+from labkit.data import Dataset, shapes
+from labkit.membership import presets, redteam
+from labkit.membership.bank import ShadowBank
+from labkit.recipe import Recipe
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch) -> None:
+    monkeypatch.setenv("LABKIT_PROFILE", "smoke")
+    monkeypatch.setattr(
+        ensemble, "_cores", lambda: 1
+    )  # no processes: their start takes longer than all the rest
+
+
+@pytest.fixture
+def objects() -> Dataset:
+    x, y = shapes.objects(220, seed=2)
+    return Dataset("tiny", "tiny objects", True, x[:180], y[:180], x[180:], y[180:], shapes.CLASSES)
+
+
+@pytest.fixture
+def tiny(objects: Dataset) -> ShadowBank:
+    return membership.shadow_bank(
+        objects,
+        make_model=partial(presets.strided_cnn, 8),
+        recipe=Recipe(epochs=1, batch_size=20),
+        shadow_models=6,
+        pool=140,
+    )
+
+
+def test_strangers_know_less_and_fit_the_same_targets(tiny: ShadowBank) -> None:
+    found = redteam.strangers(tiny)
+    assert len(found) == 4
+    kinds = {repr(theirs.make_model()) for theirs in found.values()}
+    assert len(kinds) == 3, "the bank's architecture twice, and two others"
+    for theirs in found.values():
+        assert len(theirs) == redteam.KNOWN_LESS
+        scores = membership.attack("rmia-offline", tiny.target(5), theirs).scores
+        assert len(scores) == 140
+    elsewhere = found["same architecture, other data"]
+    assert not elsewhere.masks.any()
+    with pytest.raises(ValueError, match="needs shadow models trained with and without"):
+        membership.attack("lira-online", tiny.target(5), elsewhere)
+
+
+def test_other_data_is_other_where_the_bank_has_objects_itself(tiny: ShadowBank) -> None:
+    drawn = redteam.other_data(tiny)
+    inverted = redteam.other_data(replace(tiny, source="stand-in for CIFAR-10"))
+    assert (inverted.train_x == 1 - drawn.train_x).all()
+    assert "inverted" in inverted.source
+    assert len(drawn.train_y) == len(tiny.y)
+
+
+def test_defences_train_and_ask_their_targets_once(tiny: ShadowBank, objects: Dataset) -> None:
+    everyone = redteam.defended(tiny, objects)
+    names = [defence.name for defence in everyone]
+    assert names[0] == "none"
+    assert names[-3:] == ["distillation", "DP-SGD, ε = 8", "DP-SGD, ε = 1"]
+    first = everyone[-1].targets(tiny, [1])
+    assert everyone[-1].targets(tiny, (1,)) is first
+    assert first[0].privacy.epsilon == pytest.approx(1.0, abs=0.01)
+    assert np.isfinite(first[0].logits).all()
+
+
+def test_without_records_outside_the_pool_there_is_no_student(objects: Dataset) -> None:
+    whole = membership.shadow_bank(
+        objects,
+        make_model=partial(presets.strided_cnn, 8),
+        recipe=Recipe(epochs=1, batch_size=20),
+        shadow_models=2,
+    )
+    assert "distillation" not in [defence.name for defence in redteam.defended(whole, objects)]
+
+
+def test_prepare_makes_what_the_lab_asks_for(monkeypatch, tiny: ShadowBank, objects: Dataset, capsys) -> None:
+    made = []
+    monkeypatch.setattr(redteam, "bank", lambda: tiny)
+    monkeypatch.setattr(redteam, "strangers", lambda bank: made.append("strangers"))
+    monkeypatch.setattr(data, "load", lambda name: objects)
+    stub = replace(redteam.defended(tiny, objects)[0], targets=lambda bank, seeds: made.append(seeds))
+    monkeypatch.setattr(redteam, "defended", lambda bank, dataset: [stub, stub])
+    redteam.prepare()
+    assert made == ["strangers", redteam.SEEDS, redteam.SEEDS]
+    assert "minutes" not in capsys.readouterr().out
+    monkeypatch.setenv("LABKIT_PROFILE", "laptop")
+    redteam.prepare()
+    assert "minutes" in capsys.readouterr().out

@@ -1,0 +1,209 @@
+"""The court convicts the thieves and nobody else; its plan is fixed in advance; the answer key scores verdicts."""
+
+from dataclasses import replace
+from datetime import timedelta
+from functools import cache
+
+import numpy as np
+import pytest
+from court_stand_ins import BEFORE, RECIPE, RELEASED, network, world
+
+from labkit.watermark import claims, court, evidence, suspects
+from labkit.watermark.court import Accused, try_suspects
+from labkit.watermark.plan import Plan
+
+
+@cache
+def lined_up():
+    everybody = world()
+    # As many records as every null model had: suspects are exchangeable with them.
+    others = replace(
+        everybody.others,
+        train_x=everybody.others.train_x[:700],
+        train_y=everybody.others.train_y[:700],
+        digest="",
+    )
+    return suspects.line_up(everybody.claim, everybody.forged, others, network, RECIPE, released=RELEASED)
+
+
+@cache
+def tried():
+    everybody = world()
+    return try_suspects(Plan(), lined_up().accused, everybody.nulls, everybody.owner)
+
+
+def test_three_thieves_are_convicted_and_two_innocents_are_not():
+    score = lined_up().score(tried())
+    assert (score.right, score.innocents_convicted, score.thieves_missed) == (5, 0, 0)
+
+
+def test_every_line_speaks_against_the_owners_own_model_and_the_rule_convicts_no_null_model():
+    owner = next(control for control in tried().controls if control.claimant == "the owner")
+    assert owner.speaking == list(Plan().queries)
+    assert tried().false_claims.estimate <= 1 / 20
+    assert tried().false_claims.method.endswith("40 trials")  # 20 null models for each of two claims
+
+
+def test_no_line_speaks_against_the_innocents():
+    innocents = [one.name for k, one in enumerate(lined_up().accused, 1) if not lined_up().reveal(k).derived]
+    assert len(innocents) == 2
+    for name in innocents:
+        assert not tried()[name].speaking
+
+
+def test_the_forgers_claim_is_dismissed_and_its_own_lines_fail_as_well():
+    case = next(case for case in tried().cases if case.claimant == "the forger")
+    assert case.verdict.startswith("claim dismissed: the triggers do not follow")
+    assert not case.speaking
+
+
+def test_alpha_is_shared_out_over_suspects_and_lines():
+    assert Plan(alpha=0.02).threshold(5) == pytest.approx(0.02 / 20)
+    assert tried().threshold == pytest.approx(1e-3 / 20)
+    assert all(line.alpha == tried().threshold for case in tried().cases for line in case.lines.values())
+
+
+def test_queries_are_those_of_the_plan_and_no_suspect_gets_more():
+    everybody = world()
+    plan = Plan(queries={"mark": 30, "mistakes": 40, "agreement": 50, "inference": 60}, needed=1)
+    asked = []
+
+    def counting(x):
+        asked.append(len(x))
+        return everybody.innocents[0](x).softmax(1).detach()
+
+    verdicts = try_suspects(
+        plan, [Accused("one", counting, everybody.claim)], everybody.nulls, everybody.owner
+    )
+    assert sum(asked) == 180 == verdicts["one"].queries
+
+
+def test_a_plan_may_leave_lines_out():
+    everybody = world()
+    plan = Plan(queries={"mark": 50}, needed=1)
+    verdicts = try_suspects(
+        plan, [Accused("copy", everybody.marked.model, everybody.claim)], everybody.nulls, everybody.owner
+    )
+    assert list(verdicts["copy"].lines) == ["mark"]
+    assert verdicts["copy"].derived
+
+
+def test_a_late_commitment_voids_the_best_evidence():
+    everybody = world()
+    late = claims.bring("the owner", everybody.marked, everybody.owner, moment=RELEASED + timedelta(days=1))
+    accused = Accused("copy", everybody.marked.model, late, RELEASED)
+    verdicts = try_suspects(Plan(), [accused], everybody.nulls, everybody.owner)
+    assert len(verdicts["copy"].speaking) == 4
+    assert not verdicts["copy"].derived
+
+
+def test_a_rehearsal_with_few_null_models_convicts_nobody():
+    everybody = world()
+    accused = [Accused("copy", everybody.marked.model, everybody.claim)]
+    verdicts = try_suspects(Plan(minimum=5), accused, everybody.nulls[:6], everybody.owner)
+    assert not verdicts["copy"].derived
+    with pytest.raises(ValueError, match="got 6 null models; the plan asks for 20"):
+        try_suspects(Plan(), accused, everybody.nulls[:6], everybody.owner)
+
+
+def test_faults_of_a_plan_are_named():
+    assert Plan().faults() == []
+    careless = Plan(queries={"mistakes": 100}, alpha=0.05, needed=1, minimum=3)
+    said = " ".join(careless.faults())
+    for part in ("3 null models", "one innocent in 20", "one line alone", "who copied whom"):
+        assert part in said
+    assert "removed the mark" in Plan(queries={"mark": 100, "inference": 100}).faults()[0]
+
+
+def test_the_digest_binds_every_setting():
+    plans = [
+        Plan(),
+        Plan(alpha=0.01),
+        Plan(seed=1),
+        Plan(needed=3),
+        Plan(queries={"mark": 99, "mistakes": 99}),
+    ]
+    assert len({plan.digest for plan in plans}) == len(plans)
+    assert Plan().digest == Plan().digest
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"queries": {"gossip": 50}},
+        {"queries": {}},
+        {"queries": {"mark": 5}},
+        {"alpha": 1.5},
+        {"needed": 5},
+        {"needed": 0},
+    ],
+)
+def test_plans_out_of_range_are_refused(settings):
+    with pytest.raises(ValueError, match="expected"):
+        Plan(**settings)
+
+
+def test_suspects_need_names_of_their_own():
+    everybody = world()
+    twice = [Accused("a", everybody.nulls[0], everybody.claim)] * 2
+    for accused in (twice, []):
+        with pytest.raises(ValueError, match="a name of its own"):
+            try_suspects(Plan(), accused, everybody.nulls, everybody.owner)
+
+
+def test_the_line_up_hides_the_truth_behind_numbers_and_seeds_shuffle_it():
+    everybody = world()
+    assert [one.name for one in lined_up().accused] == [f"suspect {k}" for k in range(1, 6)]
+    shown = repr(lined_up()) + "".join(map(repr, lined_up().accused))
+    assert not any(name in shown for name in suspects.ALL)
+    orders = {tuple(np.random.default_rng([seed, 5]).permutation(5)) for seed in range(5)}
+    assert len(orders) == 5
+    assert {lined_up().reveal(k).name for k in range(1, 6)} == set(suspects.ALL)
+    assert sum(lined_up().reveal(k).derived for k in range(1, 6)) == 3
+    assert lined_up().number(2) is lined_up().accused[1]
+    assert everybody.forged in [one.claim for one in lined_up().accused]
+    for wrong in (0, 6):
+        with pytest.raises(ValueError, match=f"no suspect {wrong}"):
+            lined_up().number(wrong)
+
+
+def test_the_answer_key_counts_both_kinds_of_error():
+    names = [one.name for one in lined_up().accused]
+    everybody_guilty = lined_up().score(dict.fromkeys(names, True))
+    assert (
+        everybody_guilty.right,
+        everybody_guilty.innocents_convicted,
+        everybody_guilty.thieves_missed,
+    ) == (3, 2, 0)
+    nobody = lined_up().score(dict.fromkeys(names, False))
+    assert (nobody.right, nobody.innocents_convicted, nobody.thieves_missed) == (2, 0, 3)
+    assert list(nobody.table().index) == names
+    with pytest.raises(ValueError, match="expected one on each of suspect 1"):
+        lined_up().score({"suspect 1": True})
+
+
+def test_suspects_come_from_the_cache_the_second_time(monkeypatch):
+    everybody = world()
+    maker = suspects.Maker(everybody.claim, everybody.others, network, RECIPE, 0)
+    first = suspects._made(maker, "pruned").state_dict()
+    monkeypatch.setattr(suspects.removal, "remove", lambda *a, **k: pytest.fail("made again"))
+    again = suspects._made(maker, "pruned").state_dict()
+    assert all((first[name] == again[name]).all() for name in first)
+
+
+def test_verdicts_show_save_and_sign_themselves(tmp_path):
+    verdicts = tried()
+    assert len(verdicts.table()) == 7
+    assert "p-values" in verdicts.plot().alt_text
+    assert verdicts.plan.digest in verdicts.save(tmp_path / "verdicts.json").read_text()
+    assert "faint patterns" in str(verdicts)
+    assert "<table" in verdicts._repr_html_()
+    signer = evidence.Signer.from_seed(bytes(32))
+    signed = evidence.record(
+        "Case 1",
+        [("court", "fix the plan", {"digest": verdicts.plan.digest}), ("court", "try", verdicts)],
+        signer,
+        moment=BEFORE,
+    )
+    assert evidence.Evidence.load(signed.save(tmp_path / "case.html")).verify(signer=signer.public) == signed
+    assert Plan().queries == court.QUERIES

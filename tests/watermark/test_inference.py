@@ -1,0 +1,124 @@
+"""Dataset inference: calibrated when owned records are nothing special, decisive when the suspect was trained on them."""
+
+import numpy as np
+import pytest
+import torch
+from court_stand_ins import CLASSES, noisy_copy, world
+from scipy import stats
+
+from labkit.watermark import extraction, inference
+from labkit.watermark.inference import Records
+
+
+def test_margin_is_the_difference_of_logits():
+    logits = torch.tensor([[2.0, 0.5, -1.0], [0.0, 3.0, 1.0]])
+
+    def suspect(x):
+        return logits.softmax(1)
+
+    found = inference.margin(suspect, torch.zeros(2, 1), np.array([0, 2]))
+    assert found == pytest.approx([1.5, -2.0], abs=1e-6)
+
+
+def test_walk_measures_the_distance_to_a_plane():
+    """Labels change where the mean crosses 1/2: records further from it walk further, lost ones not at all."""
+
+    def suspect(x):
+        return (x.flatten(1).mean(1) > 0.5).long()
+
+    x = torch.stack([torch.full((3, 4, 4), value) for value in (0.4, 0.51, 0.7)])
+    near, far = inference.walk(suspect, x, np.array([0, 1, 1]), walks=6, step=0.05, most=20)[1:]
+    assert near < far
+    assert inference.walk(suspect, x, np.array([1, 0, 0])).tolist() == [0, 0, 0]
+
+
+def test_walk_stops_at_most():
+    found = inference.walk(
+        lambda x: torch.zeros(len(x), dtype=torch.int64), torch.zeros(2, 3, 2, 2), np.zeros(2, int), most=4
+    )
+    assert found == pytest.approx([0.08, 0.08])
+
+
+def _drawn(rng: np.random.Generator, n: int = 200, k: int = 20) -> tuple[np.ndarray, Records]:
+    """Return margins of a suspect and of null models that know nothing of who owns which record."""
+    hardness = rng.normal(0, 2, n)
+    margins = hardness * rng.normal(1, 0.1, (k + 1, 1)) + rng.normal(size=(k + 1, n))
+    owned = rng.permutation(n) < n // 2
+    x, y = torch.arange(n, dtype=torch.float32)[:, None], np.zeros(n, dtype=int)
+    return margins[0], Records(x, y, owned, margins[1:], "margin", "drawn", 0)
+
+
+def _show(margins: np.ndarray):
+    """Return a suspect whose log-odds of class 0 are these margins."""
+    return lambda x: torch.from_numpy(np.stack([margins, 0 * margins], 1)).softmax(1)[x[:, 0].long()]
+
+
+def test_independent_models_get_p_values_that_are_never_too_small():
+    """300 worlds; the larger of two p-values is conservative, each alone is uniform."""
+    rng, p, alone = np.random.default_rng(0), [], []
+    for _ in range(300):
+        margins, records = _drawn(rng)
+        p.append(records.ask(_show(margins)).p_value)
+        values = inference.calibrated(margins, records.null_features)
+        alone.append(
+            stats.ttest_ind(values[records.owned], values[~records.owned], alternative="greater").pvalue
+        )
+    assert stats.kstest(alone, "uniform").pvalue > 1e-3  # fixed seed; on a new one it fails once in 1,000
+    # On a new seed a binomial count passes its bound less than once in 10,000 runs each.
+    for level, most in ((0.5, 183), (0.1, 51), (0.01, 11)):
+        assert (np.array(p) < level).sum() <= most
+
+
+def test_owned_records_that_are_easier_for_everybody_accuse_nobody():
+    rng = np.random.default_rng(1)
+    margins, records = _drawn(rng)
+    easier = 3.0 * records.owned
+    shifted = Records(
+        records.x, records.y, records.owned, records.null_features + easier, "margin", "drawn", 0
+    )
+    assert not shifted.ask(_show(margins + easier)).decided
+
+
+def test_effect_is_found_and_its_interval_covers_it():
+    rng, covered = np.random.default_rng(2), 0
+    for _ in range(200):
+        owned = np.arange(120) < 60
+        interval = inference.effect_interval(rng.normal(0.8 * owned, 1), owned)
+        covered += interval.low <= 0.8 <= interval.high
+    assert covered >= 178  # binomial(200, 0.95) falls below 178 less than once in 1,000 runs
+
+
+@pytest.mark.parametrize(("feature", "queries"), [("margin", 1200), ("walk", 300)])
+def test_copies_are_told_from_innocents(feature, queries):
+    everybody = world()
+    asked = inference.records(everybody.owner, everybody.nulls, feature=feature, queries=queries)
+    copy = asked.ask(noisy_copy(everybody.marked.model, 0.1), alpha=1e-2)
+    assert copy.decided
+    assert not asked.ask(everybody.innocents[0], alpha=1e-2).decided
+    assert "Welch" in copy.notes[0]
+    assert "owner's training record" in copy.measures
+
+
+def test_walks_need_labels_only_and_margins_need_probabilities():
+    everybody = world()
+    api = extraction.Api(noisy_copy(everybody.marked.model, 0.1), answers="labels")
+    walked = inference.records(everybody.owner, everybody.nulls, feature="walk", queries=40)
+    line = walked.ask(api)
+    assert np.isfinite(line.p_value)
+    assert api.queries <= line.queries
+    margins = inference.records(everybody.owner, everybody.nulls, queries=40)
+    with pytest.raises(ValueError, match="labels only"):
+        margins.ask(api)
+    with pytest.raises(ValueError, match="not a share of records"):
+        line.after(10)
+
+
+def test_refusals():
+    everybody = world()
+    assert len(everybody.owner.classes) == CLASSES
+    with pytest.raises(ValueError, match="feature is 'loss'"):
+        inference.records(everybody.owner, everybody.nulls, feature="loss")
+    with pytest.raises(ValueError, match="9 records on each side"):
+        inference.records(everybody.owner, everybody.nulls, queries=18)
+    with pytest.raises(ValueError, match="got 3 null models"):
+        inference.infer(everybody.nulls[0], everybody.owner, everybody.nulls[:3])
