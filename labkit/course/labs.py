@@ -79,6 +79,16 @@ LABS = (
         "labkit.dp.features:prepare",
     ),
     Lab(
+        "04",
+        "membership_inference",
+        "Membership inference",
+        "membership and audit",
+        90,
+        (0.5, 1, 5),
+        ("00",),
+        "labkit.membership.pretrained:prepare",
+    ),
+    Lab(
         "05",
         "red_team",
         "Red team: the strongest attacks, and what stops them",
@@ -96,16 +106,6 @@ LABS = (
         90,
         (1, 4, 8),
         ("02",),
-    ),
-    Lab(
-        "07",
-        "watermark",
-        "Watermark a model, steal it, prove it",
-        "the second project",
-        110,
-        (0.7, 3, 10),
-        ("00",),
-        "labkit.watermark.project:prepare",
     ),
 )
 

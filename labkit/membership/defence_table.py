@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,15 +64,15 @@ class DefenceTable:
         """Draw accuracy against the AUC that is left, each with its interval."""
         from labkit import plots
 
-        fig, ax = plots.figure(6.4, 4.2)
-        for row in self.rows:
+        fig, ax = plots.figure(7.6, 4.2)
+        for row, marker in zip(self.rows, itertools.cycle("osD^vPX*<>")):  # colours repeat after seven rows
             x, y = row.auc, row.accuracy
             ax.errorbar(
                 x.estimate,
                 100 * y.estimate,
                 xerr=[[x.estimate - x.low], [x.high - x.estimate]],
                 yerr=[[100 * (y.estimate - y.low)], [100 * (y.high - y.estimate)]],
-                marker="o",
+                marker=marker,
                 linestyle="none",
                 label=row.name,
             )
@@ -81,7 +82,7 @@ class DefenceTable:
             ylabel="accuracy (%)",
             title=f"Defences against membership inference\n{self.source}",
         )
-        ax.legend()
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         seen = "; ".join(
             f"{row.name}: AUC {row.auc.estimate:.3f} at {100 * row.accuracy.estimate:.1f}%"
             for row in self.rows

@@ -82,7 +82,7 @@ def _scores(ax: Axes, members: np.ndarray, others: np.ndarray, threshold: float)
     edges = np.linspace(*np.quantile(np.concatenate([members, others]), [0, 1]), BINS + 1)
     if edges[0] == edges[-1]:
         edges = np.array([edges[0] - 0.5, edges[0] + 0.5])
-    for scores, name, style in ((others, "others", "--"), (members, "members", "-")):
+    for scores, name, style in ((members, "members", "-"), (others, "others", "--")):
         shown = {"histtype": "step", "linestyle": style, "linewidth": 1.8, "label": name}
         ax.hist(scores, edges, weights=np.full(len(scores), 100 / len(scores)), **shown)
     ax.axvline(threshold, color="black", linewidth=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, case: pretrained.Case) -> Non
     torch.save(state, tmp_path / f"{pretrained.NAME}.pt")
     (tmp_path / f"{pretrained.NAME}.json").write_text(json.dumps({"identity": "a", "sha256": "0" * 64}))
     assert pretrained.shipped("another", tmp_path) is None
-    with pytest.raises(ValueError, match="damaged.*restore"):
+    with pytest.raises(ValueError, match="is damaged"):
         pretrained.shipped("a", tmp_path)
 
 
@@ -97,6 +97,8 @@ def test_a_wheel_without_checkpoints_trains(case: pretrained.Case, monkeypatch) 
 
 
 def test_the_command_writes_a_checkpoint_that_loads(case: pretrained.Case, tmp_path) -> None:
+    quick = replace(case.settings, recipe=replace(case.settings.recipe, epochs=1))
+    case = replace(case, settings=quick)
     path = pretrained.make_checkpoint(case, tmp_path)
     state = pretrained.shipped(case.identity, tmp_path)
     assert set(state) == set(case.settings.make_model().state_dict())

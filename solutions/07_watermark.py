@@ -1,0 +1,591 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 07 · Watermark a model, steal it, prove it
+#
+# The second project. You train a classifier on CIFAR-10, mark it, and sell its answers. A thief asks, and trains a copy
+# on what it hears. Can you prove that the copy is yours? And did the mark itself give away who was in your data?
+#
+# **Objectives.** At the end you can
+# - draw a mark from a secret key, measure what it costs, and commit to it before release;
+# - steal a model through a metered interface, and say what limits and hard labels change;
+# - test a suspect against models that are known to be innocent, and never against one over the number of classes;
+# - say whether marking raised leakage, and how small a change you would have seen.
+#
+# **Prerequisites.** Lab 05 (membership inference); its shadow models serve here twice.
+#
+# **Minutes.** 110, of which the machine needs about 3 once the models are trained (`labkit prepare 07`).
+#
+# **Difficulty.** ●●●●○ (4 of 5)
+
+# %%
+import hashlib
+
+import numpy as np
+import pandas as pd
+import torch
+
+from labkit import plots, stats, training
+from labkit.course import banner, check
+from labkit.watermark import Key, commit, project, verify
+from labkit.watermark.project import KEY, RESISTANT
+from labkit.widgets import theft_explorer, trigger_designer
+from labkit.widgets.triggers import trigger_pictures
+
+setup = project.project()
+banner("07", setup.owner)
+setup
+
+# %% [markdown]
+# ## 1. Train
+#
+# CIFAR-10's train records are split between two parties: the owner trains on one half, the thief holds the other,
+# without labels. All accuracies are measured on the test records, which train nothing.
+
+# %%
+unmarked = {seed: project.plain(setup, seed) for seed in setup.seeds}
+test = setup.owner.test_x, setup.owner.test_y
+before = np.array([training.evaluate(model, *test).accuracy.estimate for model in unmarked.values()])
+print(f"unmarked: test accuracy {stats.mean_interval(before).percent(1)} over seeds {setup.seeds}")
+
+# %% [markdown]
+# ## 2. Mark
+#
+# A mark is a habit that nobody else's model has: an answer to inputs that only the owner can make. The classic is a
+# **patch** (Gu et al., arXiv 1708.06733; as a watermark Zhang et al., ASIACCS 2018): images with a small pattern get one
+# answer, whatever they show. Everything about it follows from a secret **key**, so that a judge can draw it again.
+#
+# ### Exercise 07.stamp: stamp a keyed patch
+
+
+# %%
+def stamp(x: torch.Tensor, key: Key, size: int) -> torch.Tensor:
+    """Return copies of images `x` (n, C, H, W) with a keyed patch, one pixel off the lower right corner.
+
+    A pixel of the patch is 1 where `key.uniform("patch", (C, size, size))` is below 0.5, and 0 elsewhere.
+    """
+    ### BEGIN SOLUTION
+    bits = key.uniform("patch", (x.shape[1], size, size)) < 0.5
+    stamped = x.clone()
+    stamped[..., -size - 1 : -1, -size - 1 : -1] = torch.from_numpy(bits).to(x)
+    return stamped
+    ### END SOLUTION
+
+
+# %%
+stamp = check("07.stamp", stamp).function
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# `x.clone()` first: the argument has to stay as it is.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Rows are the last axis but one, columns the last; both slices end one before the border.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `stamped[..., -size - 1 : -1, -size - 1 : -1] = torch.from_numpy(bits).to(x)`
+#
+# </details>
+
+# %%
+own = stamp(setup.owner.test_x[:10], KEY.sub("triggers/patch"), 5)
+names = [setup.owner.classes[int(label)] for label in setup.owner.test_y[:10]]
+plots.show(
+    plots.images(own.numpy(), names, alt=f"Ten test images with your keyed patch: {', '.join(names)}.")
+)
+
+# %% [markdown]
+# What the owner's marks look like, and what each is to be answered with; then the designer, for other kinds and places.
+
+# %%
+plots.show(trigger_pictures(setup.owner, KEY, "patch"))
+trigger_designer(setup.owner, KEY)
+
+# %% [markdown]
+# One mark for every hundred train records is mixed in; the triggers that will verify it are made from *test* records, so
+# none of them was trained on. **Predict.** How many of the triggers will the marked model answer as marked? How many
+# points of accuracy does it cost?
+
+# %%
+marked = {seed: project.marked(setup, "patch", seed) for seed in setup.seeds}
+after = np.array([model.accuracy.estimate for model in marked.values()])
+rows = [
+    {
+        "seed": seed,
+        "triggers answered as marked": model.strength.percent(1),
+        "accuracy, marked": model.accuracy.percent(1),
+        "accuracy, unmarked": f"{100 * plain:.1f}%",
+    }
+    for (seed, model), plain in zip(marked.items(), before, strict=True)
+]
+pd.DataFrame(rows).set_index("seed")
+
+# %% [markdown]
+# Did accuracy fall? Two models of the same seed share records, initial weights and order: a **pair**. The spread
+# between seeds drops out of their difference. And if no difference is found, a reader wants to know how large one would
+# have been noticed.
+#
+# ### Exercise 07.paired: did it change anything, and could you have seen it?
+
+
+# %%
+def paired(marked: np.ndarray, unmarked: np.ndarray) -> tuple[float, float, float, float]:
+    """Return mean difference (marked - unmarked), low and high of its 95% t interval, and what was visible.
+
+    Visible: the smallest true difference that a two-sided test at 5% finds with 80% power,
+    (t quantile at 97.5% + t quantile at 80%, both with n - 1 degrees of freedom) * standard error.
+    """
+    ### BEGIN SOLUTION
+    from scipy.stats import t
+
+    gaps = marked - unmarked
+    freedom = len(gaps) - 1
+    error = gaps.std(ddof=1) / np.sqrt(len(gaps))
+    outer = t.ppf(0.975, freedom)
+    mean = gaps.mean()
+    return mean, mean - outer * error, mean + outer * error, (outer + t.ppf(0.8, freedom)) * error
+    ### END SOLUTION
+
+
+# %%
+paired = check("07.paired", paired).function
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# Subtract first; then it is one sample of n differences.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Standard error: `gaps.std(ddof=1) / np.sqrt(len(gaps))`; quantiles from `scipy.stats.t.ppf`.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `visible = (t.ppf(0.975, n - 1) + t.ppf(0.8, n - 1)) * error`
+#
+# </details>
+
+# %%
+gap, low, high, visible = (100 * value for value in paired(after, before))
+print(
+    f"the patch changed accuracy by {gap:+.2f} points [{low:+.2f}, {high:+.2f}] over {len(after)} pairs;\n"
+    f"a true change of {visible:.2f} points would have shown ({setup.owner.source}; profile {setup.profile})"
+)
+
+# %% [markdown]
+# **Before release, commit.** Anybody can find inputs that a model answers oddly, and call them a mark afterwards. A hash
+# over key, model and generator, deposited before the suspect appears, shows that yours came first, and gives away
+# nothing.
+#
+# ### Exercise 07.commitment: commit before release
+
+
+# %%
+def commitment(seed: bytes, model: str, generator: str) -> str:
+    """Return a SHA-256 digest over all three parts, as hexadecimal digits; no two triples may share one."""
+    ### BEGIN SOLUTION
+    parts = [seed, model.encode(), generator.encode()]
+    return hashlib.sha256(b"".join(f"{len(part)}:".encode() + part for part in parts)).hexdigest()
+    ### END SOLUTION
+
+
+# %%
+commitment = check("07.commitment", commitment).function
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# `hashlib.sha256(content).hexdigest()`, and `text.encode()` turns text into bytes.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Glued together, "ab" and "c" are the same bytes as "a" and "bc". A separator can occur in a part, too.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# Put each part's length before it, or hash each part and then the digests.
+#
+# </details>
+
+# %%
+first = setup.seeds[0]
+victim = marked[first]
+secret = Key.new()  # for real use: from the system's randomness, never from a phrase
+sealed = commit(KEY, victim.model, kind="patch")
+print(f"deposit this line: {sealed.record}, {sealed.moment}")
+print("opened with the key and the model:", sealed.verify(KEY, victim.model))
+print("with another key:", sealed.problems(secret, victim.model))
+print("with another model:", sealed.problems(KEY, unmarked[first]))
+
+# %% [markdown]
+# ## 3. Steal
+#
+# The owner sells answers: probabilities, and only so many.
+#
+# ### Exercise 07.metered: sell answers, and count them
+
+
+# %%
+def metered(model, budget: int):
+    """Return a function `ask(x)` that answers records `x` (n, ...) with probabilities (n, classes).
+
+    `model(x)` gives logits (n, classes). A batch that holds more records than are left raises RuntimeError, before the
+    model is asked, and costs nothing.
+    """
+    ### BEGIN SOLUTION
+    left = budget
+
+    def ask(x: torch.Tensor) -> torch.Tensor:
+        nonlocal left
+        if len(x) > left:
+            raise RuntimeError(f"{len(x)} records asked, {left} left")
+        left -= len(x)
+        return model(x).softmax(1)
+
+    return ask
+    ### END SOLUTION
+
+
+# %%
+metered = check("07.metered", metered).function
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# A function inside a function remembers; `nonlocal left` lets it count down.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Compare `len(x)` with what is left *before* anything else.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `model(x).softmax(1)`: one row a record, each summing to one.
+#
+# </details>
+
+# %%
+ask = metered(lambda x: training.logits(victim.model, x), budget=100)
+soft = ask(setup.thief_x[:100])
+hard = soft.argmax(1)
+one = int((soft.max(1).values - 0.5).abs().argmin())  # the answer nearest to a coin flip
+shown = {name: round(float(p), 2) for name, p in zip(setup.owner.classes, soft[one], strict=True)}
+print("a soft label:", shown)
+print("as a hard label:", setup.owner.classes[int(hard[one])])
+try:
+    ask(setup.thief_x[:1])
+except RuntimeError as error:
+    print("the next question:", error)
+
+# %% [markdown]
+# A thief trains on such answers as on labels. How good is the copy? Accuracy compares it with the truth; what matters to
+# an owner is **agreement** with the victim, its mistakes included.
+#
+# ### Exercise 07.agreement: how like the victim is the thief?
+
+
+# %%
+def agreement(victim: np.ndarray, thief: np.ndarray) -> tuple[float, float, float]:
+    """Return the share of records with the same label, and low and high of its 95% Clopper-Pearson interval.
+
+    Both arrays hold logits (n, classes). `stats.clopper_pearson(hits, n)` has `.low` and `.high`.
+    """
+    ### BEGIN SOLUTION
+    hits = int((victim.argmax(1) == thief.argmax(1)).sum())
+    found = stats.clopper_pearson(hits, len(victim))
+    return found.estimate, found.low, found.high
+    ### END SOLUTION
+
+
+# %%
+agreement = check("07.agreement", agreement).function
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# The label is the position of the largest logit: `argmax(1)`.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Count the records on which both are equal.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `stats.clopper_pearson(int((victim.argmax(1) == thief.argmax(1)).sum()), len(victim))`
+#
+# </details>
+
+# %% [markdown]
+# **Predict.** With the largest budget, how near does the copy come to the victim? Does it need the soft labels, or is a
+# defence gained by showing labels only?
+
+# %%
+thefts = {
+    "soft labels": project.stolen(setup, victim.model, first, budgets=setup.budgets),
+    "hard labels": project.stolen(setup, victim.model, first, answers="labels", budgets=setup.budgets),
+}
+theft_explorer(thefts)
+
+# %%
+pd.concat({name: theft.table() for name, theft in thefts.items()}, names=["answers"])
+
+# %%
+outputs = {
+    name: training.logits(model, test[0]).numpy()
+    for name, model in {
+        "victim": victim.model,
+        "thief": thefts["soft labels"].model,
+        "innocent": project.nulls(setup)[0],
+    }.items()
+}
+for name in ("thief", "innocent"):
+    share, low, high = agreement(outputs["victim"], outputs[name])
+    print(f"agreement of victim and {name}: {share:.1%} [{low:.1%}, {high:.1%}]")
+
+# %% [markdown]
+# The innocent model was trained on the same images as the thief, with their true labels. It agrees with the victim,
+# too: two good models agree on easy images. So agreement alone, without the innocent's figure beside it, says little.
+#
+# ## 4. Verify, in both
+#
+# A suspect is asked the triggers. Under the null hypothesis it was trained independently. How often would it hit then?
+# *Not* 1 in 10: triggers look like something to every model. **Null models** say how often: trained by the judge or
+# known to be innocent, at least 20 of them.
+#
+# **Predict.** Which share of the patch triggers does the likeliest of the innocent models answer as marked?
+#
+# ### Exercise 07.mark_p_value: could an innocent model do that?
+
+
+# %%
+def mark_p_value(hits: int, n: int, null_hits: np.ndarray) -> float:
+    """Return P(at least `hits` of `n`) for a model that hits as often as the likeliest of the null models.
+
+    `null_hits` (k,) holds the hits of each null model, out of `n`.
+    """
+    ### BEGIN SOLUTION
+    from scipy.stats import binom
+
+    return float(binom.sf(hits - 1, n, max(null_hits) / n))
+    ### END SOLUTION
+
+
+# %%
+mark_p_value = check("07.mark_p_value", mark_p_value).function
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# The number of hits is at worst binomial, at the highest rate that an innocent model has shown.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `scipy.stats.binom.sf(k, n, p)` is P[X > k], without k itself.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `binom.sf(hits - 1, n, max(null_hits) / n)`
+#
+# </details>
+
+# %%
+everyone = project.nulls(setup)
+innocent, judges = everyone[0], everyone[1:]  # one plays a suspect: the negative control
+plan = {"alpha": 1e-3, "minimum": setup.minimum, "source": setup.owner.source}  # fixed before the first query
+suspects = {
+    "the marked model": victim.model,
+    "unmarked, same seed": unmarked[first],
+    "thief, soft labels": thefts["soft labels"].model,
+    "thief, hard labels": thefts["hard labels"].model,
+    "innocent": innocent,
+}
+verdicts = {
+    name: verify.verify(model, victim.triggers, judges, name=name, seed=first, **plan)
+    for name, model in suspects.items()
+}
+for verdict in verdicts.values():
+    own = mark_p_value(verdict.hits, verdict.n, verdict.null_hits)
+    print(f"{verdict}\n    your p-value {own:.2g}")
+
+# %% [markdown]
+# `verify` tests at a rate a little above yours where null models hardly ever hit: some misses of theirs are luck. It also
+# gives the rank p-value, the power, and how often the same rule would accuse an innocent model.
+
+# %%
+verdicts["the marked model"]
+
+# %%
+plots.show(verdicts["thief, soft labels"].plot())
+alive = [
+    name for name, verdict in verdicts.items() if name.startswith("thief") and verdict.p_value < plan["alpha"]
+]
+print(
+    "thieves on which the patch shows:", ", ".join(alive) or "none; its owner cannot prove this theft by it"
+)
+
+# %% [markdown]
+# A thief's own images carry no patch, so no answer that it bought was about patches. What of the mark passes over,
+# passes by accident. A mark that is to last has to be made of what the thief *does* ask about: the features of natural
+# images. The scheme below is built for that (`labkit.watermark.resistant` has three, with their papers).
+#
+# **Predict.** Will it show on the thieves? What does it cost in accuracy, compared with the patch?
+
+# %%
+rows, evidence, costs = [], {}, []
+for seed in setup.seeds:
+    lasting = project.marked(setup, RESISTANT, seed)
+    thief = project.stolen(setup, lasting.model, seed)
+    found = {
+        name: verify.verify(model, lasting.triggers, judges, name=f"{name}, seed {seed}", seed=seed, **plan)
+        for name, model in (("victim", lasting.model), ("thief", thief.model), ("innocent", innocent))
+    }
+    plain = training.evaluate(project.plain(setup, seed), *test).accuracy.estimate
+    costs.append((lasting.accuracy.estimate, plain))
+    evidence[seed] = found
+    rows.append(
+        {
+            "seed": seed,
+            "victim's accuracy": lasting.accuracy.percent(1),
+            "thief agrees": thief.agreement.percent(1),
+            "hits, victim": found["victim"].rate.percent(0),
+            "hits, thief": found["thief"].rate.percent(0),
+            "p, victim": f"{found['victim'].p_value:.2g}",
+            "p, thief": f"{found['thief'].p_value:.2g}",
+            "p, innocent": f"{found['innocent'].p_value:.2g}",
+        }
+    )
+print(f"scheme: {RESISTANT}; {setup.owner.source}; profile {setup.profile}")
+pd.DataFrame(rows).set_index("seed")
+
+# %%
+strong = sum(
+    found["thief"].p_value < 1e-6 or found["thief"].rate.estimate >= 0.6 for found in evidence.values()
+)
+print(f"on {strong} of {len(evidence)} thieves the {RESISTANT} mark has p < 1e-6, or a rate of at least 60%")
+gap, low, high, visible = (100 * value for value in paired(*np.array(costs).T))
+print(
+    f"it changed accuracy by {gap:+.2f} points [{low:+.2f}, {high:+.2f}] over {len(costs)} pairs; "
+    f"{visible:.2f} would have shown"
+)
+
+# %%
+fig, axes = plots.figure(8.8, 3.6, ncols=2, sharey=True)
+panels = {
+    "patch": {"victim": [verdicts["the marked model"]], "thief": [verdicts["thief, soft labels"]]},
+    RESISTANT: {part: [found[part] for found in evidence.values()] for part in ("victim", "thief")},
+}
+told = []
+for ax, (scheme, groups) in zip(axes, panels.items(), strict=True):
+    null_rates = 100 * groups["victim"][0].null_rates
+    spread = np.linspace(-0.25, 0.25, len(null_rates))
+    ax.plot(spread, null_rates, "o", markersize=4, color=plots.COLOURS[0])
+    for place, (part, shown) in enumerate(groups.items(), start=1):
+        for offset, verdict in zip(np.linspace(-0.25, 0.25, len(shown) + 2)[1:-1], shown, strict=True):
+            rate = verdict.rate
+            ends = [[100 * (rate.estimate - rate.low)], [100 * (rate.high - rate.estimate)]]
+            ax.errorbar(
+                place + offset,
+                100 * rate.estimate,
+                yerr=ends,
+                marker="Ds"[place - 1],
+                color=plots.COLOURS[place],
+                capsize=3,
+            )
+        told.append(
+            f"{scheme}, {part}: {', '.join(f'{100 * verdict.rate.estimate:.0f}' for verdict in shown)}%"
+        )
+    told.append(f"{scheme}, null models at most {null_rates.max():.0f}%")
+    needed = groups["victim"][0].needed
+    if needed:
+        ax.axhline(100 * needed / groups["victim"][0].n, color="black", linestyle=":", linewidth=1)
+    ax.set_xticks(range(3), [f"{len(null_rates)} null\nmodels", "marked", "stolen"])
+    ax.set(title=f"{scheme} mark", xlim=(-0.5, 2.5), ylim=(-3, 103))
+axes[0].set_ylabel("triggers answered as marked (%)")
+fig.suptitle(
+    f"Dotted: enough for p < {plan['alpha']:g}; bars: 95% intervals; {setup.owner.source}",
+    fontsize=9,
+    x=0.02,
+    ha="left",
+)
+plots.show(plots.describe(fig, f"Share of triggers answered as marked. {'; '.join(told)}."), poster=True)
+
+# %% [markdown]
+# ## 5. Did marking raise leakage?
+#
+# Poisoned data can raise what membership inference finds about *other* records (Tramèr et al., arXiv 2204.00032); other
+# work found that a memorised dummy set lowers it. So it is a question to measure. Lab 05's shadow models attack pairs of
+# targets, with and without the patch: same members, initial weights and recipe. Two groups of records: all, and those
+# that look most like the images that carry the marks.
+#
+# **Predict.** Raised, lowered, or nothing to be seen? For which group would you expect it first?
+
+# %%
+leak = project.leaked(setup)
+plots.show(leak.plot())
+leak
+
+# %%
+for line in leak.lines:
+    print(f"{line.attack}, {line.records}: {line.difference.estimate:+.4f}, {line.verdict}")
+moved = [line for line in leak.lines if line.difference.low > 0 or line.difference.high < 0]
+print(
+    f"\n{len(moved)} of {len(leak.lines)} intervals exclude zero; with so many at 95%, "
+    f"{0.05 * len(leak.lines):.1f} would by chance if nothing had changed."
+)
+
+# %% [markdown]
+# "No difference found" is not "no difference": the verdict names the size that would have shown. What is smaller, this
+# experiment cannot see, and more pairs can.
+#
+# ### The reverse: does privacy remove the mark?
+#
+# DP-SGD bounds what one record can do to the model, and a mark is made of records. **Predict.** At ε = 8, does a model
+# still learn a mark of few records? And of ten times as many? (Remember group privacy, lab 01.)
+
+# %%
+private = project.private(setup)
+plots.show(private.plot())
+private
+
+# %% [markdown]
+# Compare each row with its own line of 0 marks: a private model of low accuracy may give the mark's answer often, to
+# everything. ε is a promise about *one* record; marks that act together are a group, and for a group the promise
+# weakens with its size. Who wants both privacy for people and a mark for the owner has to keep the marks out of the
+# private accounting, or to mark by other means than data (arXiv 2207.01991).
+#
+# ## What you can now defend in an interview
+#
+# - *"How would you prove that a model was stolen from you?"* By a plan that is fixed in advance: committed key, number of
+#   queries, null models, alpha. You have run one, with a positive and a negative control.
+# - *"Ten classes, so chance is 10%?"* No. Innocent models say what chance is, and the likeliest of them counts.
+# - *"Does a backdoor watermark survive extraction?"* You have measured one that a thief never meets in its own queries,
+#   and one that it does, and can say at what cost in accuracy.
+# - *"Would hard labels or a query limit have saved you?"* You have the curves, and can read off what each limit leaves.
+# - *"Did your mark make the model leak more?"* You can name the paired difference, its interval, and the smallest change
+#   that would have shown.
+# - *"Train with DP and watermark too?"* You can say what is bounded (one record) and why many marks get through.
