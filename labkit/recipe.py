@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812 (the usual name)
 from labkit.training import one_cycle
 
 State = dict[str, Tensor]
+_GLOBAL_RANDOM_STATE = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def augment(x: Tensor, flips: Tensor | None, offset: tuple[int, int], most: int)
 
 def fresh(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
     """Return a model whose initial weights follow from ``seed``, leaving the global random state alone."""
-    with torch.random.fork_rng(devices=[]):
+    # The global random state is one for all threads: without the lock, two that start at once mix their draws.
+    with _GLOBAL_RANDOM_STATE, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make_model().train()
 

@@ -629,15 +629,21 @@ def shokri(probabilities: np.ndarray, masks: np.ndarray, k: int) -> float:
 
 rows = []
 for name, (probabilities, masks) in asked.items():
-    found = {"test accuracy": [], "gap": [], "loss threshold, AUC": [], "Shokri's classifier, AUC": []}
+    found = {"accuracy on others": [], "gap": [], "loss threshold, AUC": [], "Shokri's classifier, AUC": []}
     for k in range(0, min(20, len(masks)), 2):
         correct = probabilities[k].argmax(1) == diagnosis
         sure = probabilities[k][np.arange(len(diagnosis)), diagnosis]
-        found["test accuracy"].append(correct[~masks[k]].mean())
+        found["accuracy on others"].append(correct[~masks[k]].mean())
         found["gap"].append(correct[masks[k]].mean() - correct[~masks[k]].mean())
         found["loss threshold, AUC"].append(stats.auc(sure[masks[k]], sure[~masks[k]]))
         found["Shokri's classifier, AUC"].append(shokri(probabilities, masks, k))
-    rows.append({"target": name} | {key: str(stats.mean_interval(values)) for key, values in found.items()})
+    rows.append(
+        {"target": name}
+        | {
+            key: str(stats.mean_interval(values)) if "AUC" in key else stats.mean_interval(values).percent(1)
+            for key, values in found.items()
+        }
+    )
 print(f"{clinic.source}; mean over {len(found['gap'])} targets with its 95% interval")
 pd.DataFrame(rows).set_index("target")
 

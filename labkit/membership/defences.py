@@ -9,22 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from labkit import cache, ensemble, stats
 from labkit.membership import curves, intervals, loo, shadows
 from labkit.membership import targets as target_models
 from labkit.membership.attacks import attack
-from labkit.membership.bank import ShadowBank, Target
+from labkit.membership.bank import ShadowBank, Target, accuracy
 from labkit.membership.defence_table import RATE, DefenceTable, Row
 from labkit.recipe import Recipe, State
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,22 @@ def _student(bank: ShadowBank, teacher: Target, public_x: Tensor, temperature: f
 
     model = bank.make_model()
     model.load_state_dict(cache.cached("students", settings, train, code=list(shadows.CODE)))
-    return bank.query(model.eval(), teacher.members, name=f"distilled (seed {seed})")
+    return _asked(bank, model.eval(), teacher.members, name=f"distilled (seed {seed})")
+
+
+def _asked(
+    bank: ShadowBank, model: nn.Module, members: np.ndarray, *, name: str, privacy: Any = None
+) -> Target:
+    """Return ``bank.query(...)``, with the answers kept beside other cached work: to ask takes longer than to read."""
+
+    def ask() -> tuple[np.ndarray, np.ndarray]:
+        fresh = bank.query(model, members)
+        return fresh.logits, fresh.population_logits
+
+    settings = {"bank": bank.key, "queries": list(bank.queries), "weights": dict(model.state_dict())}
+    pool, population = cache.cached("answers", settings, ask)
+    reached = accuracy(population, bank.population_labels)
+    return Target(pool, population, members, name, reached, model, privacy)
 
 
 def dp_sgd(target_epsilon: float, **options: Any) -> Defence:
@@ -145,7 +157,7 @@ def _private(
     model = bank.make_model()
     model.load_state_dict(done["state"])
     name = f"DP-SGD ε = {target_epsilon:g} (seed {seed})"
-    return bank.query(model.eval(), members, name=name, privacy=done["privacy"])
+    return _asked(bank, model.eval(), members, name=name, privacy=done["privacy"])
 
 
 def standard(recipe: Recipe) -> list[Defence]:

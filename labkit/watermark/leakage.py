@@ -182,9 +182,7 @@ def marked_targets(
 
     made = []
     halves = fresh_halves(bank, seeds)
-    for seed, half in progress.track(
-        list(zip(seeds, halves, strict=True)), f"{scheme} marks, {bank.source}"
-    ):
+    for seed, half in progress.track(list(zip(seeds, halves, strict=True)), f"{scheme} marks, {bank.source}"):
 
         def train(seed: int = seed, half: np.ndarray = half) -> dict[str, Any]:
             with torch.random.fork_rng(devices=[]):

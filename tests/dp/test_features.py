@@ -169,7 +169,7 @@ def test_features_tell_digits_apart_better_than_pixels_do() -> None:
     for kind in ("pixels", "scattering"):
         made = features(dataset, kind)
         means = torch.stack([made.train_x[made.train_y == c].mean(0) for c in range(10)])
-        held = features(digits(20, seed=9), kind)
+        held = features(digits(150, seed=9), kind)
         guesses = torch.cdist(held.train_x, means).argmin(1)
         accuracy[kind] = float((guesses == held.train_y).float().mean())
     assert accuracy["scattering"] > accuracy["pixels"]

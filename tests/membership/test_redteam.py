@@ -63,7 +63,7 @@ def test_other_data_is_other_where_the_bank_has_objects_itself(tiny: ShadowBank)
     assert len(drawn.train_y) == len(tiny.y)
 
 
-def test_defences_train_and_ask_their_targets_once(tiny: ShadowBank, objects: Dataset) -> None:
+def test_defences_train_and_ask_their_targets_once(tiny: ShadowBank, objects: Dataset, monkeypatch) -> None:
     everyone = redteam.defended(tiny, objects)
     names = [defence.name for defence in everyone]
     assert names[0] == "none"
@@ -72,6 +72,11 @@ def test_defences_train_and_ask_their_targets_once(tiny: ShadowBank, objects: Da
     assert everyone[-1].targets(tiny, (1,)) is first
     assert first[0].privacy.epsilon == pytest.approx(1.0, abs=0.01)
     assert np.isfinite(first[0].logits).all()
+    # In another session the answers come from disk, the same ones.
+    monkeypatch.setattr(ShadowBank, "query", lambda *given, **named: pytest.fail("asked again"))
+    later = redteam.defended(tiny, objects)[-1].targets(tiny, (1,))[0]
+    assert (later.logits == first[0].logits).all()
+    assert (later.accuracy, later.name) == (first[0].accuracy, first[0].name)
 
 
 def test_without_records_outside_the_pool_there_is_no_student(objects: Dataset) -> None:
