@@ -1,0 +1,765 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 05 · Red team: the strongest attacks, and what stops them
+#
+# A defence that was tested with weak attacks was not tested. In this lab you build the two attacks that the literature
+# measures everything by, LiRA and RMIA, on the same models; you play the attacker who knows less; and then you put
+# defences to the test, and say which of them you would sign for.
+#
+# **Objectives.** At the end you can
+# - build LiRA (online and offline) and RMIA from their equations, and say what each buys with few shadow models;
+# - report an attack so that a reviewer accepts it: true positives at few false ones, intervals, a refusal where due;
+# - attack without knowing the architecture, without knowing the data, and without seeing a single confidence;
+# - compare defences, and tell one that hides the leak from one that bounds it.
+#
+# **Prerequisites.** Lab 04 (shadow models, loss threshold). Lab 02 helps for the last section.
+#
+# **Minutes.** 100, of which the machine needs about 3, once its shadow models exist (`labkit prepare 05`).
+#
+# **Difficulty.** ●●●●○ (4 of 5)
+
+# %%
+import numpy as np
+import pandas as pd
+import torch
+
+from labkit import data, membership, plots, profiles, stats, training
+from labkit.course import banner, check
+from labkit.membership import bank as banks
+from labkit.membership import curves, defences, intervals, loo, redteam
+from labkit.widgets.ceilings import ceiling_explorer
+
+profile = profiles.current()
+cifar = data.load("cifar10")
+banner("05", cifar)
+
+# %% [markdown]
+# ## 1. One confidence, many meanings
+#
+# The bank holds models that were trained alike, each on a random half of the same pool. One of them plays the target;
+# the model trained on the *other* half is put away with it (together they would give the answer away), and the rest
+# are the attacker's shadow models.
+
+# %%
+bank = redteam.bank()
+plain = bank.select(queries=1)  # each image shown as it is; the mirror image comes later
+target, shadows = plain.target(0), plain.without(0)
+labels, members = bank.labels, target.members
+right = target.logits[:, 0].argmax(1) == labels
+print(bank)
+for who, chosen in (("members", members), ("non-members", ~members)):
+    hit = stats.clopper_pearson(int(right[chosen].sum()), int(chosen.sum()))
+    print(f"target's accuracy on {who}: {hit.percent(1)}")
+
+# %% [markdown]
+# Memorisation shows as confidence in the right label. But some images are easy for *every* model.
+#
+# ### Exercise 05.logit_confidence: a confidence that never rounds to 1
+#
+# Carlini et al. (arXiv 2112.03570, eq. 6) use the log odds log(p / (1 - p)) of the label's probability p: over models
+# they look like a Gaussian, which p itself does not. Write p with logits, and the odds need no p at all.
+
+
+# %%
+def logit_confidence(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return log(p / (1 - p)) for p = softmax(logits)[label], exact where p rounds to 0 or 1.
+
+    `logits` is (n, classes), `labels` is (n,); the result is (n,).
+    """
+    ### BEGIN SOLUTION
+    rows = np.arange(len(labels))
+    own = logits[rows, labels]
+    others = logits.astype(float)
+    others[rows, labels] = -np.inf
+    top = others.max(axis=1)
+    return own - top - np.log(np.exp(others - top[:, None]).sum(axis=1))
+    ### END SOLUTION
+
+
+# %%
+logit_confidence = check("05.logit_confidence", logit_confidence).function
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# p = e^z_y / Σ e^z_i, so 1 - p = (Σ over the other classes) / Σ. Divide: the sum over all classes cancels.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# What is left is z_y - log Σ e^z_i, the sum over the *other* classes. `exp` overflows: take the largest of them out of
+# the sum first.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# Set the label's logit to `-np.inf` in a copy, let `top` be the largest of the rest, and return
+# `own - top - np.log(np.exp(others - top[:, None]).sum(1))`.
+#
+# </details>
+
+# %%
+shown = logit_confidence(target.logits[:, 0].astype(float), labels)
+values = np.stack(
+    [logit_confidence(shadows.logits(k)[:, 0].astype(float), labels) for k in range(len(shadows))]
+)
+masks = shadows.masks
+print(f"target: {shown.shape}, shadow models: {values.shape}")
+
+# %% [markdown]
+# **Predict.** Two images get the same confidence from the target. One was trained on, the other was not. What could
+# tell them apart? Think of what the shadow models say about each of them.
+
+# %%
+out_mean = np.where(masks, 0, values).sum(0) / (~masks).sum(0)
+near = np.flatnonzero(np.abs(shown - np.quantile(shown, 0.6)) < 0.3)
+by_difficulty = near[np.argsort(out_mean[near])]
+picked = by_difficulty[(np.linspace(0.05, 0.95, 6) * (len(near) - 1)).astype(int)]
+fig, ax = plots.figure(7.2, 3.8)
+for row, i in enumerate(picked):
+    for used, marker, colour, name in ((masks, "o", "#0072B2", "in"), (~masks, "s", "#D55E00", "out")):
+        seen = values[used[:, i], i]
+        label = f"shadow model, image {name}" if row == 0 else None
+        ax.plot(seen, np.full(len(seen), row), marker, color=colour, alpha=0.6, linestyle="none", label=label)
+    ax.plot(
+        shown[i],
+        row,
+        "*",
+        color="black",
+        markersize=13,
+        linestyle="none",
+        label="target" if row == 0 else None,
+    )
+kinds = [f"{bank.classes[labels[i]]}, {'member' if members[i] else 'non-member'}" for i in picked]
+ax.set(yticks=range(len(picked)), yticklabels=kinds, xlabel="logit-scaled confidence in the label")
+ax.set(title=f"Same confidence of the target, six images\n{bank.source}")
+ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.18), ncols=3)
+plots.show(
+    plots.describe(
+        fig,
+        "Six images with about the same confidence of the target (a star). For each, dots show what shadow models say "
+        f"that were trained with it and without it; the images, from hardest to easiest: {', '.join(kinds)}.",
+    )
+)
+
+# %% [markdown]
+# The star hardly moves, the clouds do. A threshold on the loss looks at the star alone. The question that LiRA asks is
+# which of an image's two clouds the star belongs to.
+#
+# ## 2. LiRA: which cloud?
+#
+# For each record fit one Gaussian to the models *with* it and one to the models *without* it, and score by
+# log N(s; in) - log N(s; out). With a handful of models a record's own variance is guesswork. So keep its own two
+# means, but pool the variance over all records: one number for "in", one for "out".
+#
+# **Predict.** Will pooling help or hurt? Records do differ in their variance.
+#
+# ### Exercise 05.lira_online: LiRA with models that saw the record and models that did not
+
+
+# %%
+def lira_online(shown: np.ndarray, values: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Return log N(shown; in) - log N(shown; out) for each record, with one variance for each side.
+
+    `shown` (n,) is the target's signal, `values` (K, n) that of the shadow models; `masks` (K, n) says which of them
+    were trained on the record. A side's variance is the sum of squared deviations from each record's own mean, over
+    all records, divided by (number of terms - number of records).
+    """
+
+    ### BEGIN SOLUTION
+    def log_density(used: np.ndarray) -> np.ndarray:
+        count = used.sum(0)
+        mean = np.where(used, values, 0).sum(0) / count
+        squares = np.where(used, (values - mean) ** 2, 0).sum()
+        variance = squares / (count.sum() - len(count))
+        return -0.5 * (np.log(2 * np.pi * variance) + (shown - mean) ** 2 / variance)
+
+    return log_density(masks) - log_density(~masks)
+    ### END SOLUTION
+
+
+# %%
+lira_online = check("05.lira_online", lira_online).function
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# Both sides need the same: a mean per record, one variance, a log density. Write it once, for any mask.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `np.where(used, values, 0).sum(0) / used.sum(0)` is each record's mean over the models that `used` marks.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# The log density of a Gaussian is `-0.5 * (np.log(2 * np.pi * variance) + (shown - mean) ** 2 / variance)`. Return the
+# one for `masks` minus the one for `~masks`.
+#
+# </details>
+
+# %% [markdown]
+# ### Exercise 05.tpr_at_fpr: true positives at few false ones, or a refusal
+#
+# An attacker who accuses at random in doubt is harmless; one who is *sure* about a few is not. So count members found
+# at a threshold that hardly any non-member passes. And know when to say nothing: at an FPR of 0.1%, a thousand
+# non-members give one false positive, and one event measures no rate.
+
+
+# %%
+def tpr_at_fpr(scores: np.ndarray, members: np.ndarray, rate: float) -> float | None:
+    """Return the largest share of members above a threshold that at most `rate` of the non-members pass.
+
+    Tied scores pass together or not at all. Returns None when there are fewer than 10 / rate non-members.
+    """
+    ### BEGIN SOLUTION
+    outside = np.sort(scores[~members])
+    if len(outside) < round(10 / rate):
+        return None
+    allowed = int(rate * len(outside) + 1e-9)
+    threshold = outside[len(outside) - allowed - 1]
+    return float((scores[members] > threshold).mean())
+    ### END SOLUTION
+
+
+# %%
+tpr_at_fpr = check("05.tpr_at_fpr", tpr_at_fpr).function
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# The threshold follows from the non-members alone: sort their scores.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# With `allowed = int(rate * n)` false positives, the threshold is the largest non-member score that must *not* pass.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `threshold = outside[n - allowed - 1]`; what is strictly above it passes. That handles ties, too.
+#
+# </details>
+
+
+# %%
+def measured(scores: np.ndarray) -> dict[str, str]:
+    """Return an attack's figures on this one target: AUC with its DeLong interval, TPR at two rates."""
+    found = {f"TPR at {100 * rate:g}% FPR": tpr_at_fpr(scores, members, rate) for rate in (0.01, 0.001)}
+    shown = {name: "refused" if value is None else f"{100 * value:.2f}%" for name, value in found.items()}
+    return {"AUC": str(intervals.auc(scores, members))} | shown
+
+
+mine = lira_online(shown, values, masks)
+kit = {
+    kind: membership.attack("lira-online", target, shadows, variance=kind).scores
+    for kind in ("global", "per-example")
+}
+print(f"largest difference between your scores and labkit's: {np.abs(mine - kit['global']).max():.1e}")
+pd.DataFrame(
+    {
+        "loss threshold": measured(membership.attack("loss", target, shadows).scores),
+        "LiRA, a variance for each record": measured(kit["per-example"]),
+        "LiRA, one variance a side (yours)": measured(mine),
+    }
+).T.rename_axis(f"{len(shadows)} shadow models, {bank.source}")
+
+# %% [markdown]
+# AUC and the loss threshold's TPR tell different stories. The AUC of the loss threshold is well above a half, but at few
+# false positives it finds hardly more members than guessing would: its surest accusations are easy images, members or
+# not.
+#
+# ### Exercise 05.lira_offline: LiRA when no shadow model saw the record
+#
+# Online LiRA needs shadow models trained *with* each record under suspicion: new records, new models. The offline form
+# makes do with the models that never saw it: how far above their cloud is the target?
+
+
+# %%
+def lira_offline(shown: np.ndarray, values: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Return how many pooled standard deviations the target lies above the models without the record, (n,).
+
+    Arguments and pooled variance are those of `lira_online`.
+    """
+    ### BEGIN SOLUTION
+    out = ~masks
+    mean = np.where(out, values, 0).sum(0) / out.sum(0)
+    squares = np.where(out, (values - mean) ** 2, 0).sum()
+    return (shown - mean) / np.sqrt(squares / (out.sum() - len(shown)))
+    ### END SOLUTION
+
+
+# %%
+lira_offline = check("05.lira_offline", lira_offline).function
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# You have half of it already: the "out" side of `lira_online`.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# The paper's score is the probability that an out model scores below the target. For clear members it rounds to 1, and
+# they tie. The number of standard deviations orders records alike and does not round.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `(shown - mean) / np.sqrt(variance)`, with mean and variance over `~masks`.
+#
+# </details>
+
+# %% [markdown]
+# ## 3. RMIA: dominate the population
+#
+# With very few shadow models even a mean per record is shaky. RMIA (Zarifzadeh, Liu and Shokri, arXiv 2312.03262) asks
+# less of them and more of something that costs nothing: *other* records. It compares
+#
+# - how much likelier the record became: p(x | target) / p(x),
+# - with the same quotient of population records z, which nobody trained on.
+#
+# ### Exercise 05.likelihood_ratio: how surprising is this confidence?
+#
+# p(x) is the average confidence over models, half of them with x and half without. Offline, those with x are missing.
+# The paper puts them on a line: p_in = a p_out + (1 - a).
+
+
+# %%
+def likelihood_ratio(shown: np.ndarray, out: np.ndarray, a: float = 0.33) -> np.ndarray:
+    """Return p(x | target) / p(x) with p(x) = (p_in + p_out) / 2 and p_in = a p_out + (1 - a).
+
+    `shown` (n,) is the target's confidence in the label, `out` (n,) the mean confidence of the models without x.
+    """
+    ### BEGIN SOLUTION
+    inside = a * out + (1 - a)
+    return shown / ((inside + out) / 2)
+    ### END SOLUTION
+
+
+# %%
+likelihood_ratio = check("05.likelihood_ratio", likelihood_ratio).function
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# First p_in from the line, then the average of p_in and p_out, then the quotient.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `inside = a * out + (1 - a)`
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `shown / ((inside + out) / 2)`
+#
+# </details>
+
+# %% [markdown]
+# ### Exercise 05.dominance: whom does a record dominate?
+#
+# x dominates z when its ratio is at least γ times that of z. The score of x is the share of the population that it
+# dominates: a number between 0 and 1 whose meaning does not depend on the model.
+
+
+# %%
+def dominance(ratio_x: np.ndarray, ratio_z: np.ndarray, gamma: float) -> np.ndarray:
+    """Return for each x the share of z with ratio_x / ratio_z >= gamma; (n,) and (m,) give (n,)."""
+    ### BEGIN SOLUTION
+    return np.searchsorted(np.sort(ratio_z), ratio_x / gamma, side="right") / len(ratio_z)
+    ### END SOLUTION
+
+
+# %%
+dominance = check("05.dominance", dominance).function
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# All pairs at once: `ratio_x[:, None] / ratio_z` has a row for each x.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Compare with gamma and average each row.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# All pairs of large sets do not fit in memory. Sort `ratio_z` once; `np.searchsorted(..., side="right")` counts how many
+# of them are at most `ratio_x / gamma`.
+#
+# </details>
+
+# %% [markdown]
+# **Predict.** Both offline attacks, on the same target, once with four shadow models and once with all of them. Which
+# wins where?
+
+# %%
+few = shadows.first(4)
+confidence = {part: few.signal("confidence", part=part)[:, :, 0] for part in ("pool", "population")}
+asked = {
+    "pool": membership.signal("confidence", target.logits, labels)[:, 0],
+    "population": membership.signal("confidence", target.population_logits, bank.population_labels)[:, 0],
+}
+out = np.where(few.masks, 0, confidence["pool"]).sum(0) / (~few.masks).sum(0)
+ratio_x = likelihood_ratio(asked["pool"], out)
+ratio_z = likelihood_ratio(asked["population"], confidence["population"].mean(0))
+# In slices, so that a version that forms all pairs fits in memory as well.
+rmia = np.concatenate([dominance(part, ratio_z, 1.0) for part in np.array_split(ratio_x, 100)])
+kit = membership.attack("rmia-offline", target, few).scores
+print(f"largest difference between your scores and labkit's: {np.abs(rmia - kit).max():.1e}")
+pd.DataFrame(
+    {
+        "LiRA offline, 4 shadow models (yours)": measured(lira_offline(shown, values[:4], masks[:4])),
+        "RMIA offline, 4 shadow models (yours)": measured(rmia),
+        f"LiRA offline, {len(shadows)} shadow models (yours)": measured(lira_offline(shown, values, masks)),
+        f"RMIA offline, {len(shadows)} shadow models": measured(
+            membership.attack("rmia-offline", target, shadows).scores
+        ),
+    }
+).T.rename_axis(f"one target, {bank.source}")
+
+# %% [markdown]
+# ## 4. One target proves little
+#
+# Training is random: another target, another AUC. So each model of the bank takes the target's role once, its partner
+# put away each time, and all attacks meet the same targets. Then a *paired* difference has an interval of its own, and a
+# claim such as "RMIA beats LiRA with few shadow models" can be checked.
+#
+# **Predict.** Order these attacks by AUC before you run the cell. "Two queries" shows the target each image and its
+# mirror image; everything above asked once.
+
+# %%
+attacks = {
+    "loss threshold": (bank, "loss", {}),
+    "LiRA offline, 4 models": (bank, "lira-offline", {"shadow_models": 4}),
+    "RMIA offline, 4 models": (bank, "rmia-offline", {"shadow_models": 4}),
+    "LiRA online, own variances": (bank, "lira-online", {"variance": "per-example"}),
+    "LiRA online, one query": (plain, "lira-online", {}),
+    "LiRA online": (bank, "lira-online", {}),
+    "RMIA online": (bank, "rmia-online", {}),
+}
+runs = {
+    label: membership.leave_one_out(shown_to, name, label=label, **options)
+    for label, (shown_to, name, options) in attacks.items()
+}
+comparison = membership.compare(list(runs.values()))
+comparison
+
+# %%
+claims = {
+    "few models: RMIA offline above LiRA offline": ("RMIA offline, 4 models", "LiRA offline, 4 models"),
+    "few models: one variance above own variances": ("LiRA online", "LiRA online, own variances"),
+    f"{len(bank.queries)} queries above one": ("LiRA online", "LiRA online, one query"),
+    "RMIA online above LiRA online": ("RMIA online", "LiRA online"),
+}
+rows = {}
+for claim, (better, worse) in claims.items():
+    gain = loo.difference(runs[better], runs[worse])
+    verdict = "holds" if gain.low > 0 else "reversed" if gain.high < 0 else "not decided"
+    rows[claim] = {"difference in AUC [95%]": str(gain), "here": verdict}
+pd.DataFrame(rows).T.rename_axis(f"paired over {len(bank)} targets, {bank.source}")
+
+# %% [markdown]
+# The intervals treat targets as independent; they share most of their shadow models, so read them as a little too
+# narrow. The first three claims are the literature's (arXiv 2112.03570 and 2312.03262).
+
+# %%
+plots.show(
+    curves.figure(
+        [
+            runs[name].curve()
+            for name in ("loss threshold", "LiRA offline, 4 models", "RMIA offline, 4 models", "RMIA online")
+        ],
+        title=f"Four attacks on the same {len(bank)} models",
+        source=bank.source,
+    )
+)
+
+# %% [markdown]
+# On log-log axes the left side counts: there the attacker is nearly always right. Who is found there? The records
+# whose scores rise most when they are trained on:
+
+# %%
+plots.show(runs["RMIA online"].plot_exposed(10))
+
+# %% [markdown]
+# Odd ones: unusual for their class, hard to tell, or mislabelled. A model can only get these right by heart.
+#
+# A reviewer wants more than one number. The report of one attack on one target has the control (who is a member,
+# shuffled), and the precision that the attacker would have if members were rare:
+
+# %%
+membership.report(membership.attack("rmia-online", bank.target(0), bank.without(0)))
+
+# %% [markdown]
+# ## 5. The attacker who knows less
+#
+# So far the attacker trained shadow models of the target's own architecture, on the target's own kind of data. Now four
+# shadow models each, of attackers who guess: another width, no convolutions at all, or no such photographs (objects
+# drawn by code instead).
+#
+# **Predict.** Which ignorance costs the attacker most? Does any of them fall to the loss threshold, which needs no
+# shadow model?
+
+
+# %%
+def brief(rate: stats.Interval | intervals.Refused) -> str:
+    return "refused: too few" if isinstance(rate, intervals.Refused) else rate.percent()
+
+
+strangers = redteam.strangers(bank)
+others = range(redteam.KNOWN_LESS, len(bank))  # the first models of the bank are the attacker's here
+knowing = {
+    "no shadow model: loss threshold": [membership.attack("loss", bank.target(k), bank) for k in others]
+}
+for name, theirs in strangers.items():
+    knowing[name] = [membership.attack("rmia-offline", bank.target(k), theirs) for k in others]
+transferred = {name: loo.summarise(name, results) for name, results in knowing.items()}
+rows = {}
+for name, result in transferred.items():
+    rows[name] = {"AUC [95%]": str(result.auc), "TPR at 1% FPR": brief(result.tpr[0.01])}
+    if name in strangers:
+        seen = [
+            banks.accuracy(strangers[name].logits(k, part="population"), bank.population_labels).estimate
+            for k in range(4)
+        ]
+        rows[name]["shadow models' accuracy"] = f"{100 * np.mean(seen):.1f}%"
+pd.DataFrame(rows).T.fillna("").rename_axis(f"RMIA offline on {len(others)} targets, {bank.source}")
+
+# %%
+fig, ax = plots.figure(7.2, 3.2)
+for row, result in enumerate(reversed(transferred.values())):
+    ax.plot([result.auc.low, result.auc.high], [row, row], color="#0072B2", linestyle="-", linewidth=3)
+    ax.plot(result.auc.estimate, row, "o", color="#0072B2", linestyle="none")
+ax.axvline(0.5, color="#777777", linewidth=1, linestyle="-")
+ax.set(
+    yticks=range(len(transferred)),
+    yticklabels=list(reversed(transferred)),
+    xlabel="AUC, mean with 95% interval (0.5: guessing)",
+)
+ax.set(title=f"What the attacker knows: {len(others)} targets\n{bank.source}")
+seen = "; ".join(f"{name}: {result.auc.estimate:.3f}" for name, result in transferred.items())
+plots.show(plots.describe(fig, f"AUC of attackers who know more or less, with intervals: {seen}."))
+
+# %% [markdown]
+# What shadow models contribute is how hard each image is, and networks of several kinds agree on that: a secret
+# architecture costs the attacker something, most of it at few false positives, and is no defence. Models that never saw
+# a photograph hardly know which photographs are hard; their accuracy (last column) says so before any attack does. An
+# attacker who can get public images of the same kind is better off than that.
+#
+# ## 6. The attacker who sees labels only
+#
+# Suppose the service returns the class and nothing else. Members sit farther from the decision boundary; so disturb
+# the image and see when the label gives way (Choquette-Choo et al., arXiv 2007.14321, section 3.3).
+#
+# ### Exercise 05.noise_score: an attack that sees nothing but labels
+
+
+# %%
+def noise_score(predict, x: np.ndarray, y: np.ndarray, noises: list[np.ndarray]) -> np.ndarray:
+    """Return for each record the share of noisy copies that are still classified right, (n,).
+
+    `predict` maps images (n, C, H, W) in [0, 1] to classes (n,); each of `noises` is added to `x`, and the sum is cut
+    off to [0, 1].
+    """
+    ### BEGIN SOLUTION
+    hits = np.zeros(len(x))
+    for noise in noises:
+        hits += predict(np.clip(x + noise, 0, 1)) == y
+    return hits / len(noises)
+    ### END SOLUTION
+
+
+# %%
+noise_score = check("05.noise_score", noise_score).function
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# One pass over the noises, one question each, for all records together.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `predict(np.clip(x + noise, 0, 1)) == y` is what counts; add it up.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# Divide by `len(noises)` at the end. The true label `y` is what to compare with, not the model's own answer.
+#
+# </details>
+
+# %%
+chosen = np.sort(
+    np.random.default_rng(5).permutation(len(labels))[: profile.pick(smoke=100, laptop=1000, full=5000)]
+)
+x, y = bank.x[chosen].numpy(), labels[chosen]
+rng = np.random.default_rng(1)
+noises = [np.zeros_like(x)]
+noises += [
+    level * rng.standard_normal(x.shape, dtype=np.float32)
+    for level in (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
+    for _ in range(3)
+]
+
+
+def predict(images: np.ndarray) -> np.ndarray:
+    return training.logits(target.model, torch.from_numpy(images)).argmax(1).numpy()
+
+
+scores = {
+    "right or wrong (gap attack)": membership.attack("gap", target, shadows, records=chosen).scores,
+    "labels under noise (yours)": noise_score(predict, x, y, noises),
+    "loss threshold": membership.attack("loss", target, shadows, records=chosen).scores,
+    "RMIA offline": membership.attack("rmia-offline", target, shadows, records=chosen).scores,
+}
+sees = ["the label", "the label, 19 times", "the confidence", "the confidence, and shadow models"]
+pd.DataFrame(
+    {
+        "attacker sees": dict(zip(scores, sees, strict=True)),
+        "AUC [95%]": {name: str(intervals.auc(found, members[chosen])) for name, found in scores.items()},
+    }
+).rename_axis(f"{len(chosen):,} records, one target")
+
+# %% [markdown]
+# Labels alone come near what the loss gives away; on so few records their intervals overlap. Most of it lies in right or
+# wrong: this model is right on far more members than non-members. Whoever hides the confidences hides little.
+#
+# ## 7. Defences
+#
+# Each row below is three targets, trained on the same three halves of the pool, under one defence. All meet the same
+# attacker: RMIA offline, whose shadow models know nothing of the defence. DP-SGD's settings were chosen on images
+# outside the pool.
+#
+# **Predict** for each defence: what happens to accuracy, to RMIA, and to the attack that sees labels only? Defences:
+# a third of the epochs; strong weight decay; label smoothing; *masking* (the top class, always at 90%); distillation (a
+# student that learns the target's answers on other images); DP-SGD at ε = 8 and at ε = 1.
+
+# %%
+everyone = redteam.defended(bank, cifar)
+table = membership.compare_defences(
+    bank, everyone, seeds=redteam.SEEDS, label_only_records=profile.pick(smoke=100, laptop=1000, full=5000)
+)
+table
+
+# %%
+plots.show(table.plot())
+
+# %% [markdown]
+# Compare the row of masking with the first. The attack on labels finds exactly what it found before, since the labels
+# are the same. And RMIA? All it sees is right or wrong, like the gap attack. But its shadow models know what *others*
+# would get wrong:
+
+# %%
+undefended = everyone[0].targets(bank, redteam.SEEDS)
+left = {
+    "RMIA offline on masked answers": [
+        membership.attack("rmia-offline", defences.masked(t), bank) for t in undefended
+    ],
+    "gap attack: right or wrong": [membership.attack("gap", t, bank) for t in undefended],
+    "RMIA offline on full answers": [membership.attack("rmia-offline", t, bank) for t in undefended],
+}
+pd.DataFrame({"AUC [95%]": {name: str(loo.summarise(name, found).auc) for name, found in left.items()}})
+
+# %% [markdown]
+# To be right where models without the image are wrong is memorisation, seen through labels alone. The masked model has
+# memorised as much as ever; masking silences one witness, and a poor one.
+#
+# Early stopping, weight decay and distillation do make a model memorise less. Look at what each costs in accuracy (it can
+# be less than nothing), and remember that the student needed other images to learn from. None comes with a bound: an
+# attacker who knows the defence trains shadow models under it (`compare_defences(..., know_defence=True)`), and nothing
+# says what the next attack will find.
+#
+# ## 8. Does DP defend?
+#
+# DP-SGD does come with a bound, for *every* attack, also those not yet invented: the ceiling of its ε. Below, the
+# strongest attack of this lab, with the whole bank, on targets without privacy and at two ε.
+#
+# **Predict.** Where do the curves lie between guessing and their ceilings? At ε = 8 the ceiling is high: does the attack
+# use the room?
+
+# %%
+strongest = "rmia-online"
+attacked = {}
+for defence in (everyone[0], *everyone[-2:]):
+    targets = defence.targets(bank, redteam.SEEDS)
+    name = "no privacy" if defence is everyone[0] else defence.name
+    attacked[name] = loo.summarise(name, [membership.attack(strongest, t, bank) for t in targets]), targets
+statements = {
+    name: targets[0].privacy for name, (_, targets) in attacked.items() if targets[0].privacy is not None
+}
+for name, privacy in statements.items():
+    print(f"{name}: {privacy}")
+rows = {}
+for name, (result, targets) in attacked.items():
+    privacy = targets[0].privacy
+    rows[name] = {
+        "accuracy [95%]": stats.mean_interval([t.accuracy.estimate for t in targets]).percent(1),
+        "AUC [95%]": str(result.auc),
+        "AUC allowed by (ε, δ)": "1" if privacy is None else f"{curves.ceiling_auc(privacy):.4f}",
+        "TPR at 1% FPR": brief(result.tpr[0.01]),
+    }
+pd.DataFrame(rows).T.rename_axis(f"{strongest}, {len(redteam.SEEDS)} targets each, {bank.source}")
+
+# %%
+drawn = [result.curve() for result, _ in attacked.values()]
+fig = curves.figure(
+    drawn, title=f"Does DP defend? RMIA online, {len(bank)} shadow models", source=bank.source
+)
+ax = fig.axes[0]
+rates = drawn[0].fpr
+tight = {}
+for line, (name, privacy) in zip(ax.lines[1:], statements.items(), strict=False):
+    tight[name] = privacy.tradeoff_curve(rates)
+    label = f"ceiling of {name}"
+    ax.plot(rates, tight[name], color=line.get_color(), linestyle=":", linewidth=1.4, label=label)
+ax.legend(loc="lower right", fontsize=8)
+at = {name: f"{100 * np.interp(0.01, rates, bound):.3g}%" for name, bound in tight.items()}
+told = "; ".join(f"{name} allows at most {bound} at 1% false positives" for name, bound in at.items())
+plots.show(plots.describe(fig, f"{fig.alt_text} {told}."), poster=True)
+
+# %% [markdown]
+# The dotted lines are the f-DP curves of the noise that was added: no attack on that training lies above, but by the
+# luck of few records at the far left. The attacks stay near guessing. A ceiling is what the *worst* record and the
+# best-informed attacker could reach; ours saw only the final model, and its shadow models were trained without noise.
+# Lab 06 looks from the other side.
+#
+# The price stands in the table: accuracy. Lab 03 shows how much of it better features and tuning win back.
+#
+# Which ε would have *forbidden* what you measured on the undefended models? Move the slider until the ceiling falls below
+# the attack.
+
+# %%
+ceiling_explorer([runs["RMIA online"].curve(), runs["loss threshold"].curve()], source=bank.source)
+
+# %% [markdown]
+# ## What you can now defend in an interview
+#
+# - *"Your attack has a high AUC. Is that bad?"* It depends on where the curve lies at few false positives. You have seen
+#   a loss threshold with a fair AUC that finds next to nobody there, and LiRA, which does.
+# - *"Only four shadow models: is it worth trying?"* Yes: RMIA offline, or LiRA with one variance for all. You measured
+#   both, with paired intervals.
+# - *"We keep the architecture secret."* You know what that costs an attacker, and that wrong *data* costs more.
+# - *"We return labels only, no confidences: safe?"* You measured what masking leaves: labels, and shadow models to read
+#   them by.
+# - *"Early stopping brought the attack down. Why DP?"* It may well do; nothing bounds the next attack. DP-SGD bounds them
+#   all, at a price in accuracy that you can state.
+# - *"The attack finds nothing at ε = 8, so is the true ε small?"* This attack found nothing. Lab 06 turns that into a number.
