@@ -196,7 +196,7 @@ def _learn(block: Block, shape: tuple[int, ...]) -> _Map:
     """Learn a block's whitening (and network) from synthetic images, or fetch it from the cache."""
     draw, _ = _public(shape)
     profile = profiles.current()
-    count = profile.pick(smoke=600, laptop=4000, full=10_000)
+    count = profile.pick(smoke=1000, laptop=4000, full=10_000)
     sizes = profile.pick(smoke=(1000, 2), laptop=(30_000, 2), full=(60_000, 6))
 
     def compute() -> _Map:
