@@ -15,6 +15,15 @@ from labkit.watermark import Key
 SIDE, CLASSES = 16, 4
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """Sums split over threads round differently, and a short training can end elsewhere: one thread repeats itself."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(autouse=True)
 def _quiet_and_apart(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("LABKIT_PROGRESS", "0")
