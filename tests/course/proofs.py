@@ -1,0 +1,28 @@
+"""What every lab's checks are held to: a stub is not attempted, a right answer passes, a mistake is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from labkit.course import check
+
+
+def stub(*args: object, **kwargs: object) -> None:
+    raise NotImplementedError("your turn")
+
+
+def prove_right(name: str, right: Callable) -> None:
+    """Assert that a stub is not attempted, and that ``right`` and the reference pass."""
+    assert check(name, stub).status == "not attempted"
+    outcome = check(name, right)
+    assert outcome.status == "passed", outcome
+    assert outcome.function is right
+    assert check(name, check(name, stub).function).status == "passed"  # the reference passes its own check
+
+
+def prove_mistake(name: str, attempt: Callable, message: str) -> None:
+    """Assert that ``attempt`` is wrong, that ``message`` is part of what the learner reads, and that it is not used."""
+    outcome = check(name, attempt)
+    assert outcome.status == "wrong", outcome
+    assert message in str(outcome), str(outcome)
+    assert outcome.function is not attempt
