@@ -246,11 +246,11 @@ def art_forest(
     return np.ravel(tool.infer(rows[~known], labels[~known], probabilities=True))
 
 
-def main(arguments: Sequence[str] = ()) -> int:
-    """Run, print, and write JSON where ``--json PATH`` says."""
+def command(subject: str, description: str | None, run: Callable[[], Any], arguments: Sequence[str]) -> int:
+    """Run a benchmark, print it, and write JSON where ``--json PATH`` says: ``labkit bench SUBJECT``."""
     import argparse
 
-    parser = argparse.ArgumentParser(prog="labkit bench membership", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"labkit bench {subject}", description=description)
     parser.add_argument("--json", type=Path, help="also write the result here")
     options = parser.parse_args(list(arguments))
     result = run()
@@ -258,3 +258,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     if options.json:
         result.save(options.json)
     return 0
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Run ``labkit bench membership``."""
+    return command("membership", __doc__, run, arguments)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labkit import profiles
-from labkit.membership.bench import Bench, Line, machine, plain_loop
+from labkit.membership.bench import Bench, Line, command, machine, plain_loop
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,14 +159,5 @@ def need(scheme: str, data: Dataset, make_model: partial, recipe: Recipe, nulls:
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Run, print, and write JSON where ``--json PATH`` says."""
-    import argparse
-
-    parser = argparse.ArgumentParser(prog="labkit bench watermark", description=__doc__)
-    parser.add_argument("--json", type=Path, help="also write the result here")
-    options = parser.parse_args(list(arguments))
-    result = run()
-    print(result)
-    if options.json:
-        result.save(options.json)
-    return 0
+    """Run ``labkit bench watermark``."""
+    return command("watermark", __doc__, run, arguments)
