@@ -96,6 +96,11 @@ class Residual(nn.Module):
         return self.relu(x + self.body(x))
 
 
+def _check_width(width: int) -> None:
+    if width < 8 or width % 8:
+        raise ValueError(f"width is {width}; expected a positive multiple of 8 (GroupNorm uses 8 groups)")
+
+
 def _stage(inputs: int, outputs: int) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(8, outputs), nn.ReLU()]
 
@@ -110,8 +115,7 @@ def cifar_cnn(width: int = 32, *, seed: int | None = None) -> nn.Sequential:
     seed : int, optional
         Fixes the initial weights without touching the global random state.
     """
-    if width < 8 or width % 8:
-        raise ValueError(f"width is {width}; expected a positive multiple of 8 (GroupNorm uses 8 groups)")
+    _check_width(width)
 
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
@@ -141,8 +145,7 @@ def fast_cnn(width: int = 32, *, classes: int = 10, seed: int | None = None) -> 
     seed : int, optional
         Fixes the initial weights without touching the global random state.
     """
-    if width < 8 or width % 8:
-        raise ValueError(f"width is {width}; expected a positive multiple of 8 (GroupNorm uses 8 groups)")
+    _check_width(width)
 
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
