@@ -78,7 +78,7 @@ def show(fig: Figure, *, poster: bool = False) -> None:
     Parameters
     ----------
     poster : bool
-        Marks the one figure that stands for its lab: ``labkit build --execute`` saves it for the README.
+        Marks a figure that stands for its lab: ``labkit build --execute`` saves it for the README.
 
     Raises
     ------

@@ -546,7 +546,7 @@ plots.show(plots.describe(fig, f"Share of triggers answered as marked. {'; '.joi
 
 # %%
 leak = project.leaked(setup)
-plots.show(leak.plot())
+plots.show(leak.plot(), poster=True)
 leak
 
 # %%

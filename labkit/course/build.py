@@ -146,7 +146,7 @@ def build(
                 _write(path, text(notebook))
             touched.append(path)
         if not check:
-            touched += _poster(item, solved, files.solution.parent / "figures")
+            touched += _posters(item, solved, files.solution.parent / "figures")
         if classroom and not check:
             touched += _classroom(item, solved, classroom)
     return touched
@@ -165,19 +165,21 @@ def _run(item: Lab, solved: NotebookNode, files: Places) -> None:
     print(f"{item.name}: all exercises pass, {seconds:.0f} s, profile {profile}", file=sys.stderr)
 
 
-def _poster(item: Lab, solved: NotebookNode, folder: Path) -> list[Path]:
-    """Save the figure that a lab marked as its poster (``plots.show(fig, poster=True)``), for the README."""
-    for cell in solved.cells:
-        for output in cell.get("outputs", []):
-            if output.get("metadata", {}).get("image/png", {}).get("poster"):
-                path, picture = folder / f"{item.number}.png", base64.b64decode(output.data["image/png"])
-                if path.is_file() and path.read_bytes() == picture:
-                    return []
-                with cache.atomic_path(path) as part:
-                    part.write_bytes(picture)
-                    part.chmod(0o644)
-                return [path]
-    return []
+def _posters(item: Lab, solved: NotebookNode, folder: Path) -> list[Path]:
+    """Save the figures that a lab marked as its posters (``plots.show(fig, poster=True)``): NN.png, NN_2.png and on."""
+    outputs = (output for cell in solved.cells for output in cell.get("outputs", []))
+    marked = [each for each in outputs if each.get("metadata", {}).get("image/png", {}).get("poster")]
+    touched = []
+    for place, output in enumerate(marked, start=1):
+        path = folder / (f"{item.number}.png" if place == 1 else f"{item.number}_{place}.png")
+        picture = base64.b64decode(output.data["image/png"])
+        if path.is_file() and path.read_bytes() == picture:
+            continue
+        with cache.atomic_path(path) as part:
+            part.write_bytes(picture)
+            part.chmod(0o644)
+        touched.append(path)
+    return touched
 
 
 def _guard(path: Path) -> None:

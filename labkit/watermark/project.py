@@ -129,10 +129,10 @@ def project(source: str | None = None) -> Project:
         ),
         recipe=profile.pick(
             smoke=Recipe(epochs=6, learning_rate=0.1, batch_size=32),
-            laptop=Recipe(epochs=10, learning_rate=0.15, weight_decay=5e-4, mirror=True, shift=2),
+            laptop=Recipe(epochs=14, learning_rate=0.15, weight_decay=5e-4, mirror=True, shift=2),
             full=Recipe(epochs=80, learning_rate=0.2, weight_decay=5e-4, mirror=True, shift=4),
         ),
-        seeds=profile.pick(smoke=(1, 2), laptop=(1, 2, 3), full=(1, 2, 3, 4, 5)),
+        seeds=profile.pick(smoke=(1, 2), laptop=(1, 2, 3, 4, 5), full=(1, 2, 3, 4, 5)),
         pairs=profile.pick(smoke=(1, 2), laptop=(1, 2, 3, 4, 5), full=(1, 2, 3, 4, 5)),
         budgets=profile.pick(
             smoke=(150, 600), laptop=(2500, 5000, 10_000, 20_000), full=(2500, 5000, 10_000, each)
@@ -192,14 +192,24 @@ def marked(setup: Project, scheme: str, seed: int, *, key: Key = KEY, **options:
     **options
         Of the scheme, see `labkit.watermark.embed`.
     """
-    from labkit.watermark import backdoor, embed, entangled, kinds, loop, resistant, triggers
+    from labkit.watermark import (
+        answers,
+        backdoor,
+        embed,
+        entangled,
+        kinds,
+        loop,
+        resistant,
+        triggers,
+        weights,
+    )
 
     def train() -> MarkedModel:
         model = initial(setup, seed)
         return embed.embed(scheme, model, setup.owner, key, recipe=setup.recipe, seed=seed, **options)
 
     settings = {"scheme": scheme, "key": key.fingerprint, "seed": seed, "options": options}
-    code = (embed.embed, backdoor, entangled, kinds, loop, resistant, triggers)
+    code = (embed.embed, answers, backdoor, entangled, kinds, loop, resistant, triggers, weights)
     return kept(setup, "marked", settings, train, *code)
 
 
@@ -247,7 +257,7 @@ def stolen(
         "budgets": sizes,
         "options": options,
     }
-    return kept(setup, "stolen", settings, steal, thieves, extraction)
+    return kept(setup, "stolen", settings, steal, *thieves.CODE, thieves.steal, extraction)
 
 
 def bank_of(setup: Project) -> ShadowBank:
@@ -304,7 +314,7 @@ def private(setup: Project, *, key: Key = KEY) -> UnderDP:
         epsilons=profile.pick(smoke=(8.0,), laptop=(2.0, 8.0), full=(1.0, 2.0, 4.0, 8.0)),
         marks=profile.pick(smoke=(0, 40), laptop=(0, 10, 100), full=(0, 20, 200, 1000)),
         epochs=profile.pick(smoke=2, laptop=8, full=40),
-        seeds=profile.pick(smoke=(1, 2), laptop=(1, 2, 3), full=(1, 2, 3, 4, 5)),
+        seeds=profile.pick(smoke=(1, 2), laptop=(1, 2, 3, 4, 5), full=(1, 2, 3, 4, 5)),
     )
 
 

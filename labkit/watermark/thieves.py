@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from labkit import cache, ensemble, profiles, progress, recipe, stats, training
+from labkit import cache, ensemble, profiles, progress, stats, training
+from labkit import recipe as recipes
 from labkit.membership.reports import as_json, write_json
 from labkit.membership.shadows import model_identity
 from labkit.recipe import Recipe
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from labkit.data import Dataset
 
 STRATEGIES = ("random", "margin", "k-center")
-CODE = [recipe, training.one_cycle]  # whose change makes other thieves
+# What a trained thief depends on: a change to one of these makes saved thieves stale.
+CODE = (recipes.train_one, recipes.batches, recipes.augment, recipes.optimizer_of, training.one_cycle)
 
 
 @dataclass(frozen=True)
@@ -264,7 +266,7 @@ def _train(
     seed: int,
 ) -> list[nn.Module]:
     """Train a thief on each of the first ``sizes`` records, or read it from disk."""
-    key = cache.digest(x, targets, recipe, seed, *model_identity(make_model), CODE)[:32]
+    key = cache.digest(x, targets, recipe, seed, *model_identity(make_model), list(CODE))[:32]
     paths = [cache.directory() / "thieves" / f"{key}-{size}.pt" for size in sizes]
     missing = [row for row, path in enumerate(paths) if not path.is_file()]
     masks = torch.arange(len(x))[None, :] < torch.tensor([sizes[row] for row in missing])[:, None]

@@ -1,5 +1,6 @@
 """The build: one source, two notebooks that agree, work that is never lost, and errors that say what is missing."""
 
+import base64
 from pathlib import Path
 
 import nbformat
@@ -168,3 +169,19 @@ def test_missing_source_and_installed_wheel_say_so(course, monkeypatch):
 
 def test_a_lab_has_one_name():
     assert Lab("07", "marks", "t", "p", 1, (1, 1, 1)).name == "07_marks"
+
+
+def test_every_figure_marked_as_poster_is_saved_once(tmp_path):
+    def cell(picture: bytes, **marks: bool) -> nbformat.NotebookNode:
+        data = {"image/png": base64.b64encode(picture).decode(), "text/plain": "a figure"}
+        output = nbformat.v4.new_output("display_data", data, metadata={"image/png": {"alt": "x", **marks}})
+        return nbformat.v4.new_code_cell("1", outputs=[output])
+
+    cells = [cell(b"first", poster=True), cell(b"none"), cell(b"second", poster=True)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    saved = build._posters(LAB, notebook, tmp_path)
+    assert [(path.name, path.read_bytes()) for path in saved] == [
+        ("00.png", b"first"),
+        ("00_2.png", b"second"),
+    ]
+    assert build._posters(LAB, notebook, tmp_path) == [], "nothing changed, nothing is written"
