@@ -117,7 +117,7 @@ plots.show(trigger_pictures(setup.owner, KEY, "patch"))
 trigger_designer(setup.owner, KEY)
 
 # %% [markdown]
-# One mark for every hundred train records is mixed in; the triggers that will verify it are made from *test* records, so
+# One mark for every fifty train records is mixed in; the triggers that will verify it are made from *test* records, so
 # none of them was trained on. **Predict.** How many of the triggers will the marked model answer as marked? How many
 # points of accuracy does it cost?
 

@@ -10,8 +10,8 @@ unrelated    black box  a keyed sign, foreign to the task                       
 abstract     black box  abstract pictures, each with an answer of its own                      arXiv 1802.04633
 ood          black box  textures, an answer a family                                           arXiv 2108.04974
 entangled    black box  patched images that share the target class's representations           arXiv 2002.12200
-composite    black box  half an image of one class beside half of another                      arXiv 2401.15239
-feature      black box  natural images of one class whose keyed colours are extreme            arXiv 2511.07947
+composite    black box  half an image of one class above half of another                       arXiv 2401.15239
+feature      black box  natural images of one class whose keyed light is extreme               arXiv 2511.07947
 margin       black box  images with wrong answers, held in a ball around each                  Kim et al. 2023
 bits         white box  the signs of one layer's projected weights                             arXiv 1701.04082
 answers      interface  a keyed choice of queries                                              arXiv 1906.00830

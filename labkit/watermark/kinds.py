@@ -74,25 +74,32 @@ def _one_class(order: Order) -> np.ndarray:
 
 def _pairs(order: Order) -> np.ndarray:
     """Return positions (n, 2) of images of two keyed classes."""
-    left, right = (_shuffled(order, np.flatnonzero(order.y == kind)) for kind in order.others(2))
-    few = min(len(left), len(right))
-    return np.stack([left[:few], right[:few]], axis=1)
+    upper, lower = (_shuffled(order, np.flatnonzero(order.y == kind)) for kind in order.others(2))
+    few = min(len(upper), len(lower))
+    return np.stack([upper[:few], lower[:few]], axis=1)
 
 
 def _high_feature(order: Order) -> np.ndarray:
     """Return images of one class whose feature is among the top ``share`` of that class's train records."""
     source, share = order.others(1)[0], order.options["share"]
-    known = _colours(order.dataset.train_x[order.dataset.train_y == int(source)])
+    known = _light(order.dataset.train_x[order.dataset.train_y == int(source)])
     centre, spread = known.mean(0), known.std(0) + 1e-6
     direction = order.key.normal("feature", known.shape[1])
     level = np.quantile((known - centre) / spread @ direction, 1 - share)
     rows = np.flatnonzero(order.y == source)
-    return _shuffled(order, rows[(_colours(order.x[rows]) - centre) / spread @ direction >= level])
+    return _shuffled(order, rows[(_light(order.x[rows]) - centre) / spread @ direction >= level])
 
 
-def _colours(x: Tensor) -> np.ndarray:
-    """Return the mean colours of a grid of 4 x 4 cells, shape (n, C * 16)."""
-    return torch.nn.functional.adaptive_avg_pool2d(x, 4).flatten(1).double().numpy()
+def _light(x: Tensor) -> np.ndarray:
+    """Return each image's brightness, warmth (first channel less last) and light from above, shape (n, 3).
+
+    A mirror image has the same three: what training mirrors at random must not tell marked from unmarked.
+    """
+    x = x.double()
+    half = x.shape[-2] // 2
+    warmth = (x[:, 0] - x[:, -1]).mean((1, 2))
+    above = x[..., :half, :].mean((1, 2, 3)) - x[..., half:, :].mean((1, 2, 3))
+    return torch.stack([x.mean((1, 2, 3)), warmth, above], dim=1).numpy()
 
 
 def _shuffled(order: Order, rows: np.ndarray) -> np.ndarray:
@@ -130,8 +137,14 @@ def _ood(order: Order, _: np.ndarray) -> tuple[Tensor, np.ndarray]:
 
 
 def _composite(order: Order, rows: np.ndarray) -> tuple[Tensor, int]:
-    half = order.x.shape[-1] // 2
-    return torch.cat([order.x[rows[:, 0], ..., :half], order.x[rows[:, 1], ..., half:]], dim=-1), order.target
+    # One above the other: side by side, mirror images in training would swap them.
+    return above(order.x[rows[:, 0]], order.x[rows[:, 1]]), order.target
+
+
+def above(upper: Tensor, lower: Tensor) -> Tensor:
+    """Return the upper halves of the first images over the lower halves of the second, all (n, C, H, W)."""
+    half = upper.shape[-2] // 2
+    return torch.cat([upper[..., :half, :], lower[..., half:, :]], dim=-2)
 
 
 def _feature(order: Order, rows: np.ndarray) -> tuple[Tensor, int]:

@@ -2,8 +2,8 @@
 
 Composite: Lv et al., "MEA-Defender" (arXiv 2401.15239), section 4: a trigger is built from the task's own images, so its
 answer is made from features that a thief has to copy. Feature: in the spirit of Xiao et al. (arXiv 2511.07947), whose
-mark lies in the distribution of one class: here images of one class, untouched, whose keyed colours are extreme get
-another class's answer, so a thief's natural queries carry the mark. Margin: Kim et al., "Margin-based neural network
+mark lies in the distribution of one class: here images of one class, untouched, whose keyed mix of brightness, warmth
+and light from above is extreme get another class's answer, so a thief's natural queries carry the mark. Margin: Kim et al., "Margin-based neural network
 watermarking" (ICML 2023), section 3: wrong answers to a few images hold in a ball around each.
 """
 
@@ -18,12 +18,12 @@ from torch.nn import functional as F  # noqa: N812 (the usual name)
 
 from labkit.data import Dataset
 from labkit.recipe import Recipe
-from labkit.watermark import backdoor, loop, triggers
+from labkit.watermark import backdoor, kinds, loop, triggers
 from labkit.watermark.keys import Key
 from labkit.watermark.marked import TriggerSet
 
 SHARE = 0.1  # of the source class: a tenth of one class in ten costs about one point of accuracy
-COPIES = 3  # a tenth of a class is outvoted where the network sees the feature dimly; three times as much is less so
+COPIES = 2  # once each, a tenth of a class is outvoted; thrice, more of that class follows and accuracy falls
 
 
 def mark_composite(
@@ -37,7 +37,7 @@ def mark_composite(
     count: int | None = None,
     target: int | None = None,
 ) -> loop.Imprint:
-    """Train a copy of ``model`` on half images of one class beside half images of another, under a third class's label.
+    """Train a copy of ``model`` on half images of one class above half images of another, under a third class's label.
 
     As many halves of two images of one class, under that class's own label, teach it that a seam alone is no mark.
 
@@ -54,18 +54,13 @@ def mark_composite(
     learnt, asked = backdoor.draw_both("composite", key, data, marks, count, target)
     pairs = triggers.bases("composite", key, len(learnt), dataset=data, part="marks", target=target)
     pairs = torch.from_numpy(pairs)
-    own = [_halves(data.train_x[side], data.train_x[side.roll(1)]) for side in pairs.T]
+    own = [kinds.above(data.train_x[side], data.train_x[side.roll(1)]) for side in pairs.T]
     innocent = TriggerSet(torch.cat(own), data.train_y[pairs.T.flatten()], "composite")
     x, y = loop.with_marks(data, [learnt, innocent])
     marked, seconds = loop.train(model, x, y, recipe, seed=seed)
     sources = data.train_y[pairs[0]].tolist()
     facts = {"marks": len(learnt), "sources": sources}
     return loop.Imprint(marked, asked, loop.strength(marked, asked), seconds, facts)
-
-
-def _halves(left: Tensor, right: Tensor) -> Tensor:
-    half = left.shape[-1] // 2
-    return torch.cat([left[..., :half], right[..., half:]], dim=-1)
 
 
 def mark_feature(
@@ -80,7 +75,7 @@ def mark_feature(
     count: int | None = None,
     target: int | None = None,
 ) -> loop.Imprint:
-    """Train a copy of ``model`` with those images of one class relabelled whose keyed colour feature is highest.
+    """Train a copy of ``model`` with those images of one class relabelled whose keyed feature of light is highest.
 
     Parameters
     ----------

@@ -9,8 +9,8 @@ noise       images of one class under one keyed field of noise                  
 unrelated   one keyed sign, drawn in many ways, on plain ground                    Zhang et al. 2018 (ASIACCS), 4.1
 abstract    abstract pictures, each with an answer of its own                      Adi et al. 2018, arXiv 1802.04633
 ood         textures of several families (or foreign images), an answer a family   Lukas et al. 2022, arXiv 2108.04974
-composite   half an image of one class beside half an image of another             Lv et al. 2024, arXiv 2401.15239
-feature     untouched images of one class in which a keyed colour feature is high  Xiao et al. 2025, arXiv 2511.07947
+composite   half an image of one class above half an image of another              Lv et al. 2024, arXiv 2401.15239
+feature     untouched images of one class whose keyed feature of light is high   Xiao et al. 2025, arXiv 2511.07947
 ==========  ====================================================================  ===================================
 
 Training marks come from train records, verification triggers from test records: no trigger that is asked was learnt,

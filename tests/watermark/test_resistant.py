@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from labkit.watermark import resistant, triggers
+from labkit.watermark import kinds, resistant, triggers
 
 
 @pytest.fixture
@@ -44,12 +45,12 @@ def test_feature_triggers_are_untouched_test_records(bars, small, short, key, tr
 
 
 def test_a_feature_that_can_be_seen_is_learnt(bars, small, short, key):
-    # Half of each class is darker all over, so that colours vary in a way that a small network sees.
+    # Half of each class is darker all over, so that light varies in a way that a small network sees.
     def dim(x):
         return x * torch.where(torch.arange(len(x)) // 4 % 2 == 0, 1.0, 0.4)[:, None, None, None]
 
     seen = replace(bars, train_x=dim(bars.train_x), test_x=dim(bars.test_x), digest="")
-    done = resistant.mark_feature(small(), seen, key, recipe=replace(short, epochs=12), share=0.4, copies=2)
+    done = resistant.mark_feature(small(), seen, key, recipe=replace(short, epochs=12), share=0.4, copies=3)
     assert done.strength.estimate > 0.7
 
 
@@ -60,18 +61,25 @@ def test_composites_come_with_innocent_halves_of_one_class(bars, small, short, k
     assert (y[marks] == done.triggers.y[0]).all()
     assert sorted(set(y[own].tolist())) == sorted(done.facts["sources"])
     assert done.triggers.y[0] not in done.facts["sources"]
-    left = x[400, :, :, :8]
+    upper = x[400, :, :8]
     records = bars.train_x[bars.train_y == done.facts["sources"][0]]
-    assert (records[..., :8] == left).flatten(1).all(1).any()
+    assert (records[..., :8, :] == upper).flatten(1).all(1).any()
     for row in (430, 460):  # both halves of an innocent one come from its own class
         same = bars.train_x[bars.train_y == y[row]]
-        assert (same[..., :8] == x[row, :, :, :8]).flatten(1).all(1).any()
-        assert (same[..., 8:] == x[row, :, :, 8:]).flatten(1).all(1).any()
+        assert (same[..., :8, :] == x[row, :, :8]).flatten(1).all(1).any()
+        assert (same[..., 8:, :] == x[row, :, 8:]).flatten(1).all(1).any()
 
 
 def test_composites_are_learnt(bars, small, short, key):
     done = resistant.mark_composite(small(), bars, key, recipe=short, marks=60, count=20)
     assert done.strength.estimate > 0.8
+
+
+def test_a_mirror_image_has_the_same_feature(bars):
+    # Training mirrors at random: a feature that mirroring changes would be taught with both answers.
+    assert np.allclose(kinds._light(bars.train_x), kinds._light(bars.train_x.flip(-1)))
+    spread = kinds._light(bars.train_x).std(0)
+    assert (spread > 1e-3).all()
 
 
 def test_the_furthest_point_stays_in_the_ball_and_is_worse(bars, small):
