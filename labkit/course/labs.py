@@ -107,6 +107,36 @@ LABS = (
         (1, 4, 8),
         ("02",),
     ),
+    Lab(
+        "07",
+        "watermark",
+        "Watermark a model, steal it, prove it",
+        "the second project",
+        110,
+        (0.7, 3, 10),
+        ("05",),
+        "labkit.watermark.project:prepare",
+    ),
+    Lab(
+        "08",
+        "marks_that_last",
+        "Marks that last",
+        "the second project",
+        100,
+        (0.7, 3, 10),
+        ("07",),
+        "labkit.watermark.survival:prepare",
+    ),
+    Lab(
+        "09",
+        "ownership_court",
+        "The ownership court",
+        "the second project",
+        110,
+        (0.7, 3, 10),
+        ("07",),
+        "labkit.watermark.ownership:prepare",
+    ),
 )
 
 

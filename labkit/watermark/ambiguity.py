@@ -98,14 +98,19 @@ class Dispute:
         fig, ax = plots.figure(6.4, 3.0)
         places = ("in own original", "in the suspect", "in the rival's original")
         for shift, side in zip((-0.18, 0.18), self.sides, strict=True):
-            rates = [v.rate.estimate for v in (side.in_own, side.in_suspect, side.in_rival)]
-            ax.bar(np.arange(3) + shift, rates, 0.34, label=side.claim.claimant)
+            rates = [verdict.rate for verdict in (side.in_own, side.in_suspect, side.in_rival)]
+            mid = np.array([rate.estimate for rate in rates])
+            ends = [mid - [rate.low for rate in rates], [rate.high for rate in rates] - mid]
+            ax.bar(
+                np.arange(3) + shift, mid, 0.34, yerr=ends, capsize=3, label=f"{side.claim.claimant}'s mark"
+            )
         ax.set_xticks(range(3), places)
-        ax.set_ylabel("share of triggers hit")
+        ax.set(ylabel="share of triggers hit (95% interval)", ylim=(0, 1.02))
         ax.set_title(f"owner: {self.winner or 'undecided'} ({self.sides[0].in_own.source})")
         ax.legend()
         return plots.describe(
-            fig, f"Marks of two claimants in three models. Owner: {self.winner}. {self.reason}."
+            fig,
+            f"Marks of two claimants in three models. Owner: {self.winner or 'undecided'}: {self.reason}.",
         )
 
     def save(self, path: str | Path) -> Path:

@@ -8,7 +8,7 @@ agreement both ask who resembles whom, and the thief could ask it too. The mark 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from labkit import plots, profiles
+from labkit import profiles
 from labkit.stats import Interval, clopper_pearson
 from labkit.watermark import agreement, inference, mistakes
 from labkit.watermark.cases import Accused, Case
 from labkit.watermark.claims import Claim
 from labkit.watermark.lines import Line
-from labkit.watermark.plan import QUERIES, Plan
+from labkit.watermark.plan import Plan
 from labkit.watermark.questions import ask_all
 from labkit.watermark.verify import Suspect, Verdict, verify
 
@@ -81,24 +81,29 @@ class Verdicts:
         ]
         return pd.DataFrame(rows).set_index("suspect")
 
-    def plot(self) -> Figure:
-        """Draw each suspect's p-values, line by line, against the threshold."""
-        fig, ax = plots.figure(6.8, 3.4)
-        shown = (*self.cases, *self.controls)
-        markers = dict(zip(QUERIES, "osD^", strict=True))
-        for colour, name in zip(plots.COLOURS, self.plan.queries, strict=False):
-            rows = [(row, case.lines[name].p_value) for row, case in enumerate(shown) if name in case.lines]
-            x = [max(p, 1e-30) for _, p in rows]
-            ax.plot(x, [row for row, _ in rows], markers[name], color=colour, linestyle="none", label=name)
-        ax.axvline(self.threshold, color="black", linestyle="--", label=f"threshold {self.threshold:.1g}")
-        ax.set_xscale("log")
-        ax.set_xlabel("p-value (below 1e-30 drawn there)")
-        ax.set_yticks(range(len(shown)), [case.name for case in shown])
-        ax.invert_yaxis()
-        ax.set_title(f"lines of evidence ({self.source})")
-        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-        verdicts = "; ".join(f"{case.name}: {case.verdict}" for case in self.cases)
-        return plots.describe(fig, f"p-values of {len(self.plan.queries)} lines of evidence. {verdicts}.")
+    def by_line(self) -> dict[str, dict[str, Line | Verdict]]:
+        """Return, for each line of evidence that is a share of records, each suspect's result."""
+        found = {
+            name: {c.name: c.lines[name] for c in self.cases if name in c.lines} for name in self.plan.queries
+        }
+        return {
+            name: lines
+            for name, lines in found.items()
+            if lines and all(line.hit is not None for line in lines.values())
+        }
+
+    def p_values(self) -> np.ndarray:
+        """Return p-values, float64 (suspects, lines); NaN where a line could not be asked."""
+        lines = self.plan.queries
+        return np.array(
+            [[case.lines[n].p_value if n in case.lines else np.nan for n in lines] for case in self.cases]
+        )
+
+    def plot(self, names: Mapping[str, str] | None = None) -> Figure:
+        """Draw every suspect's p-values and verdict: see `labkit.watermark.board.draw`."""
+        from labkit.watermark import board
+
+        return board.draw(self, names)
 
     def numbers(self) -> dict[str, Any]:
         """Return all findings as plain numbers and text, for JSON and for the evidence record."""
@@ -152,11 +157,17 @@ class _Prepared:
     """One claim's questions, chosen and put to the null models before any suspect is asked."""
 
     def __init__(
-        self, plan: Plan, claim: Claim, nulls: Sequence[nn.Module], known: np.ndarray, public: Dataset
+        self,
+        plan: Plan,
+        claim: Claim,
+        nulls: Sequence[nn.Module],
+        known: np.ndarray,
+        public: Dataset,
+        kinds: Sequence[str] | None,
     ) -> None:
         self.plan, self.claim, self.nulls, self.public = plan, claim, nulls, public
         held = replace(claim.records, test_x=public.test_x, test_y=public.test_y, digest="not hashed")
-        asked, settings = plan.queries, {"seed": plan.seed, "minimum": plan.minimum}
+        asked, settings = plan.queries, {"seed": plan.seed, "minimum": plan.minimum, "kinds": kinds}
         self.triggers = claim.redraw(public) if "mark" in asked and claim.drawable else None
         self.questions: dict[str, Any] = {}
         if "mistakes" in asked:
@@ -194,7 +205,12 @@ class _Prepared:
 
 
 def try_suspects(
-    plan: Plan, suspects: Sequence[Accused], nulls: Sequence[nn.Module], public: Dataset
+    plan: Plan,
+    suspects: Sequence[Accused],
+    nulls: Sequence[nn.Module],
+    public: Dataset,
+    *,
+    kinds: Sequence[str] | None = None,
 ) -> Verdicts:
     """Try each suspect by the plan, and the claimants' own originals as positive controls.
 
@@ -209,6 +225,8 @@ def try_suspects(
         The court's own models, trained independently of all claimants.
     public : Dataset
         Its test records are the court's: no claimant trained on them.
+    kinds : sequence of str, optional
+        Of what kind each null model is, where they differ: see `labkit.watermark.predictive`.
 
     Raises
     ------
@@ -222,7 +240,7 @@ def try_suspects(
         raise ValueError(f"got {len(nulls)} null models; the plan asks for {plan.minimum}: train more")
     known = ask_all(nulls, public.test_x)
     claims = {id(suspect.claim): suspect.claim for suspect in suspects}
-    prepared = {key: _Prepared(plan, claim, nulls, known, public) for key, claim in claims.items()}
+    prepared = {key: _Prepared(plan, claim, nulls, known, public, kinds) for key, claim in claims.items()}
     alpha = plan.threshold(len(suspects))
     cases = [
         Case(

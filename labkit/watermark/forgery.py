@@ -188,7 +188,19 @@ def false_claim(
     **settings
         Of `forge`.
     """
-    key = Key.from_phrase(phrase)
     made = forge(surrogates, records.test_x, records.test_y, count, **settings)
-    commitment = commit(key, surrogates[0], kind=made.kind, moment=moment)
-    return Claim(forger, surrogates[0], key, made, commitment, records)
+    return claim_on(forger, surrogates[0], made, records, moment=moment, phrase=phrase)
+
+
+def claim_on(
+    forger: str,
+    model: nn.Module,
+    made: TriggerSet,
+    records: Dataset,
+    *,
+    moment: datetime | None = None,
+    phrase: str = "forger",
+) -> Claim:
+    """Return a claim with triggers that are there already: see `false_claim`."""
+    key = Key.from_phrase(phrase)
+    return Claim(forger, model, key, made, commit(key, model, kind=made.kind, moment=moment), records)

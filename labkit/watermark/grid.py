@@ -54,8 +54,8 @@ class Cell:
 
     @property
     def beaten(self) -> bool:
-        """Whether the attack succeeded: mark not verified, at most five points of accuracy lost."""
-        return not self.verified and self.lost <= ALLOWED
+        """Whether an attack succeeded: mark not verified, at most five points of accuracy lost."""
+        return self.attack != NONE and not self.verified and self.lost <= ALLOWED
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,20 @@ class Pooled:
     @property
     def beaten(self) -> int:
         return sum(cell.beaten for cell in self.cells)
+
+    @property
+    def verdict(self) -> str:
+        """One word on all seeds.
+
+        The mark "holds" in every seed or is "beaten" in every seed; it is gone from every seed, but at too high a
+        price in one or more: "costly"; or seeds "differ".
+        """
+        runs = len(self.cells)
+        if self.verified == runs:
+            return "holds"
+        if self.beaten == runs:
+            return "beaten"
+        return "differ" if self.verified else "costly"
 
     def text(self, figure: str) -> str:
         """Return one of `FIGURES` for a table."""
@@ -140,7 +154,8 @@ class Matrix:
     @property
     def note(self) -> str:
         """What the reader must know of this run."""
-        text = f"{self.source}; profile {self.profile}; seeds {', '.join(map(str, self.seeds))}; "
+        seeds = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}"
+        text = f"{self.source}; profile {self.profile}; {seeds}; "
         text += f"{self.null_count} null models, alpha = {self.alpha:g}"
         few = self.null_count < verify.NULLS
         return text + (f": a rehearsal, a claim needs {verify.NULLS} null models" if few else "")
@@ -160,6 +175,19 @@ class Matrix:
                 f"{', '.join(self.attacks)}"
             )
         return Pooled(cells)
+
+    def verdict(self, scheme: str, attack: str) -> str:
+        """Return `Pooled.verdict` over the seeds whose mark is verified before any attack; "absent" if there is none.
+
+        What nobody could prove before an attack, no attack has beaten.
+        """
+        there = {cell.seed for cell in self.pooled(scheme, NONE).cells if cell.verified}
+        cells = tuple(cell for cell in self.pooled(scheme, attack).cells if cell.seed in there)
+        return Pooled(cells).verdict if cells else "absent"
+
+    def under(self, attack: str, *verdicts: str) -> list[str]:
+        """Return the schemes with one of these verdicts under an attack, such as ``under("prune", "beaten")``."""
+        return [scheme for scheme in self.schemes if self.verdict(scheme, attack) in verdicts]
 
     def table(self) -> pd.DataFrame:
         """Return one row a scheme and attack: all `FIGURES`, with 95% intervals over seeds."""
@@ -186,15 +214,42 @@ class Matrix:
         return self.table()[figure].unstack("attack").loc[self.schemes, self.attacks]
 
     def survivors(self) -> pd.DataFrame:
-        """Return one row a scheme: which attacks beat it in at least one seed, and which never did."""
+        """Return one row a scheme: which attacks beat it, in which seeds differ, and which never beat it.
+
+        An attack that takes the mark and too much accuracy with it has not beaten the scheme. A scheme whose mark is not
+        verified before any attack has an empty row.
+        """
+        import pandas as pd
+
+        columns = {"beaten by": ("beaten",), "seeds differ": ("differ",), "survives": ("holds", "costly")}
+        tried = [attack for attack in self.attacks if attack != NONE]
+        rows = [
+            {"scheme": scheme}
+            | {
+                name: ", ".join(attack for attack in tried if self.verdict(scheme, attack) in words)
+                for name, words in columns.items()
+            }
+            for scheme in self.schemes
+        ]
+        return pd.DataFrame(rows).set_index("scheme")
+
+    def attackers(self) -> pd.DataFrame:
+        """Return one row an attack: which schemes it beats, what it costs on average over all models, and its seconds."""
         import pandas as pd
 
         rows = []
-        for scheme in self.schemes:
-            beat = [a for a in self.attacks if a != NONE and self.pooled(scheme, a).beaten]
-            held = [a for a in self.attacks if a != NONE and a not in beat]
-            rows.append({"scheme": scheme, "beaten by": ", ".join(beat), "survives": ", ".join(held)})
-        return pd.DataFrame(rows).set_index("scheme")
+        for attack in self.attacks:
+            cells = [cell for cell in self.cells if cell.attack == attack]
+            rows.append(
+                {
+                    "attack": attack,
+                    "beats": ", ".join(self.under(attack, "beaten")),
+                    "seeds differ": ", ".join(self.under(attack, "differ")),
+                    "accuracy lost (points)": round(100 * sum(c.lost for c in cells) / len(cells), 1) + 0.0,
+                    "seconds a model": round(sum(c.seconds for c in cells) / len(cells), 1),
+                }
+            )
+        return pd.DataFrame(rows).set_index("attack").drop(NONE, errors="ignore")
 
     def plot(self) -> Figure:
         """Draw the heat map: see `labkit.watermark.heatmap.draw`."""

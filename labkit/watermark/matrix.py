@@ -11,27 +11,29 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from labkit import cache, ensemble, profiles, progress, recipe, stats, training
+from labkit import cache, ensemble, profiles, progress, stats, training
 from labkit.membership.shadows import model_identity
-from labkit.watermark import extraction, neural_cleanse, removal, verify, weight_attacks, weights
+from labkit.watermark import answers, extraction, neural_cleanse, removal, verify, weight_attacks, weights
 from labkit.watermark.grid import NONE, Cell, Matrix
 from labkit.watermark.marked import MarkedModel
+from labkit.watermark.nulls import CODE as TRAINING
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
 
 # Whose change makes other attacked models, besides the attack's own function: of all, and of each family.
-CODE = [weight_attacks.some, weight_attacks.tune, weight_attacks.last_layer, recipe, training.one_cycle]
+CODE = [weight_attacks.some, weight_attacks.tune, weight_attacks.last_layer, *TRAINING]
 FAMILY_CODE = {
     "weights": [weight_attacks._activity, weight_attacks._weighted],
     "input": [removal.Preprocessed, removal.blurred, removal.mirrored],
-    "anew": [extraction.Api, extraction.as_targets],
+    "anew": [extraction.Api, extraction.as_targets, answers.AnswerMarker, answers.coarse],
     "adaptive": [
         neural_cleanse.Found,
         neural_cleanse.reverse_engineer,
@@ -40,7 +42,8 @@ FAMILY_CODE = {
         neural_cleanse.cleanse,
     ],
 }
-SIZES = [weight_attacks.RECORDS, weight_attacks.TUNING, removal.ANEW_RECORDS, removal.ANEW]
+SIZES = [weight_attacks.RECORDS, weight_attacks.TUNING, removal.ANEW_RECORDS, removal.ANEW, removal.APART]
+SURROGATE = 70_000  # added to the seed of a thief that learns a mark: attacks on it draw records and weights of their own
 
 
 def robustness(
@@ -90,7 +93,7 @@ def robustness(
     """
     attacks, options = [NONE, *attacks], options or {}
     _check(marked, attacks, options)
-    null_hits = {id(mark): _null_hits(mark, nulls) for mark in marked}
+    null_hits = _all_null_hits(marked, nulls)
     for rows in null_hits.values():  # too few null models are refused before the work, not after
         verify.judge(np.zeros(rows.shape[1], dtype=bool), rows, alpha=alpha, minimum=minimum)
     jobs = [(mark, attack, options.get(attack, {})) for mark in marked for attack in attacks]
@@ -125,7 +128,8 @@ def robustness(
                 seconds=outcome["seconds"],
             )
         )
-    return Matrix(tuple(cells), alpha, len(nulls), data.source, profiles.current().name)
+    fewest = min(len(rows) for rows in null_hits.values())
+    return Matrix(tuple(cells), alpha, fewest, data.source, profiles.current().name)
 
 
 def _check(marked: Sequence[MarkedModel], attacks: Sequence[str], options: dict[str, dict]) -> None:
@@ -165,6 +169,19 @@ def hits(mark: MarkedModel, model: nn.Module) -> np.ndarray:
     return read == mark.facts["message"]
 
 
+def _all_null_hits(marked: Sequence[MarkedModel], nulls: Sequence[nn.Module]) -> dict[int, np.ndarray]:
+    """Return `_null_hits` of each mark, by its id; from the cache, since parts of a matrix ask the same again."""
+    witnesses = cache.digest(*([repr(null), dict(null.state_dict())] for null in nulls))
+    return {
+        id(mark): cache.cached(
+            "null-hits",
+            {"mark": _asked(mark), "nulls": witnesses},
+            partial(_null_hits, mark, nulls),
+        )
+        for mark in marked
+    }
+
+
 def _null_hits(mark: MarkedModel, nulls: Sequence[nn.Module]) -> np.ndarray:
     """Return the same for each null model that can be asked or read, bool (k, n)."""
     if mark.triggers is None:
@@ -178,8 +195,13 @@ def _null_hits(mark: MarkedModel, nulls: Sequence[nn.Module]) -> np.ndarray:
 
 def _key(mark: MarkedModel, attack: str, options: dict[str, Any], data: Dataset) -> str:
     """Content hash of a cell: the attacked model, and what is asked of it."""
-    asked: list[Any] = [mark.facts] if mark.triggers is None else [mark.triggers.x, mark.triggers.y]
-    return cache.digest(_attack_key(mark, attack, options, data), asked, mark.key.fingerprint)[:32]
+    return cache.digest(_attack_key(mark, attack, options, data), _asked(mark))[:32]
+
+
+def _asked(mark: MarkedModel) -> list[Any]:
+    """What decides whether a model shows the mark."""
+    asked = [mark.facts] if mark.triggers is None else [mark.triggers.x, mark.triggers.y]
+    return [*asked, mark.key.fingerprint]
 
 
 def _attack_key(mark: MarkedModel, attack: str, options: dict[str, Any], data: Dataset) -> str:
@@ -277,9 +299,9 @@ def surrogate(marked: MarkedModel, data: Dataset, *, attack: str = "extract", **
         raise ValueError(f"{marked!r} marks no answers: attack it as it is")
     marker, victim = marked.facts["marker"], marked.model.model
     options.setdefault("records", removal.ANEW_RECORDS)
-    inner = replace(marked, model=victim)
+    inner = replace(marked, model=victim, seed=SURROGATE + marked.seed)
     thief, seconds = attacked(inner, attack, data, marker=marker, **options)
-    sent, _ = weight_attacks.some(data, options["records"], marked.seed)
+    sent, _ = weight_attacks.some(data, options["records"], inner.seed)
     triggers = marker.register(victim, sent)
     hit = verify.answers(thief, triggers.x) == triggers.y.numpy()
     return replace(

@@ -135,7 +135,7 @@ def project(source: str | None = None) -> Project:
         budgets=profile.pick(
             smoke=(150, 600), laptop=(2500, 5000, 10_000, 20_000), full=(2500, 5000, 10_000, each)
         ),
-        null_count=profile.pick(smoke=2, laptop=5, full=20),
+        null_count=profile.pick(smoke=4, laptop=NULLS, full=NULLS),
         minimum=profile.pick(smoke=4, laptop=NULLS, full=NULLS),
         profile=profile.name,
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 ANEW_RECORDS = 10_000  # of the attacker, for attacks that train another model
 ANEW = Recipe(epochs=10, learning_rate=0.15, weight_decay=5e-4, mirror=True, shift=2)
+APART = 0x616E6577  # mixed into such a model's seed: an equal one would start it from the victim's initial weights
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def train_anew(
     answers, marker
         See `labkit.watermark.extraction.Api`.
     make_model : callable, optional
-        Default: the same architecture with fresh weights.
+        Default: the same architecture with fresh weights, other than those that the victim began with.
     """
 
     def same_architecture() -> nn.Module:
@@ -147,7 +149,8 @@ def train_anew(
 
     x, _ = weights.some(data, records, seed)
     shown = as_targets(Api(model, answers=answers, marker=marker)(x))
-    return weights.tune(make_model or same_architecture, x, shown, recipe, seed)
+    own = int(np.random.default_rng([seed, APART]).integers(2**62))
+    return weights.tune(make_model or same_architecture, x, shown, recipe, own)
 
 
 def cleanse(model: nn.Module, data: Dataset, seed: int, **options: Any) -> nn.Module:

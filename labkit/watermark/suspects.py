@@ -93,19 +93,19 @@ ALL: dict[str, tuple[Callable[[Maker], nn.Module], Story]] = {
             extracted,
             True,
             "stolen by extraction: trained on the owner's answers alone",
-            "a mark can die in extraction; that the model repeats the owner's mistakes does not",
+            "a mark that the thief never meets can die; the owner's mistakes were part of what it was taught",
         ),
         (
             fine_tuned,
             True,
             "stolen and fine-tuned: the owner's weights, trained on",
-            "a few epochs of training leave mark and mistakes in place",
+            "how much of mark and mistakes is left depends on how long and how hard it was trained on",
         ),
         (
             pruned,
             True,
             "stolen and pruned: the owner's weights, half of them zero",
-            "what pruning breaks, it breaks for accuracy too",
+            "pruning adds nothing of its own: what it breaks, it breaks for accuracy too",
         ),
         (
             independent,

@@ -10,6 +10,7 @@ from typing import Any
 _HOME = {
     "audit_explorer": "audit",
     "ceiling_explorer": "ceilings",
+    "cell_explorer": "cells",
     "epsilon_explorer": "epsilon",
     "clipping_explorer": "clipping",
     "suspects_explorer": "suspects",

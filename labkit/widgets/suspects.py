@@ -1,4 +1,4 @@
-"""How many queries a proof takes: suspects' p-values against the number of triggers asked."""
+"""How many queries a proof takes: suspects' p-values against the number of records asked, line by line of evidence."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import ipywidgets
     from matplotlib.figure import Figure
 
+    from labkit.watermark.lines import Line
     from labkit.watermark.verdict import Verdict
 
 FLOOR = (
@@ -21,7 +22,9 @@ FLOOR = (
 )
 
 
-def suspects_p_values(verdicts: Mapping[str, Verdict], queries: int, *, alpha: float | None = None) -> Figure:
+def suspects_p_values(
+    verdicts: Mapping[str, Verdict | Line], queries: int, *, alpha: float | None = None
+) -> Figure:
     """Draw each suspect's p-value after every number of queries, and mark one number.
 
     The verdicts hold the answers already: nothing is asked again. The curves show what other numbers of queries would
@@ -29,8 +32,9 @@ def suspects_p_values(verdicts: Mapping[str, Verdict], queries: int, *, alpha: f
 
     Parameters
     ----------
-    verdicts : mapping of str to Verdict
-        Name of each suspect and what `labkit.watermark.verify.verify` said.
+    verdicts : mapping of str to Verdict or Line
+        Name of each suspect and what `labkit.watermark.verify.verify` said, or a line of evidence that is a share of
+        records.
     queries : int
         To mark; suspects with fewer answers are marked at their last.
     alpha : float, optional
@@ -59,12 +63,12 @@ def suspects_p_values(verdicts: Mapping[str, Verdict], queries: int, *, alpha: f
     ax.axhline(alpha, color="black", linestyle=":", linewidth=1, label=f"alpha = {alpha:g}")
     ax.axvline(queries, color="black", linewidth=0.8, alpha=0.5)
     ax.set(
-        xscale="log", yscale="log", xlabel="queries (triggers asked)", ylabel="p-value", ylim=(FLOOR / 2, 2)
+        xscale="log", yscale="log", xlabel="queries (records asked)", ylabel="p-value", ylim=(FLOOR / 2, 2)
     )
     sources = sorted({verdict.source for verdict in verdicts.values() if verdict.source})
     nulls = min(len(verdict.null_hit) for verdict in verdicts.values())
     few = "" if all(verdict.enough_nulls for verdict in verdicts.values()) else ", too few for a claim"
-    ax.set_title(f"{queries} queries, {nulls} null models{few}{': ' if sources else ''}{', '.join(sources)}")
+    ax.set_title(f"{queries} queries, {nulls} null models{few}\n{', '.join(sources)}".rstrip())
     ax.legend(loc="lower left")
     listed = ", ".join(f"{name} {p:.2g}" for name, p in found.items())
     return plots.describe(
@@ -74,24 +78,40 @@ def suspects_p_values(verdicts: Mapping[str, Verdict], queries: int, *, alpha: f
     )
 
 
-def suspects_explorer(verdicts: Mapping[str, Verdict]) -> ipywidgets.Widget:
-    """Return sliders for the number of queries and for alpha."""
+def suspects_explorer(evidence: Mapping[str, Mapping[str, Verdict | Line]]) -> ipywidgets.Widget:
+    """Return controls for the line of evidence, the number of queries and alpha.
+
+    Parameters
+    ----------
+    evidence : mapping of str to mapping
+        Line of evidence to its verdicts by suspect, such as `labkit.watermark.court.Verdicts.by_line` returns.
+    """
     import ipywidgets
 
-    look = {
-        "continuous_update": False,
-        "style": {"description_width": "8em"},
-        "layout": {"width": "34em"},
-    }
-    most = max(verdict.n for verdict in verdicts.values())
+    style = {"style": {"description_width": "8em"}, "layout": {"width": "34em"}}
+    look = {"continuous_update": False, **style}
+    every = [verdict for verdicts in evidence.values() for verdict in verdicts.values()]
+    own = min(verdict.alpha for verdict in every)
+    most = {line: max(verdict.n for verdict in verdicts.values()) for line, verdicts in evidence.items()}
+    first = next(iter(most.values()))
     sliders = {
-        "queries": ipywidgets.IntSlider(value=most, min=1, max=most, description="queries", **look),
+        "line": ipywidgets.Dropdown(options=list(evidence), description="evidence", **style),
+        "queries": ipywidgets.IntSlider(value=first, min=1, max=first, description="queries", **look),
         "alpha": ipywidgets.SelectionSlider(
-            options=[0.05, 0.01, 1e-3, 1e-6], value=1e-3, description="alpha", **look
+            options=[(f"{a:.2g}", a) for a in sorted({0.05, 0.01, 1e-3, 1e-6, own}, reverse=True)],
+            value=own,
+            description="alpha",
+            **look,
         ),
     }
 
-    def redraw(queries: int, alpha: float) -> None:
-        plots.show(suspects_p_values(verdicts, queries, alpha=alpha))
+    def redraw(line: str, queries: int, alpha: float) -> None:
+        plots.show(suspects_p_values(evidence[line], min(queries, most[line]), alpha=alpha))
 
-    return ipywidgets.VBox([*sliders.values(), ipywidgets.interactive_output(redraw, sliders)])
+    def fit(change: dict) -> None:
+        sliders["queries"].max = most[change["new"]]
+        sliders["queries"].value = most[change["new"]]
+
+    shown = ipywidgets.interactive_output(redraw, sliders)
+    sliders["line"].observe(fit, names="value")
+    return ipywidgets.VBox([*sliders.values(), shown])

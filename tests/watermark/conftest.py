@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 
 import pytest
 import torch
 
-from labkit import models
+from labkit import data, models
 from labkit.data import Dataset
 from labkit.recipe import Recipe
-from labkit.watermark import Key
+from labkit.watermark import Key, project
 
 SIDE, CLASSES = 16, 4
 
@@ -68,3 +69,38 @@ def short() -> Recipe:
 @pytest.fixture
 def key() -> Key:
     return Key.from_phrase("a key for tests")
+
+
+@pytest.fixture(scope="session")
+def noise() -> Dataset:
+    """Records of CIFAR-10's shape, as many as the smoke profile wants, with nothing in them."""
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.rand(count, 3, 32, 32, generator=generator) for count in (1300, 500)]
+    labels = [torch.arange(count) % 10 for count in (1300, 500)]
+    return Dataset(
+        "cifar10", "noise, a stand-in", False, images[0], labels[0], images[1], labels[1], tuple("abcdefghij")
+    )
+
+
+@pytest.fixture
+def setup(noise, monkeypatch) -> project.Project:
+    """A project small enough for a test: 200 records of the owner, two epochs."""
+    monkeypatch.setattr(data, "load", lambda *_, **__: noise)
+    whole = project.project()
+    owner = dataclasses.replace(
+        whole.owner,
+        train_x=whole.owner.train_x[:200],
+        train_y=whole.owner.train_y[:200],
+        test_x=whole.owner.test_x[:200],
+        test_y=whole.owner.test_y[:200],
+        digest="",
+    )
+    return dataclasses.replace(
+        whole,
+        owner=owner,
+        thief_x=whole.thief_x[:120],
+        thief_y=whole.thief_y[:120],
+        recipe=Recipe(epochs=1, learning_rate=0.1, batch_size=50),
+        budgets=(60, 120),
+        null_count=2,
+    )

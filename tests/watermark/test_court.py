@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from court_stand_ins import BEFORE, RECIPE, RELEASED, network, world
 
-from labkit.watermark import claims, court, evidence, suspects
+from labkit.watermark import board, claims, evidence, hearing, suspects
+from labkit.watermark.affidavit import affidavit
 from labkit.watermark.court import Accused, try_suspects
-from labkit.watermark.plan import Plan
+from labkit.watermark.plan import QUERIES, Plan
 
 
 @cache
@@ -206,4 +207,62 @@ def test_verdicts_show_save_and_sign_themselves(tmp_path):
         moment=BEFORE,
     )
     assert evidence.Evidence.load(signed.save(tmp_path / "case.html")).verify(signer=signer.public) == signed
-    assert Plan().queries == court.QUERIES
+    assert Plan().queries == QUERIES
+
+
+def test_the_board_shows_every_p_value_and_the_verdict_in_words():
+    verdicts = tried()
+    truth = {name: f"the truth about {name}" for name in verdicts.answers()}
+    fig = verdicts.plot(truth)
+    written = [text.get_text() for text in fig.axes[0].texts]
+    for case in verdicts.cases:
+        for line in case.lines.values():
+            assert board.short(line.p_value) in written
+    # Three thieves and two controls, the forger's accused, the innocent.
+    assert [written.count(word) for word in ("derived", "dismissed", "not shown")] == [5, 1, 1]
+    shown = [case.name for case in verdicts.cases]
+    assert all(f"{name} ({truth[name]})" in fig.alt_text for name in shown)
+    assert "accused by the owner" in "".join(
+        label.get_text() for label in verdicts.plot().axes[0].get_yticklabels()
+    )
+
+
+def test_a_line_that_could_not_be_asked_is_written_as_such():
+    everybody = world()
+    strange = replace(
+        everybody.claim,
+        triggers=replace(everybody.claim.triggers, kind="mine"),
+    )
+    accused = [Accused("one", everybody.innocents[0], strange)]
+    verdicts = try_suspects(Plan(), accused, everybody.nulls, everybody.owner)
+    assert np.isnan(verdicts.p_values()).tolist() == [[True, False, False, False]]
+    assert "no triggers" in [text.get_text() for text in verdicts.plot().axes[0].texts]
+    assert set(verdicts.by_line()) == {"mistakes", "agreement"}
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(1, "1"), (0.034, "0.034"), (0.00056, "6e-4"), (3.2e-12, "3e-12"), (1e-120, "< 1e-99"), (0, "< 1e-99")],
+)
+def test_p_values_are_written_shortly(p, text):
+    assert board.short(p) == text
+
+
+def test_an_expert_says_what_the_results_say_and_nothing_else():
+    everybody, verdicts, score = world(), tried(), lined_up().score(tried())
+    heard = hearing.hear(everybody.forged, everybody.innocents[0], everybody.nulls, everybody.owner)
+    controls = {"a thief": verdicts.cases[0].lines}
+    said = affidavit(everybody.claim, heard, controls, verdicts, score, released=RELEASED)
+    flat = " ".join(said.split())
+    assert f"{(RELEASED - BEFORE).days} days before" in flat
+    assert verdicts.plan.digest[:12] in flat
+    assert f"p = {heard.verdict.p_value:.2g}" in flat
+    assert "5 of 5 verdicts are right: 0 innocents convicted, 0 thieves missed" in flat
+    assert flat.count("is derived:") == 3
+    assert "(claim dismissed)" in flat
+    assert "rehearsal" not in flat
+    assert max(map(len, said.splitlines())) <= 110
+    with pytest.raises(ValueError, match="committed to nothing"):
+        affidavit(
+            replace(everybody.claim, commitment=None), heard, controls, verdicts, score, released=RELEASED
+        )

@@ -130,6 +130,7 @@ def test_a_white_box_mark_is_read_from_attacked_models_and_fitting_null_models()
     for attack in ("none", "blur", "int8"):
         assert result.pooled("bits", attack).strength.estimate > 0.9, attack
         assert result.pooled("bits", attack).verified == 1
+    assert result.null_count == NULLS  # the stranger cannot be read
     # Another model's weights say nothing: 24 fair coins, more than 20 right with probability 1.4e-4.
     assert result.pooled("bits", "distil").strength.estimate < 21 / 24
 
@@ -145,7 +146,7 @@ def test_a_mark_at_the_interface_is_attacked_on_the_thief_s_model() -> None:
         facts={"marker": marker},
     )
     thief = matrix.surrogate(mark, attacker(), records=200, recipe=SHORT)
-    sent, _ = removal.weights.some(attacker(), 200, mark.seed)
+    sent, _ = removal.weights.some(attacker(), 200, matrix.SURROGATE + mark.seed)
     assert len(thief.triggers) == marker.chosen(sent).sum() > 5
     assert thief.strength.estimate == pytest.approx(strength(thief.model, thief))
     assert run([thief], ("prune",)).schemes == ["answers"]
@@ -175,9 +176,9 @@ def test_what_cannot_be_tested_is_refused() -> None:
         run([replace(patched(), triggers=None)])
 
 
-def cell(attack: str, seed: int, hits: int, p: float, lost: float) -> Cell:
+def cell(attack: str, seed: int, hits: int, p: float, lost: float, scheme: str = "patch") -> Cell:
     right = stats.clopper_pearson(int(1000 * (0.8 - lost)), 1000)
-    return Cell("patch", attack, seed, stats.clopper_pearson(hits, 100), p, p < 1e-3, right, lost, 1.0)
+    return Cell(scheme, attack, seed, stats.clopper_pearson(hits, 100), p, p < 1e-3, right, lost, 1.0)
 
 
 @pytest.fixture
@@ -198,6 +199,34 @@ def test_seeds_are_pooled_with_intervals_and_the_worst_p_value(made) -> None:
     assert made.pooled("patch", "noise").beaten == 0  # twenty points lost: the thief has no model left to use
     with pytest.raises(ValueError, match="no cell"):
         made.pooled("patch", "melt")
+
+
+def test_a_verdict_counts_all_seeds_whose_mark_was_there(made) -> None:
+    assert [made.verdict("patch", a) for a in made.attacks] == ["holds", "holds", "beaten", "costly"]
+    mixed = replace(
+        made, cells=(*made.cells[:-3], *(cell("noise", s, 5, 0.4, 0.1 * (s > 1)) for s in (1, 2, 3)))
+    )
+    assert mixed.verdict("patch", "noise") == "costly"  # beaten in one seed, too dear in two
+    half = replace(made, cells=(*made.cells[:-1], cell("noise", 3, 90, 1e-8, 0.0)))
+    assert half.verdict("patch", "noise") == "differ"
+    assert half.survivors().loc["patch", "seeds differ"] == "noise"
+    weak = (cell("none", 1, 4, 0.5, 0.0), *made.cells[1:])
+    assert replace(made, cells=weak).verdict("patch", "prune") == "holds"
+    assert not any(c.beaten for c in weak if c.attack == "none")
+
+
+def test_a_mark_that_was_never_there_is_beaten_by_nobody(made) -> None:
+    never = [cell(a, s, 4, 0.5, 0.0, "faint") for a in made.attacks for s in (1, 2, 3)]
+    both = replace(made, cells=(*made.cells, *never))
+    assert {both.verdict("faint", a) for a in both.attacks} == {"absent"}
+    assert list(both.survivors().loc["faint"]) == ["", "", ""]
+    assert both.under("distil", "beaten") == ["patch"]
+    table = both.attackers()
+    assert list(table.index) == ["prune", "distil", "noise"]
+    assert table.loc["distil", "beats"] == "patch"
+    assert table.loc["noise", "accuracy lost (points)"] == pytest.approx(
+        10.0
+    )  # 20 for one scheme, 0 for the other
 
 
 def test_one_seed_keeps_its_own_interval(made) -> None:

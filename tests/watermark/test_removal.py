@@ -14,6 +14,8 @@ from attack_stand_ins import (
     dataset,
     innocent,
     patched,
+    pictures,
+    restored,
     stamped,
     strength,
     tiny_cnn,
@@ -21,6 +23,7 @@ from attack_stand_ins import (
 from torch import nn
 
 from labkit import training
+from labkit.recipe import Recipe, train_one
 from labkit.watermark import removal, triggers, weight_attacks
 from labkit.watermark.keys import Key
 from labkit.watermark.removal import REMOVALS, remove
@@ -167,6 +170,15 @@ def test_distilling_uses_no_label_and_copies_the_architecture() -> None:
     assert torch.equal(outputs(model), outputs(same))
     assert repr(model) == repr(innocent(0))
     assert accuracy(model, dataset()) > 0.85
+
+
+def test_a_model_made_anew_does_not_start_from_its_victim_s_weights() -> None:
+    still = Recipe(epochs=1, learning_rate=1e-12)
+    victim = restored(train_one(tiny_cnn, *pictures(50, 1), still, 3, torch.device("cpu")))
+    thief = remove("distil", victim, attacker(), seed=3, records=50, recipe=still)
+    convolutions = zip(victim.parameters(), thief.parameters(), strict=True)
+    apart = [float((a - b).detach().abs().max()) for a, b in convolutions if a.ndim > 1]
+    assert min(apart) > 0.01
 
 
 def test_extraction_goes_through_the_owner_s_marker() -> None:

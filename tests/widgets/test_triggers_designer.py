@@ -6,9 +6,9 @@ import torch
 
 from labkit import plots, widgets
 from labkit.data import Dataset
-from labkit.watermark import Key, verify
+from labkit.watermark import Key
 from labkit.watermark import triggers as kinds
-from labkit.widgets import suspects, triggers
+from labkit.widgets import triggers
 
 KEY = Key.from_phrase("tests")
 RANDOM = torch.Generator().manual_seed(0)
@@ -76,40 +76,3 @@ def test_the_designer_waits_and_greys_out_what_a_kind_has_no_use_for(shown) -> N
         assert f"{kind} triggers" in shown[-1]
         assert controls["blend"].value == known.get("blend", controls["blend"].value)
     assert "blend 0.2" in next(text for text in reversed(shown) if "noise" in text)
-
-
-def verdicts(**rates: float) -> dict[str, verify.Verdict]:
-    rng = np.random.default_rng(0)
-    null = rng.random((20, 100)) < 0.1
-    return {
-        name: verify.judge(rng.random(100) < rate, null, source="made here") for name, rate in rates.items()
-    }
-
-
-def test_p_values_are_those_of_the_verdicts() -> None:
-    made = verdicts(stolen=0.9, tuned=0.4, innocent=0.1)
-    fig = suspects.suspects_p_values(made, 60)
-    stolen, dot, tuned = fig.axes[0].lines[:3]
-    assert dot.get_ydata()[0] == max(made["stolen"].after(60).p_value, suspects.FLOOR)
-    assert tuned.get_ydata()[-1] == made["tuned"].p_value
-    assert stolen.get_ydata()[0] == made["stolen"].after(1).p_value
-    assert f"innocent {made['innocent'].after(60).p_value:.2g}" in fig.alt_text
-    assert "made here" in fig.axes[0].get_title()
-    for wrong in (0, 101):
-        with pytest.raises(ValueError, match="1 to 100 queries"):
-            suspects.suspects_p_values(made, wrong)
-    with pytest.raises(ValueError, match="0 verdicts"):
-        suspects.suspects_p_values({}, 1)
-
-
-def test_a_rehearsal_says_so() -> None:
-    rng = np.random.default_rng(0)
-    few = verify.judge(rng.random(20) < 0.5, rng.random((3, 20)) < 0.1, minimum=3)
-    assert "too few for a claim" in suspects.suspects_p_values({"one": few}, 10).axes[0].get_title()
-
-
-def test_the_explorer_waits_until_it_is_let_go(shown) -> None:
-    box = widgets.suspects_explorer(verdicts(stolen=0.9, innocent=0.1))
-    assert all(not slider.continuous_update for slider in box.children[:2])
-    box.children[0].value = 10
-    assert "After 10 queries" in shown[-1]
