@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,6 +67,12 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
         return Interval(mean, -np.inf, np.inf, confidence, method)
     half = float(stats.t.ppf((1 + confidence) / 2, array.size - 1) * array.std(ddof=1) / np.sqrt(array.size))
     return Interval(mean, mean - half, mean + half, confidence, method)
+
+
+def mean_share(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """Return `mean_interval` of shares, such as accuracies, cut to [0, 1]: no share lies beyond."""
+    found = mean_interval(values, confidence)
+    return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
 
 
 def clopper_pearson(hits: int, trials: int, confidence: float = 0.95) -> Interval:

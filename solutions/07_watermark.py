@@ -560,7 +560,8 @@ print(
 
 # %% [markdown]
 # "No difference found" is not "no difference": the verdict names the size that would have shown. What is smaller, this
-# experiment cannot see, and more pairs can.
+# experiment cannot see, and more pairs can. And a difference is not yet a cause: a pair differs in the marks, but also in
+# the few steps that they add to training. A third arm, with as many ordinary records more, would tell the two apart.
 #
 # ### The reverse: does privacy remove the mark?
 #

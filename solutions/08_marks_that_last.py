@@ -55,7 +55,8 @@ setup
 #
 # Each scheme is marked with the same key, on the same records. What differs is where the mark sits: in answers to odd
 # inputs, in answers to natural ones, in the weights, or in the answers that a service sold. (That last one, `answers`, is
-# in no weight of the owner's. Its row starts with a model that a thief trained on marked answers.)
+# in no weight of the owner's. Where the table lists it, its row starts with a model that a thief trained on marked
+# answers. It stands or falls with how well that thief learns single answers by heart.)
 
 # %%
 marked = survival.victims(setup)
@@ -95,10 +96,9 @@ plots.show(plots.images(pictures, titles, columns=6, alt=alt))
 # %%
 prediction = {
     "patch": [],
-    "abstract": [],
     "entangled": [],
+    "composite": [],
     "feature": [],
-    "margin": [],
     "bits": [],
     "answers": [],
 }

@@ -36,6 +36,12 @@ def test_mean_interval_is_students() -> None:
     assert stats.mean_interval([1.0]).high == np.inf
 
 
+def test_the_mean_of_shares_stays_a_share() -> None:
+    wide = stats.mean_share([0.5, 1.0])
+    assert (wide.estimate, wide.low, wide.high) == (0.75, 0.0, 1.0)  # Student's half-width is 3.2
+    assert stats.mean_share([0.4, 0.41, 0.42]) == stats.mean_interval([0.4, 0.41, 0.42])
+
+
 def test_bootstrap_brackets_the_mean_and_repeats() -> None:
     values = np.arange(100.0)
     interval = stats.bootstrap(values)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CITATION = "Jagielski et al., arXiv 1909.01838 (fidelity)"
 ASSUMPTION = (
     "null models stand for what an honest competitor would have trained (task, kind of data, about the same "
-    "accuracy), and their rates are normally distributed, with one spread within each kind"
+    "accuracy), and their rates are normally distributed"
 )
 
 
@@ -56,13 +56,12 @@ def questions(
     queries: int = 1000,
     seed: int = 0,
     minimum: int = NULLS,
-    kinds: Sequence[str] | None = None,
 ) -> Questions:
     """Choose held-out records to compare answers on, before any suspect is asked.
 
     Parameters
     ----------
-    owner, dataset, nulls, minimum, kinds
+    owner, dataset, nulls, minimum
         As in `labkit.watermark.mistakes.questions`.
     on : {"contested", "all"}
         The records on which null models disagree most, or any.
@@ -85,7 +84,7 @@ def questions(
     expected = ask_all([owner], dataset.test_x)[0]
     order = some(np.arange(len(expected)), None, seed)
     queries = min(queries, len(order))
-    facts = {"citation": CITATION, "assumption": ASSUMPTION, "seed": seed, "kinds": kinds}
+    facts = {"citation": CITATION, "assumption": ASSUMPTION, "seed": seed}
     if on == "all":
         measures = "agreement with the owner's model"
         chosen = order[:queries]
@@ -117,7 +116,6 @@ def agree(
     alpha: float = ALPHA,
     seed: int = 0,
     minimum: int = NULLS,
-    kinds: Sequence[str] | None = None,
 ) -> Line:
     """Return whether a suspect agrees with the owner's model more often than independent models do.
 
@@ -125,5 +123,5 @@ def agree(
     Assumption: see `ASSUMPTION`; the rank p-value needs exchangeability alone (on contested records up to the
     difference between k and k - 1 models that choose).
     """
-    chosen = questions(owner, dataset, nulls, on=on, queries=queries, seed=seed, minimum=minimum, kinds=kinds)
+    chosen = questions(owner, dataset, nulls, on=on, queries=queries, seed=seed, minimum=minimum)
     return chosen.ask(suspect, alpha=alpha)

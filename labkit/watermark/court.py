@@ -157,17 +157,11 @@ class _Prepared:
     """One claim's questions, chosen and put to the null models before any suspect is asked."""
 
     def __init__(
-        self,
-        plan: Plan,
-        claim: Claim,
-        nulls: Sequence[nn.Module],
-        known: np.ndarray,
-        public: Dataset,
-        kinds: Sequence[str] | None,
+        self, plan: Plan, claim: Claim, nulls: Sequence[nn.Module], known: np.ndarray, public: Dataset
     ) -> None:
         self.plan, self.claim, self.nulls, self.public = plan, claim, nulls, public
         held = replace(claim.records, test_x=public.test_x, test_y=public.test_y, digest="not hashed")
-        asked, settings = plan.queries, {"seed": plan.seed, "minimum": plan.minimum, "kinds": kinds}
+        asked, settings = plan.queries, {"seed": plan.seed, "minimum": plan.minimum}
         self.triggers = claim.redraw(public) if "mark" in asked and claim.drawable else None
         self.questions: dict[str, Any] = {}
         if "mistakes" in asked:
@@ -205,12 +199,7 @@ class _Prepared:
 
 
 def try_suspects(
-    plan: Plan,
-    suspects: Sequence[Accused],
-    nulls: Sequence[nn.Module],
-    public: Dataset,
-    *,
-    kinds: Sequence[str] | None = None,
+    plan: Plan, suspects: Sequence[Accused], nulls: Sequence[nn.Module], public: Dataset
 ) -> Verdicts:
     """Try each suspect by the plan, and the claimants' own originals as positive controls.
 
@@ -225,8 +214,6 @@ def try_suspects(
         The court's own models, trained independently of all claimants.
     public : Dataset
         Its test records are the court's: no claimant trained on them.
-    kinds : sequence of str, optional
-        Of what kind each null model is, where they differ: see `labkit.watermark.predictive`.
 
     Raises
     ------
@@ -240,7 +227,7 @@ def try_suspects(
         raise ValueError(f"got {len(nulls)} null models; the plan asks for {plan.minimum}: train more")
     known = ask_all(nulls, public.test_x)
     claims = {id(suspect.claim): suspect.claim for suspect in suspects}
-    prepared = {key: _Prepared(plan, claim, nulls, known, public, kinds) for key, claim in claims.items()}
+    prepared = {key: _Prepared(plan, claim, nulls, known, public) for key, claim in claims.items()}
     alpha = plan.threshold(len(suspects))
     cases = [
         Case(

@@ -23,7 +23,7 @@ from labkit.watermark.keys import Key
 
 FACTOR = 1.0
 BATCH = 32
-EVERY = 4  # steps of the task for one with marks: at each step, marks drown the task in the first epochs
+EVERY = 16  # steps of the task for one with marks: at one in four, the task loses ten points to them
 
 
 def soft_nearest_neighbour(features: Tensor, labels: Tensor, temperature: float | None = None) -> Tensor:

@@ -71,7 +71,7 @@ class Pooled:
     def strength(self) -> stats.Interval:
         if len(self.cells) == 1:
             return self.cells[0].strength
-        return stats.mean_interval([cell.strength.estimate for cell in self.cells])
+        return stats.mean_share([cell.strength.estimate for cell in self.cells])
 
     @property
     def lost(self) -> stats.Interval:

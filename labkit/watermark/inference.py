@@ -96,8 +96,6 @@ class Records:
         Whether the owner trained on the record.
     null_features : ndarray of shape (k, n)
     feature : str
-    kinds : sequence of k str, or None
-        Of what kind each null model is.
     """
 
     x: Tensor
@@ -107,7 +105,6 @@ class Records:
     feature: str
     source: str
     seed: int
-    kinds: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -139,7 +136,6 @@ class Records:
             alpha=alpha,
             resolution=float(np.sqrt(1 / self.owned.sum() + 1 / (~self.owned).sum())) / 10,
             records_p=float(welch),
-            kinds=self.kinds,
             notes=(f"Welch t-test over {len(self):,} records alone: p = {welch:.2g}",),
             name=f"dataset inference ({self.feature})",
             citation=CITATION,
@@ -188,7 +184,6 @@ def records(
     queries: int = 2000,
     seed: int = 0,
     minimum: int = NULLS,
-    kinds: Sequence[str] | None = None,
 ) -> Records:
     """Choose owned and held-out records, half each, before any suspect is asked.
 
@@ -201,8 +196,6 @@ def records(
     feature : {"margin", "walk"}
     queries : int
         Number of records (a walk sends each up to 78 times).
-    kinds : sequence of str, optional
-        Of what kind each null model is: see `labkit.watermark.predictive`.
 
     Raises
     ------
@@ -227,7 +220,6 @@ def records(
         feature=feature,
         source=dataset.source,
         seed=seed,
-        kinds=kinds,
     )
     return replace(chosen, null_features=np.stack([measure(feature, null, chosen) for null in nulls]))
 
@@ -242,14 +234,11 @@ def infer(
     alpha: float = ALPHA,
     seed: int = 0,
     minimum: int = NULLS,
-    kinds: Sequence[str] | None = None,
 ) -> Line:
     """Return whether a suspect carries knowledge of the owner's training records.
 
     Null hypothesis: `NULL`. Assumption: `ASSUMPTION`. An independent model trained on records that the owner used too
     (a public data set) is accused if the null models were not: give null models the same public records.
     """
-    chosen = records(
-        dataset, nulls, feature=feature, queries=queries, seed=seed, minimum=minimum, kinds=kinds
-    )
+    chosen = records(dataset, nulls, feature=feature, queries=queries, seed=seed, minimum=minimum)
     return chosen.ask(suspect, alpha=alpha)

@@ -272,7 +272,7 @@ def leakage(
             before = np.array([_auc(name, t, bank, r) for t, r in zip(plain, chosen, strict=True)])
             after = np.array([_auc(name, t, bank, r) for (t, _, _), r in zip(marked, chosen, strict=True)])
             lines.append(_line(name, group, before, after))
-    strengths = stats.mean_interval([strength.estimate for _, strength, _ in marked])
+    strengths = stats.mean_share([strength.estimate for _, strength, _ in marked])
     return Leakage(scheme, tuple(lines), strengths, len(seeds), bank.source, bank.profile)
 
 

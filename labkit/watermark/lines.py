@@ -15,7 +15,7 @@ import numpy as np
 
 from labkit import plots, profiles
 from labkit.stats import Interval, clopper_pearson
-from labkit.watermark.predictive import accuses, bells, check_values, predictive_p, rank_p
+from labkit.watermark.predictive import accuses, check_values, predictive_p, rank_p, scale
 from labkit.watermark.verify import NULLS
 
 if TYPE_CHECKING:
@@ -52,8 +52,6 @@ class Line:
         What a judge should know.
     hit, null_hit : bool ndarrays of shapes (n,) and (k, n), or None
         Record by record, where the value is a share of records.
-    kinds : tuple of str, or None
-        Of what kind each null model is: see `labkit.watermark.predictive`.
     """
 
     name: str
@@ -74,7 +72,6 @@ class Line:
     notes: tuple[str, ...] = ()
     hit: np.ndarray | None = None
     null_hit: np.ndarray | None = None
-    kinds: tuple[str, ...] | None = None
 
     @property
     def n(self) -> int:
@@ -96,20 +93,17 @@ class Line:
         """Probability that the predictive test reaches alpha for a suspect whose true value is the measured one."""
         from scipy import stats
 
-        means, scales, freedom = bells(self.nulls, self.kinds, self.resolution)
-        shift = float(((self.value.estimate - means) / scales).min())
+        freedom = len(self.nulls) - 1
+        shift = (self.value.estimate - self.nulls.mean()) / scale(self.nulls, self.resolution)
         power = stats.nct.sf(stats.t.isf(self.alpha, freedom), freedom, shift)
         return float(np.clip(np.nan_to_num(power, nan=1.0), 0, 1))  # far out, scipy gives NaN for 1
 
     @cached_property
     def accused(self) -> np.ndarray:
         """Which null models the same rule accuses, each against the others, bool (k,)."""
-        rows, found = range(len(self.nulls)), []
-        for j in rows:
-            rest = [k for k in rows if k != j]
-            kinds = None if self.kinds is None else [self.kinds[k] for k in rest]
-            found.append(accuses(self.nulls[j], self.nulls[rest], self.alpha, self.resolution, kinds))
-        return np.array(found)
+        others = (np.delete(self.nulls, j) for j in range(len(self.nulls)))
+        judged = zip(self.nulls, others, strict=True)
+        return np.array([accuses(own, rest, self.alpha, self.resolution) for own, rest in judged])
 
     @property
     def false_claims(self) -> Interval:
@@ -118,16 +112,6 @@ class Line:
         Whoever is accused exceeds all others, so for exchangeable models it is at most 1 / (1 + k).
         """
         return clopper_pearson(int(self.accused.sum()), len(self.nulls))
-
-    def by_kind(self) -> dict[str, np.ndarray]:
-        """Return the null models' values, by number and kind in words."""
-        if self.kinds is None:
-            return {f"{len(self.nulls)} null models": self.nulls}
-        labels, found = np.array(self.kinds), {}
-        for kind in dict.fromkeys(self.kinds):
-            own = self.nulls[labels == kind]
-            found[f"{len(own)} null models, {kind}"] = own
-        return found
 
     def after(self, queries: int) -> Line:
         """Return the line on the first ``queries`` records alone, without asking again.
@@ -146,7 +130,7 @@ class Line:
             self,
             value=value,
             nulls=nulls,
-            p_value=predictive_p(value.estimate, nulls, kinds=self.kinds, resolution=1 / queries),
+            p_value=predictive_p(value.estimate, nulls, resolution=1 / queries),
             rank_p_value=rank_p(value.estimate, nulls),
             resolution=1 / queries,
             queries=queries,
@@ -167,12 +151,10 @@ class Line:
         return str(self)
 
     def _rows(self) -> list[tuple[str, str]]:
+        spread = f"mean {self.nulls.mean():.4g}, sd {self.nulls.std(ddof=1):.2g}, max {self.nulls.max():.4g}"
         rows = [
             (self.measures, str(self.value)),
-            *(
-                (f"the same for {name}", f"{own.min():.4g} to {own.max():.4g}, mean {own.mean():.4g}")
-                for name, own in self.by_kind().items()
-            ),
+            (f"the same for {len(self.nulls)} null models", spread),
             ("null hypothesis", self.null_hypothesis),
             ("p", f"{self.p_value:.3g}"),
             ("p (rank)", f"{self.rank_p_value:.3g}"),
@@ -194,9 +176,9 @@ class Line:
     def plot(self) -> Figure:
         """Draw the null models' values and the suspect's."""
         fig, ax = plots.figure(6.4, 2.4)
-        colours = (plots.COLOURS[0], *plots.COLOURS[2:])
-        for row, (label, own) in enumerate(self.by_kind().items()):
-            ax.plot(own, np.full(len(own), row / 4), "|", markersize=14, color=colours[row], label=label)
+        ax.plot(
+            self.nulls, np.zeros(len(self.nulls)), "|", markersize=18, label=f"{len(self.nulls)} null models"
+        )
         low, high = self.value.estimate - self.value.low, self.value.high - self.value.estimate
         ax.errorbar(
             [self.value.estimate],
@@ -208,7 +190,6 @@ class Line:
             label="suspect",
         )
         ax.set_yticks([])
-        ax.set_ylim(-0.5, 1.6)
         ax.set_xlabel(self.measures)
         ax.set_title(f"{self.name}: p = {self.p_value:.2g} ({self.source})")
         ax.legend(loc="upper left")
@@ -228,7 +209,6 @@ class Line:
             "measures": self.measures,
             "value": as_json(self.value),
             "nulls": self.nulls.tolist(),
-            "kinds": None if self.kinds is None else list(self.kinds),
             "null_hypothesis": self.null_hypothesis,
             "assumption": self.assumption,
             "p_value": self.p_value,
@@ -261,7 +241,6 @@ def weigh(
     alpha: float,
     resolution: float = 0.0,
     records_p: float = 0.0,
-    kinds: Sequence[str] | None = None,
     notes: Sequence[str] = (),
     **facts: Any,
 ) -> Line:
@@ -276,8 +255,6 @@ def weigh(
         See `predictive_p`.
     records_p : float
         p-value of a second test of the same hypothesis, over records; the larger of the two counts.
-    kinds : sequence of k str, optional
-        Of what kind each null model is: see `labkit.watermark.predictive`.
     **facts
         The other attributes of `Line`.
 
@@ -294,11 +271,10 @@ def weigh(
     return Line(
         value=value,
         nulls=nulls,
-        p_value=max(records_p, predictive_p(value.estimate, nulls, kinds=kinds, resolution=resolution)),
+        p_value=max(records_p, predictive_p(value.estimate, nulls, resolution=resolution)),
         rank_p_value=rank_p(value.estimate, nulls),
         alpha=alpha,
         resolution=resolution,
         notes=tuple(notes),
-        kinds=None if kinds is None else tuple(kinds),
         **facts,
     )

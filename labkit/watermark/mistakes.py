@@ -26,7 +26,7 @@ CITATION = "Godinot et al., arXiv 2412.13021 (AKH)"
 MEASURES = "share of the owner's mistakes that are repeated"
 ASSUMPTION = (
     "null models stand for what an honest competitor would have trained (task, kind of data, about the same "
-    "accuracy), and their rates are normally distributed, with one spread within each kind"
+    "accuracy), and their rates are normally distributed"
 )
 
 
@@ -38,7 +38,6 @@ def questions(
     queries: int | None = None,
     seed: int = 0,
     minimum: int = NULLS,
-    kinds: Sequence[str] | None = None,
 ) -> Questions:
     """Choose records that the owner's model gets wrong, before any suspect is asked.
 
@@ -54,8 +53,6 @@ def questions(
         Number of records, drawn at random among the mistakes; all by default.
     minimum : int
         Null models below which the test is refused.
-    kinds : sequence of str, optional
-        Of what kind each null model is: see `labkit.watermark.predictive`.
 
     Raises
     ------
@@ -80,7 +77,6 @@ def questions(
         measures=MEASURES,
         assumption=ASSUMPTION,
         seed=seed,
-        kinds=kinds,
     )
 
 
@@ -94,7 +90,6 @@ def repeats(
     alpha: float = ALPHA,
     seed: int = 0,
     minimum: int = NULLS,
-    kinds: Sequence[str] | None = None,
 ) -> Line:
     """Return whether a suspect repeats the owner's mistakes more often than independent models do.
 
@@ -102,5 +97,5 @@ def repeats(
     Assumption: see `ASSUMPTION`; the rank p-value needs exchangeability alone. Choosing the records by the owner's
     mistakes does no harm: under the null hypothesis neither the suspect nor a null model had a part in the choice.
     """
-    chosen = questions(owner, dataset, nulls, queries=queries, seed=seed, minimum=minimum, kinds=kinds)
+    chosen = questions(owner, dataset, nulls, queries=queries, seed=seed, minimum=minimum)
     return chosen.ask(suspect, alpha=alpha)

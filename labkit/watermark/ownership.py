@@ -7,24 +7,19 @@ demand, beside what `labkit.watermark.project` keeps, and kept in the cache.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from labkit import profiles
 from labkit.watermark import claims, embed, forgery, loop, project, suspects
 from labkit.watermark.claims import Claim
 from labkit.watermark.keys import Key
 from labkit.watermark.marked import MarkedModel, TriggerSet
-from labkit.watermark.plan import QUERIES
-from labkit.watermark.verdict import NULLS
 
 if TYPE_CHECKING:
-    from labkit.data import Dataset
     from labkit.watermark.project import Project
     from labkit.watermark.suspects import LineUp
 
@@ -35,46 +30,23 @@ COMMITTED = {  # deposited with a notary; the forger was early, which proves not
     THIEF: datetime(2025, 6, 16, 9, tzinfo=UTC),
 }
 RELEASED = datetime(2025, 9, 1, 9, tzinfo=UTC)  # when the suspects came to market
-SURROGATES = 2
+SURROGATES = 3  # the fewest that `forgery.forge` takes: two to optimise on, one to tell what transfers
 
 
 def judges(setup: Project) -> list[nn.Module]:
-    """Return the court's null models: its own, and lab 05's shadow models where its own are fewer than 20.
+    """Return the court's null models: what an honest competitor trains, and nothing else.
 
-    The court's own are what an honest competitor trains: same records, network and recipe as the independent suspects.
-    Shadow models are smaller and weaker; a line of evidence has to stand out from both kinds, see `kinds`.
+    Same records, network and recipe as the independent suspects, and no record of the owner's: suspects and null models
+    are exchangeable. Lab 05's shadow models are smaller and saw some of the owner's records: a mark may be tried on
+    them, likeness may not.
     """
-    everyone = project.nulls(setup)
-    return everyone[: setup.null_count] if setup.null_count >= NULLS else everyone
-
-
-def kinds(setup: Project) -> list[str]:
-    """Return of what kind each of the null models is."""
-    own = setup.null_count
-    return ["the court's own"] * own + ["smaller shadow models"] * (len(judges(setup)) - own)
-
-
-def unseen(setup: Project) -> Dataset:
-    """Return the owner's records that no null model was trained on: dataset inference may use no others.
-
-    The court's own models saw none of the owner's; the shadow models saw some, where they serve as null models.
-    """
-    owner = setup.owner
-    if setup.null_count >= NULLS:
-        return owner
-    seen = set(_prints(project.bank_of(setup).x))
-    kept = np.flatnonzero([found not in seen for found in _prints(owner.train_x)])
-    return replace(owner, train_x=owner.train_x[kept], train_y=owner.train_y[kept], digest="")
-
-
-def _prints(x: Tensor) -> list[bytes]:
-    return [hashlib.sha256(row.tobytes()).digest() for row in x.numpy()]
+    return project.nulls(setup)[: setup.null_count]
 
 
 def claim(setup: Project) -> Claim:
     """Return the owner's claim, on the patch mark that lab 07 made."""
     marked = project.marked(setup, "patch", setup.seeds[0])
-    return claims.bring(OWNER, marked, unseen(setup), moment=COMMITTED[OWNER])
+    return claims.bring(OWNER, marked, setup.owner, moment=COMMITTED[OWNER])
 
 
 def surrogates(setup: Project) -> list[nn.Module]:
@@ -157,10 +129,13 @@ def line_up(setup: Project, accusation: Claim, forgery_: Claim) -> LineUp:
 
 
 def queries(setup: Project) -> dict[str, int]:
-    """Return how many records a suspect may be shown for each line of evidence, at the project's size."""
+    """Return how many records a suspect may be shown for each line of evidence, at the project's size.
+
+    More than `labkit.watermark.plan.QUERIES`: a model that was extracted repeats some more mistakes than an innocent
+    one, not all of them, and it takes many records to tell that from chance.
+    """
     triggers = len(project.marked(setup, "patch", setup.seeds[0]).triggers)
-    most = {"mark": triggers, "agreement": len(setup.owner.test_y) // 5}
-    return {line: min(count, most.get(line, count)) for line, count in QUERIES.items()}
+    return {"mark": triggers, "mistakes": 2000, "agreement": len(setup.owner.test_y) // 5, "inference": 4000}
 
 
 def prepare() -> None:
@@ -168,8 +143,8 @@ def prepare() -> None:
     setup = project.project()
     if setup.profile == "laptop":
         print(
-            "lab 09: about 5 trainings of two minutes, 12 minutes on 2 cores, once lab 07 is prepared "
-            "(else 8 more, and lab 05's shadow models); interrupt at will"
+            "lab 09: 4 models of a minute and a half and the forger's pictures, 8 minutes on 2 cores once lab 07 is "
+            "prepared (without it half an hour more, and lab 05's shadow models); interrupt at will"
         )
     judges(setup)
     line_up(setup, claim(setup), forged(setup))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from labkit.watermark.thieves import Theft
     from labkit.watermark.under_dp import UnderDP
 
-RESISTANT = "feature"  # what measured best on thieves of 20,000 soft labels; composites were lost on most
+RESISTANT = "feature"  # best on thieves of 20,000 soft labels: 51 to 53% of its triggers, composites 2 to 50%, patches 4%
 KEY = Key.from_phrase("labkit: the second project")  # for the lessons alone: anybody can guess a phrase
 THIEF = 50_000  # added to a thief's seed: an equal seed would start it from the victim's own initial weights
 
@@ -312,7 +312,7 @@ def private(setup: Project, *, key: Key = KEY) -> UnderDP:
         epsilons=profile.pick(smoke=(8.0,), laptop=(2.0, 8.0), full=(1.0, 2.0, 4.0, 8.0)),
         marks=profile.pick(smoke=(0, 40), laptop=(0, 10, 100), full=(0, 20, 200, 1000)),
         epochs=profile.pick(smoke=2, laptop=8, full=40),
-        seeds=profile.pick(smoke=(1, 2), laptop=(1, 2, 3, 4, 5), full=(1, 2, 3, 4, 5)),
+        seeds=profile.pick(smoke=(1, 2), laptop=(1, 2, 3), full=(1, 2, 3, 4, 5)),
     )
 
 
@@ -321,7 +321,8 @@ def prepare() -> None:
     setup = project()
     if setup.profile == "laptop":
         print(
-            "lab 07: 35 models of three minutes a core each, and 40 small ones: an hour on 2 cores; interrupt at will"
+            "lab 07: 44 models of a minute and a half, and 40 small ones: an hour and a quarter on 2 cores; "
+            "interrupt at will"
         )
     nulls(setup)
     for seed in setup.seeds:

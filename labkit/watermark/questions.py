@@ -39,8 +39,6 @@ class Questions:
         Which of the expected answers each null model gives.
     null_right : ndarray of shape (k,)
         Share of the records that each null model labels correctly.
-    kinds : sequence of k str, or None
-        Of what kind each null model is.
     """
 
     name: str
@@ -55,7 +53,6 @@ class Questions:
     null_right: np.ndarray
     source: str
     seed: int
-    kinds: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.expected)
@@ -80,7 +77,6 @@ class Questions:
             self.null_hit.mean(1),
             alpha=alpha,
             resolution=1 / len(self),
-            kinds=self.kinds,
             notes=self._notes(float((given == self.truth).mean())),
             name=self.name,
             citation=self.citation,

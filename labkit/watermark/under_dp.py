@@ -175,8 +175,8 @@ def strengths(
                         epsilon,
                         runs[0]["statement"],
                         count,
-                        stats.mean_interval([run["accuracy"] for run in runs]),
-                        stats.mean_interval([run["strength"] for run in runs]),
+                        stats.mean_share([run["accuracy"] for run in runs]),
+                        stats.mean_share([run["strength"] for run in runs]),
                     )
                 )
     return UnderDP(tuple(rows), kind, len(data.train_y), tuple(seeds), data.source, profiles.current().name)

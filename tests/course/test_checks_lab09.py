@@ -63,34 +63,9 @@ def counted(owner: np.ndarray, suspect: np.ndarray, truth: np.ndarray) -> float:
     return sum(a == b for a, b in pairs) / len(pairs)
 
 
-def one_more(
-    value: float,
-    nulls: np.ndarray,
-    kinds: np.ndarray,
-    choose: Callable = max,
-    more: float = 1,
-    normal: bool = False,
-    lost: int | None = None,
-) -> float:
-    names = np.unique(kinds)
-    freedom = len(nulls) - len(names)
-    squares = sum(nulls[kinds == name].var() * (kinds == name).sum() for name in names)
-    spread = np.sqrt(squares / (freedom if lost is None else len(nulls) - lost))
-    law = st.norm if normal else st.t(freedom)
-    return choose(
-        [
-            law.sf((value - nulls[kinds == name].mean()) / spread / np.sqrt(more + 1 / (kinds == name).sum()))
-            for name in names
-        ]
-    )
-
-
-def alike(value: float, nulls: np.ndarray, kinds: np.ndarray) -> float:
-    return one_more(value, nulls, np.zeros(len(nulls)))
-
-
-def own_spread(value: float, nulls: np.ndarray, kinds: np.ndarray) -> float:
-    return max(alike(value, nulls[kinds == name], kinds) for name in np.unique(kinds))
+def one_more(value: float, nulls: np.ndarray, ddof: int = 1, normal: bool = False) -> float:
+    law = st.norm if normal else st.t(len(nulls) - 1)
+    return law.sf((value - nulls.mean()) / nulls.std(ddof=ddof) / np.sqrt(1 + 1 / len(nulls)))
 
 
 def enough(rate: float, null: float, alpha: float, power: float, most: int, extra: int = 0) -> int | None:
@@ -155,17 +130,19 @@ MISTAKES = [
     ("09.repeated", lambda o, s, t: (s == o)[s != t].mean(), "the suspect's mistakes"),
     ("09.repeated", lambda o, s, t: (s == o)[(s != t) & (o != t)].mean(), "that was mended"),
     ("09.repeated", lambda o, s, t: ((s == o) & (o != t)).sum(), "number of records"),
-    ("09.another_innocent", alike, "passes for spread"),
-    ("09.another_innocent", own_spread, "pool it"),
-    ("09.another_innocent", lambda v, n, k: one_more(v, n, k, choose=min), "speaks *against*"),
-    ("09.another_innocent", lambda v, n, k: one_more(v, n, k, choose=np.mean), "an average over kinds"),
-    ("09.another_innocent", lambda v, n, k: one_more(v, n, k, normal=True), "normal law; a spread"),
-    ("09.another_innocent", lambda v, n, k: one_more(v, n, k, more=0), "tests the *mean*"),
-    ("09.another_innocent", lambda v, n, k: one_more(v, n, k, lost=0), "not by k (ddof)"),
-    ("09.another_innocent", lambda v, n, k: 1 - one_more(v, n, k), "upper tail"),
-    ("09.another_innocent", lambda v, n, k: 2 * one_more(v, n, k), "two-sided"),
-    ("09.another_innocent", lambda v, n, k: (1 + (n >= v).sum()) / (1 + len(n)), "rank p-value"),
-    ("09.another_innocent", lambda v, n, k: [v], "one number"),
+    ("09.another_innocent", lambda v, n: one_more(v, n, normal=True), "normal law; a spread"),
+    ("09.another_innocent", lambda v, n: st.norm.sf((v - n.mean()) / n.std(ddof=1)), "told them exactly"),
+    (
+        "09.another_innocent",
+        lambda v, n: st.t.sf((v - n.mean()) / n.std(ddof=1), len(n) - 1),
+        "sqrt(1 + 1/k) is missing",
+    ),
+    ("09.another_innocent", lambda v, n: one_more(v, n, ddof=0), "ddof=1"),
+    ("09.another_innocent", lambda v, n: 1 - one_more(v, n), "upper tail"),
+    ("09.another_innocent", lambda v, n: 2 * min(one_more(v, n), 1 - one_more(v, n)), "two-sided"),
+    ("09.another_innocent", lambda v, n: st.ttest_1samp(n, v, alternative="less").pvalue, "tests the *mean*"),
+    ("09.another_innocent", lambda v, n: (1 + (n >= v).sum()) / (1 + len(n)), "rank p-value"),
+    ("09.another_innocent", lambda v, n: [v], "one number"),
     ("09.queries_for", lambda r, n, a, p, m: enough(r, n, a, 0.5, m), "half of all trials; the plan"),
     ("09.queries_for", lambda r, n, a, p, m: enough(r, n, a, p, m, extra=1), "one hit too many"),
     ("09.queries_for", by_mean, "expected hits for granted"),

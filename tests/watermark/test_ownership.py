@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from labkit import cache
 from labkit.watermark import court, ownership, project
 from labkit.watermark.plan import Plan
-from labkit.watermark.verify import NULLS
 
 
 @pytest.fixture(autouse=True)
@@ -19,40 +16,18 @@ def _own_engine(monkeypatch):
     monkeypatch.setattr(ownership.forgery, "available", lambda: "own")
 
 
-def rows(x: torch.Tensor) -> set[bytes]:
-    return {row.numpy().tobytes() for row in x}
-
-
 def files() -> set[str]:
     """Return what the cache holds: a training leaves a file."""
     return {str(path) for path in cache.directory().rglob("*.pt")}
 
 
-@pytest.fixture
-def mixed(setup) -> project.Project:
-    """The same project, half of the owner's records taken from lab 05's pool."""
-    pool = project.bank_of(setup)
-    owner = setup.owner
-    x, y = owner.train_x.clone(), owner.train_y.clone()
-    x[:100], y[:100] = pool.x[:100], pool.y[:100]
-    x[100:] = torch.rand(x[100:].shape, generator=torch.Generator().manual_seed(3))  # in nobody's pool
-    return replace(setup, owner=replace(owner, train_x=x, train_y=y, digest=""))
-
-
-def test_no_null_model_met_a_record_that_dataset_inference_uses(mixed) -> None:
-    left = ownership.unseen(mixed)
-    assert rows(left.train_x) == rows(mixed.owner.train_x[100:])
-    assert torch.equal(left.train_y, mixed.owner.train_y[100:])
-    assert not rows(left.train_x) & rows(mixed.thief_x)
-    assert torch.equal(left.test_x, mixed.owner.test_x)
-
-
-def test_shadow_models_serve_only_where_the_courts_own_are_too_few(setup, monkeypatch) -> None:
-    assert len(ownership.judges(setup)) == setup.null_count + len(project.bank_of(setup))
-    many = replace(setup, null_count=NULLS)
-    monkeypatch.setattr(project, "nulls", lambda _: list(range(NULLS + 4)))
-    assert ownership.judges(many) == list(range(NULLS))
-    assert ownership.unseen(many) is many.owner
+def test_the_court_calls_its_own_models_alone_and_they_saw_no_record_of_the_owners(setup) -> None:
+    judges = ownership.judges(setup)
+    assert len(judges) == setup.null_count
+    assert len(project.nulls(setup)) > len(judges)
+    owners = {row.numpy().tobytes() for row in setup.owner.train_x}
+    assert not owners & {row.numpy().tobytes() for row in setup.innocent_data().train_x}
+    assert ownership.claim(setup).records is setup.owner
 
 
 def test_the_owner_and_the_thief_may_be_heard_and_the_forger_may_not(setup) -> None:
@@ -93,7 +68,7 @@ def test_a_plan_of_these_queries_can_be_tried(setup) -> None:
     asked = ownership.queries(setup)
     assert asked.pop("mark") == len(owner.triggers)  # too few here for a plan
     plan = Plan(queries=asked, minimum=setup.minimum)
-    verdicts = court.try_suspects(plan, lined.accused, ownership.judges(setup), setup.owner)
+    verdicts = court.try_suspects(plan, lined.accused, project.nulls(setup), setup.owner)
     assert not any(verdicts.answers().values())  # a rehearsal: too few null models
     for case in (*verdicts.cases, *verdicts.controls):
         assert all(line.queries <= plan.queries[name] for name, line in case.lines.items())

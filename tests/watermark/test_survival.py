@@ -40,11 +40,11 @@ def test_every_attack_is_in_one_family_and_every_scheme_can_be_embedded(monkeypa
         assert set(survival.options(setup)) <= set(survival.ATTACKS)
 
 
-def test_who_distils_asks_all_records_and_who_extracts_half(monkeypatch, setup) -> None:
+def test_who_distils_asks_all_records_and_who_extracts_a_quarter(monkeypatch, setup) -> None:
     monkeypatch.setenv("LABKIT_PROFILE", "laptop")
     recipe = replace(RECIPE, epochs=10)
     assert survival.options(setup)["distil"] == {"records": 400, "recipe": recipe}
-    assert survival.options(setup)["extract"] == {"records": 200, "recipe": recipe}
+    assert survival.options(setup)["extract"] == {"records": 100, "recipe": recipe}
 
 
 def test_marks_are_lab_07s_and_a_mark_at_the_interface_is_the_thiefs_model(setup) -> None:
