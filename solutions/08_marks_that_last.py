@@ -96,7 +96,6 @@ plots.show(plots.images(pictures, titles, columns=6, alt=alt))
 # %%
 prediction = {
     "patch": [],
-    "entangled": [],
     "composite": [],
     "feature": [],
     "bits": [],
