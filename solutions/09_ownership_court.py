@@ -168,8 +168,9 @@ hear(arbor, arbor.model, judges, public, **strict)
 # ## 2. Two marks in one model
 #
 # Cove's product carries Arbor's mark, or what is left of it. Cove says: no, Arbor copied *us*; here is our key, our
-# commitment and our mark. The mark is real: Cove trained it into what it stole. Each side now has a claim that follows
-# from a key. What does a thief not have? A commitment that is older than the theft.
+# commitment and our mark. Cove did train a mark of its own into what it stole, by a few gentle epochs; how well it took,
+# the figure below shows. Each side now has a claim that follows from a key. What does a thief not have? A commitment that
+# is older than the theft.
 #
 # ### Exercise 09.first_to_commit: who was first?
 
