@@ -7,7 +7,8 @@ LOCK    = .ci/requirements.lock
 
 .PHONY: lab test build bench lock clean
 lab: $(STAMP)
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+	@# In a container one is often root, which JupyterLab refuses unless told otherwise.
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00_start_here.ipynb
 
 test: $(STAMP)
 	$(BIN)/ruff check .

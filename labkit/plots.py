@@ -75,6 +75,9 @@ def describe(fig: Figure, alt: str) -> Figure:
 def show(fig: Figure, *, poster: bool = False) -> None:
     """Display a figure in a notebook as a PNG that carries its alt text.
 
+    JupyterLab reads no alt text from a PNG's metadata, so it also gets the picture as HTML, which it prefers.
+    `labkit.course.execute` keeps only the PNG.
+
     Parameters
     ----------
     poster : bool
@@ -85,6 +88,8 @@ def show(fig: Figure, *, poster: bool = False) -> None:
     ValueError
         If the figure was never given an alt text by `describe`.
     """
+    import html
+    from base64 import b64encode
     from io import BytesIO
 
     from IPython.display import display
@@ -95,7 +100,9 @@ def show(fig: Figure, *, poster: bool = False) -> None:
     buffer = BytesIO()
     with mpl.rc_context(STYLE):
         fig.savefig(buffer, format="png", dpi=100)
-    bundle = {"image/png": buffer.getvalue(), "text/plain": alt}
+    png = buffer.getvalue()
+    page = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{b64encode(png).decode()}">'
+    bundle = {"image/png": png, "text/html": page, "text/plain": alt}
     display(bundle, metadata={"image/png": {"alt": alt} | ({"poster": True} if poster else {})}, raw=True)
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 T = TypeVar("T")
+
+
+def _stream() -> TextIO:
+    """Return where bars go: standard error, but in a notebook standard output, which JupyterLab does not paint red."""
+    in_kernel = type(sys.stdout).__module__.startswith("ipykernel.")
+    return sys.stdout if in_kernel else sys.stderr
 
 
 def bar(total: int, description: str, *, initial: int = 0) -> tqdm:
@@ -22,6 +29,7 @@ def bar(total: int, description: str, *, initial: int = 0) -> tqdm:
         desc=description,
         initial=initial,
         leave=False,
+        file=_stream(),
         dynamic_ncols=True,
         mininterval=0.3,
         disable=os.environ.get("LABKIT_PROGRESS") == "0",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -28,6 +30,10 @@ def test_progress_yields_everything_and_can_be_silent(
     monkeypatch.setenv("LABKIT_PROGRESS", "1")
     list(progress.track(iter("ab"), "letters", total=2))
     assert "letters" in capsys.readouterr().err
+    kernel_stream = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
+    monkeypatch.setattr("sys.stdout", kernel_stream)
+    list(progress.track(range(2), "in a notebook"))
+    assert "in a notebook" in kernel_stream.getvalue()
 
 
 def test_a_figure_is_shown_with_its_alt_text_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,10 +45,11 @@ def test_a_figure_is_shown_with_its_alt_text_or_not_at_all(monkeypatch: pytest.M
         plots.show(fig)
     with pytest.raises(ValueError, match="too short"):
         plots.describe(fig, "a plot")
-    plots.show(plots.describe(fig, "A line that rises from one to two."))
+    plots.show(plots.describe(fig, 'A line that rises from "one" to two.'))
     ((data, options),) = shown
     assert data["image/png"].startswith(b"\x89PNG")
     assert options["metadata"]["image/png"]["alt"].startswith("A line")
+    assert 'alt="A line that rises from &quot;one&quot; to two."' in data["text/html"]
 
 
 def test_the_colour_cycle_changes_line_style_too() -> None:

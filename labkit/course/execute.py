@@ -132,8 +132,9 @@ def _tidy(cell: NotebookNode, widgets: dict[str, Any], number: int) -> None:
                 print(f"  cell {number} wrote to standard error: {text[-500:]}", file=sys.stderr)
             continue
         if WIDGET in output.get("data", {}):
-            kept += _pictures(output.data[WIDGET]["model_id"], widgets)
+            kept += [_lean(picture) for picture in _pictures(output.data[WIDGET]["model_id"], widgets)]
             continue
+        output = _lean(output)
         if len(str(output.get("text", "")) + str(output.get("data", ""))) > LARGEST_OUTPUT:
             raise LabError(
                 f"code cell {number} puts out more than {LARGEST_OUTPUT:,} characters: draw fewer points, or a smaller figure"
@@ -141,6 +142,13 @@ def _tidy(cell: NotebookNode, widgets: dict[str, Any], number: int) -> None:
         kept.append(output)
     cell.outputs = kept
     cell.metadata.pop("execution", None)
+
+
+def _lean(output: NotebookNode) -> NotebookNode:
+    """Drop the HTML twin of a picture: the PNG's metadata hold its alt text, and every page made from it reads them."""
+    if "image/png" in output.get("data", {}):
+        output.data.pop("text/html", None)
+    return output
 
 
 def _pictures(model: str, widgets: dict[str, Any]) -> list[NotebookNode]:

@@ -28,6 +28,7 @@ PRESETS = {
     "large batches, few steps": (0.1, 200),
     "every record at every step": (1.0, 50),
 }
+OWN = "your own"  # what the menu of presets says once the sliders have left all of them
 SAMPLE_RATES = (0.001, 0.002, 1 / 250, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 STEPS = (1, 10, 50, 200, 1000, 3750, 11250, 15000, 50000)
 DELTAS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-8)
@@ -169,7 +170,10 @@ def epsilon_explorer() -> ipywidgets.Widget:
         )
 
     preset = ipywidgets.Dropdown(
-        options=list(PRESETS), description="preset", style={"description_width": "10em"}
+        options=[*PRESETS, OWN],
+        description="preset",
+        style={"description_width": "10em"},
+        layout={"width": "27em"},
     )
     rate, steps = PRESETS[preset.value]
     sliders = {
@@ -177,25 +181,37 @@ def epsilon_explorer() -> ipywidgets.Widget:
         "steps": slider(STEPS, steps, "steps"),
         "delta": slider(DELTAS, 1e-5, "δ"),
     }
-    picture = ipywidgets.Output()
+    picture, status = ipywidgets.Output(), ipywidgets.Label()
     loading = False
 
-    def redraw(_: Any = None) -> None:
-        if loading:  # a preset moves two sliders, and draws once
-            return
+    def redraw() -> None:
+        status.value = "computing: PLD and PRV take a second or two …"
         with picture:
             picture.clear_output(wait=True)
             plots.show(epsilon_curves(**{name: s.value for name, s in sliders.items()}))
+        status.value = ""
 
     def load(change: dict[str, Any]) -> None:
         nonlocal loading
-        loading = True
+        if loading or change["new"] == OWN:
+            return
+        loading = True  # a preset moves two sliders, and draws once
         sliders["sample_rate"].value, sliders["steps"].value = PRESETS[change["new"]]
+        loading = False
+        redraw()
+
+    def moved(_: dict[str, Any]) -> None:
+        nonlocal loading
+        if loading:
+            return
+        at = (sliders["sample_rate"].value, sliders["steps"].value)
+        loading = True
+        preset.value = next((name for name, place in PRESETS.items() if place == at), OWN)
         loading = False
         redraw()
 
     preset.observe(load, "value")
     for one in sliders.values():
-        one.observe(redraw, "value")
+        one.observe(moved, "value")
     redraw()
-    return ipywidgets.VBox([preset, *sliders.values(), picture])
+    return ipywidgets.VBox([preset, *sliders.values(), status, picture])

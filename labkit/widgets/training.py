@@ -99,9 +99,10 @@ def trials_figure(trials: Sequence[Trial]) -> Figure:
 
 def _caption(trial: Trial) -> str:
     s = trial.settings
+    epochs = f"{s['epochs']:g} epoch{'s' if s['epochs'] != 1 else ''}"
     return (
         f"σ = {s['noise_multiplier']:g}, C = {s['max_grad_norm']:g}, expected batch {s['expected_batch_size']:g}, "
-        f"{s['epochs']:g} epochs: ε = {trial.privacy.epsilon:.2f}, accuracy {100 * trial.accuracy.estimate:.1f}%"
+        f"{epochs}: ε = {trial.privacy.epsilon:.2f}, accuracy {100 * trial.accuracy.estimate:.1f}%"
     )
 
 

@@ -1,4 +1,4 @@
-"""JupyterLab in a real browser: open lab 00, run it all, read what the checks say."""
+"""JupyterLab in a real browser: run lab 00 and read what its checks say; run lab 02 and move its sliders."""
 
 import os
 import shutil
@@ -20,13 +20,14 @@ CHROMIUM = os.environ.get("LABKIT_CHROMIUM") or next(
 )
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: set LABKIT_CHROMIUM to one")
 TOKEN = "a-test-on-this-machine"
-ALL_CELLS_RUN = 120_000  # milliseconds
+ALL_CELLS_RUN, ONE_MOVE = 180_000, 30_000  # milliseconds
 
 
 @pytest.fixture
 def server(tmp_path):
-    """A JupyterLab of its own on a copy of lab 00; ends with the test."""
-    shutil.copy(cache.checkout() / "notebooks" / "00_start_here.ipynb", tmp_path)
+    """A JupyterLab of its own on copies of labs 00 and 02; ends with the test."""
+    for name in ("00_start_here.ipynb", "02_dp_sgd.ipynb"):
+        shutil.copy(cache.checkout() / "notebooks" / name, tmp_path)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -66,24 +67,47 @@ def _wait(address: str, log: Path) -> None:
     raise AssertionError(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
 
 
-def test_lab_00_runs_in_the_browser(server, tmp_path):
+@pytest.fixture
+def page(server):
+    """A page of headless Chromium that knows the way to the server."""
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.goto(f"{server}/lab/tree/00_start_here.ipynb?token={TOKEN}")
-        # The menu says what runs only once the notebook is open and its kernel is ready.
-        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.locator("[data-command='runmenu:run-all']").click()
-        # The notebook draws only the cells near the screen, so the last output is looked for after scrolling to it.
-        page.wait_for_function(_idle_after_running(), timeout=ALL_CELLS_RUN)
-        assert "first_check" in _scroll_for(page, "Not attempted · 00.first_check").text_content()
-        assert _scroll_for(page, "Where this lab runs").count()
-        assert _scroll_for(page, "Your progress").count(), "the last cell has run: nothing stopped on the way"
-        _scroll_for(page, "Not attempted · 00.first_check").scroll_into_view_if_needed()
-        assert not page.locator(".jp-OutputArea-output[data-mime-type*=error]").count()
-        page.screenshot(path=os.environ.get("LABKIT_SCREENSHOT", str(tmp_path / "lab.png")))
+        yield browser.new_page(viewport={"width": 1400, "height": 1000}, base_url=server)
         browser.close()
+
+
+def _run_all(page, name: str) -> None:
+    """Open a notebook, run all its cells, and wait for the last; no cell may end in an error."""
+    page.goto(f"/lab/tree/{name}?token={TOKEN}")
+    # The menu says what runs only once the notebook is open and its kernel is ready.
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.locator("[data-command='runmenu:run-all']").click()
+    page.wait_for_function(_idle_after_running(), timeout=ALL_CELLS_RUN)
+    assert not page.locator(".jp-OutputArea-output[data-mime-type*=error]").count()
+
+
+def test_lab_00_runs_in_the_browser(page, tmp_path):
+    _run_all(page, "00_start_here.ipynb")
+    # The notebook draws only the cells near the screen, so an output is looked for by scrolling to it.
+    assert "first_check" in _scroll_for(page, "Not attempted · 00.first_check").text_content()
+    assert _scroll_for(page, "Where this lab runs").count()
+    assert _scroll_for(page, "Your progress").count(), "the last cell has run: nothing stopped on the way"
+    _scroll_for(page, "Not attempted · 00.first_check").scroll_into_view_if_needed()
+    page.screenshot(path=os.environ.get("LABKIT_SCREENSHOT", str(tmp_path / "lab.png")))
+
+
+def test_the_sliders_of_lab_02_answer(page):
+    _run_all(page, "02_dp_sgd.ipynb")
+    explorer = _scroll_for(page, "sample rate q")
+    picture = explorer.locator("img")
+    picture.wait_for(timeout=ONE_MOVE)
+    before = picture.get_attribute("src")
+    explorer.locator(".noUi-handle").first.press("ArrowRight")
+    # One step right of Opacus's 1/250: the menu leaves its preset, and the picture is drawn anew.
+    playwright.expect(explorer.locator("select")).to_have_value("your own", timeout=ONE_MOVE)
+    playwright.expect(picture).not_to_have_attribute("src", before, timeout=ONE_MOVE)
+    assert "rate 0.01," in picture.get_attribute("alt")
 
 
 def _idle_after_running() -> str:
