@@ -290,6 +290,7 @@ def plot_thefts(thefts: dict[str, Theft]) -> Figure:
     from labkit import plots
 
     fig, axes = plots.figure(8.6, 3.8, ncols=2, sharex=True)
+    budgets = sorted({point.queries for theft in thefts.values() for point in theft.curve})
     for ax, figure in zip(axes, ("accuracy", "agreement"), strict=True):
         for name, theft in thefts.items():
             x = [point.queries for point in theft.curve]
@@ -301,6 +302,8 @@ def plot_thefts(thefts: dict[str, Theft]) -> Figure:
             xlabel="queries", ylabel="thief's test accuracy (%)" if figure == "accuracy" else "agreement (%)"
         )
         ax.set_xscale("log")
+        ax.set_xticks(budgets, [f"{budget:,}" for budget in budgets])
+        ax.minorticks_off()
     first = next(iter(thefts.values()))
     axes[0].axhline(
         100 * first.victim.estimate, color="#777777", linewidth=1, linestyle="-", label="the victim"

@@ -119,7 +119,7 @@ def threshold_explorer(members: np.ndarray, others: np.ndarray, *, source: str) 
     operating(members, others, float(high))  # refuse bad scores before a slider is shown
     style = {
         "continuous_update": False,
-        "style": {"description_width": "8em"},
+        "style": {"description_width": "10em"},
         "layout": {"width": "36em"},
     }
     sliders = {

@@ -72,7 +72,7 @@ def trigger_designer(dataset: Dataset, key: Key) -> ipywidgets.Widget:
     answers = [("drawn from the key", None), *((name, k) for k, name in enumerate(dataset.classes))]
     controls = {
         "kind": ipywidgets.Dropdown(options=list(triggers.KINDS), description="kind", **look),
-        "target": ipywidgets.Dropdown(options=answers, description="answer", **look),
+        "target": ipywidgets.Dropdown(options=answers, index=0, description="answer", **look),
         "size": ipywidgets.IntSlider(
             value=patch["size"], min=1, max=12, description="size (pixels)", continuous_update=False, **look
         ),

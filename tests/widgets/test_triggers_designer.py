@@ -65,6 +65,7 @@ def test_the_designer_waits_and_greys_out_what_a_kind_has_no_use_for(shown) -> N
     box = widgets.trigger_designer(DATASET, KEY)
     controls = {control.description: control for control in box.children[:6]}
     sliders = [control for control in controls.values() if hasattr(control, "continuous_update")]
+    assert controls["answer"].label == "drawn from the key"
     assert len(sliders) == 2
     assert not any(slider.continuous_update for slider in sliders)
     for kind in kinds.KINDS:
