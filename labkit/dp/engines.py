@@ -8,7 +8,7 @@ batch is a step like any other: noise alone (skipping it would tell that the bat
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from labkit.dp import gradients, layers, linear
+
+# Records at a time on a CPU: what they leave behind then stays in the cache until it is summed. Measured on the MNIST network.
+CPU_CHUNK = {"vmap": 128, "layers": 256}
 
 Parts = Sequence[tuple[Tensor, Tensor]]
 ClippedSum = Callable[[nn.Module, Tensor, Tensor, float], tuple[dict[str, Tensor], Tensor]]
@@ -63,7 +66,7 @@ class Engine(Protocol):
 
 
 class SumEngine:
-    """DP-SGD around a function that returns the sum of clipped gradients."""
+    """DP-SGD around a function that returns the sum of clipped gradients, asked for ``chunk`` records at a time."""
 
     def __init__(
         self,
@@ -72,17 +75,16 @@ class SumEngine:
         mechanism: Mechanism,
         generator: torch.Generator,
         clipped_sum: ClippedSum,
+        chunk: int | None = None,
     ) -> None:
         self.optimizer, self._model, self._mechanism = optimizer, model, mechanism
-        self._generator, self._clipped_sum = generator, clipped_sum
+        self._generator, self._clipped_sum, self._chunk = generator, clipped_sum, chunk
 
     def step(self, parts: Parts) -> Tensor:
         moving = gradients.trainable(self._model)
         sums = {name: torch.zeros_like(p) for name, p in moving.items()}
         loss = torch.zeros((), device=next(iter(sums.values())).device)
-        for x, y in parts:
-            if len(x) == 0:
-                continue
+        for x, y in self._chunks(parts):
             part, part_loss = self._clipped_sum(self._model, x, y, self._mechanism.max_grad_norm)
             loss += part_loss
             for name, total in sums.items():
@@ -93,6 +95,12 @@ class SumEngine:
             p.grad = (sums[name] + noise) / self._mechanism.expected_batch_size
         self.optimizer.step()
         return loss
+
+    def _chunks(self, parts: Parts) -> Iterator[tuple[Tensor, Tensor]]:
+        for x, y in parts:
+            if len(x):
+                size = self._chunk or len(x)
+                yield from zip(x.split(size), y.split(size), strict=True)
 
     def state(self) -> dict[str, Any]:
         return {"optimizer": self.optimizer.state_dict()}
@@ -222,11 +230,13 @@ def make_engine(
     """
     if name == "opacus":
         return OpacusEngine(model, optimizer, mechanism, generator, records)
+    on_cpu = all(p.device.type == "cpu" for p in model.parameters())
+    chunk = CPU_CHUNK.get(name) if on_cpu else None
     if name == "vmap":
-        return SumEngine(model, optimizer, mechanism, generator, gradients.clipped_sum)
+        return SumEngine(model, optimizer, mechanism, generator, gradients.clipped_sum, chunk)
     if name == "layers":
         layers.check(model)
-        return SumEngine(model, optimizer, mechanism, generator, layers.clipped_sum)
+        return SumEngine(model, optimizer, mechanism, generator, layers.clipped_sum, chunk)
     if name == "linear":
         linear.linear_layer(model)
         return SumEngine(model, optimizer, mechanism, generator, linear.clipped_sum)
