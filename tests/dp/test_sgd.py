@@ -11,7 +11,7 @@ from torch import nn
 
 from labkit import models
 from labkit.data import Dataset
-from labkit.dp import loop, sgd
+from labkit.dp import engines, loop, sgd
 from labkit.dp.accounting import PureDP
 from labkit.dp.engines import Mechanism, make_engine
 
@@ -90,6 +90,14 @@ def test_engines_walk_the_same_path() -> None:
 def test_physical_batch_size_changes_memory_not_the_result(engine: str) -> None:
     whole, pieces = (weights(train(engine, physical_batch_size=size).model) for size in (1000, 7))
     torch.testing.assert_close(pieces, whole, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("engine", engines.CPU_CHUNK)
+def test_chunks_for_the_cache_change_nothing(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"engine": engine, "expected_batch_size": 60, "physical_batch_size": 512, "steps": 5}
+    whole = weights(train(**settings).model)
+    monkeypatch.setitem(engines.CPU_CHUNK, engine, 7)
+    torch.testing.assert_close(weights(train(**settings).model), whole, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
