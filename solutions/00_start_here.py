@@ -122,6 +122,9 @@ print("share right:", accuracy(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0
 # to draw *the same* noise again. A seeded generator of your own does that, and leaves the global one alone: whoever
 # calls your function does not want their own random numbers to change.
 #
+# That is for study. Whoever knows the seed can subtract the noise, so a private release needs noise that nobody can draw
+# again.
+#
 # ### Exercise 00.seeded_noise: noise that repeats
 #
 # Return Gaussian noise with mean 0 and standard deviation `scale`, from a generator seeded with `seed`.
@@ -220,11 +223,11 @@ print(f"largest norm {norms.max():.1f}, that is {norms.max() / norms.median():.1
 
 # %% [markdown]
 # A few patients stand far out. Those are the people whom a model remembers best, and whom an attacker finds first;
-# clipping is aimed at them. Keep the picture in mind for labs 02 and 04.
+# clipping bounds what they can do. Keep the picture in mind for labs 02 and 04.
 #
 # ## 6. A mean is not enough
 #
-# Two training runs never give the same accuracy. A claim such as "97.2%" from one run cannot be told from luck. So
+# Two training runs with different seeds rarely give the same accuracy. A claim such as "97.2%" from one run cannot be told from luck. So
 # this course gives a mean over several seeds, with an interval.
 #
 # For n runs with mean m and sample standard deviation s, the interval is $m \pm t \, s / \sqrt{n}$, where t is the
@@ -292,7 +295,8 @@ alt = "Width of the interval against the number of runs: it falls steeply from 2
 plots.show(plots.describe(fig, alt))
 for n, width, hits in zip(counts, widths, covered, strict=True):
     print(
-        f"{n:>2} runs: {width:5.2f} points wide; holds the true mean in {stats.clopper_pearson(hits, 200).percent(0)}"
+        f"{n:>2} runs: {width:5.2f} points wide; holds the true mean in {stats.clopper_pearson(hits, 200).percent(0)} "
+        "of 200 experiments [95% interval]"
     )
 
 # %% [markdown]
@@ -315,7 +319,7 @@ overview()
 # - *"Why the t quantile and not 1.96?"* With few runs the standard deviation is itself a guess; Student's quantile
 #   pays for that.
 # - *"Why a generator of its own?"* A result that cannot be drawn again cannot be checked; a function that moves the
-#   global generator changes everyone else's results.
+#   global generator changes everyone else's results. In a release, the seed must stay secret or not exist.
 # - *"Why per-sample norms?"* Privacy protects a record, so its influence must be measured and bounded record by record.
 #
 # **Next:** lab 01, differential privacy from the ground up.

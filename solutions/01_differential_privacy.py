@@ -27,7 +27,7 @@
 #
 # **Prerequisites.** Lab 00; probability densities; NumPy.
 #
-# **Minutes.** 90, of which the machine needs less than one.
+# **Minutes.** 90, of which the machine needs about 2.
 #
 # **Difficulty.** ●●●○○ (3 of 5)
 
@@ -137,6 +137,7 @@ relations = ["add/remove", "replace-one"]
 rows = {
     "sum, records in [0, 40]": [sum_sensitivity(0, 40, r) for r in relations],
     "sum, records in [-20, 20]": [sum_sensitivity(-20, 20, r) for r in relations],
+    "sum, records in [30, 40]": [sum_sensitivity(30, 40, r) for r in relations],
     "histogram (L1)": [dp.histogram_sensitivity(r) for r in relations],
     "histogram (L2)": [dp.histogram_sensitivity(r, norm=2) for r in relations],
     f"mean of {n} in [0, 40], n public": ["n is private here", dp.mean_sensitivity(0, 40, n)],
@@ -221,11 +222,18 @@ private_mean = check("01.private_mean", private_mean).function
 
 # %% [markdown]
 # What does the reader of section 1 see now? Both worlds give the same kind of number, and one release cannot tell them
-# apart by more than the promise allows.
+# apart by more than the promise allows. *That* somebody left stays public, since n is; what their radius was does not.
+# Subtract two noisy means as in section 1, and the radius comes out give or take n times their noise:
 
 # %%
 epsilon = 1.0
 mechanism = dp.Laplace(epsilon, dp.mean_sensitivity(low, high, n))
+spread = (
+    n * math.sqrt(2) * math.sqrt(2) * mechanism.scale
+)  # two independent draws, each of deviation √2 scale
+print(
+    f"subtracting two means at ε = {epsilon:g} each: the radius ± {spread:.0f}, of a range of {high - low:g}"
+)
 outputs = np.linspace(before - 0.5, before + 0.5, 800)
 swapped = radius.copy()
 swapped[patient] = low  # the neighbour: the largest nucleus replaced by the smallest that the bounds allow
@@ -270,16 +278,18 @@ error = [
     stats.mean_interval([abs(private_mean(radius, low, high, e, rng) - before) for _ in range(repeats)])
     for e in epsilons
 ]
-sampling = radius.std(ddof=1) / math.sqrt(n)
+sampling = (
+    radius.std(ddof=1) / math.sqrt(n) * math.sqrt(2 / math.pi)
+)  # of a normal variable: mean |error|, like the noise's
 cross = dp.mean_sensitivity(low, high, n) / sampling
-print(f"standard error of the mean {sampling:.3f}; the noise is smaller from about ε = {cross:.2f} on")
+print(f"mean |error| of the sample mean {sampling:.3f}; the noise is smaller from about ε = {cross:.2f} on")
 
 # %%
 fig, ax = plots.figure()
 ax.loglog(epsilons, [e.estimate for e in error], marker="o", label=f"measured, {repeats} releases each")
 plots.band(ax, epsilons, [e.low for e in error], [e.high for e in error])
 ax.loglog(epsilons, dp.mean_sensitivity(low, high, n) / epsilons, label="theory: (high - low) / (n ε)")
-ax.axhline(sampling, color="black", linestyle=":", label="standard error of the mean itself")
+ax.axhline(sampling, color="black", linestyle=":", label="mean |error| of the sample mean itself")
 ax.set(
     xlabel="ε",
     ylabel="mean |error| (image units)",
@@ -371,11 +381,12 @@ plots.show(plots.describe(fig, alt))
 at_one = measured[1.0]
 ratio = at_one["randomised response"].estimate / at_one["Laplace on the count"].estimate
 print(
-    f"at ε = 1: {at_one['randomised response']} without a curator, {at_one['Laplace on the count']} with one, {ratio:.0f}x"
+    f"at ε = 1: {at_one['randomised response']} without a curator, {at_one['Laplace on the count']} with one, {ratio:.0f}x; "
+    f"√n = {math.sqrt(n):.0f}"
 )
 
 # %% [markdown]
-# The price of trusting nobody is a factor of about √n: every patient adds noise, instead of one noise for all. Secure
+# The price of trusting nobody is a factor of the order of √n: every patient adds noise, instead of one noise for all. Secure
 # aggregation (lab 10) buys most of it back.
 #
 # One answer also comes with an interval that knows about the lies:
@@ -463,6 +474,9 @@ alt = (
 plots.show(plots.describe(fig, alt))
 
 # %% [markdown]
+# **Both.** The textbook formula is proven for ε < 1 only. There it wastes noise; at the largest ε of the table its δ is
+# above the one that was asked for: too little.
+#
 # For one number, Laplace is hard to beat. The Gaussian's turn comes with many numbers: its sensitivity is measured by the
 # L2 norm, and many releases compose well. That is next.
 #
@@ -541,12 +555,14 @@ fig, ax = plots.figure(height=4.4)
 for name, values in curves.items():
     ax.loglog(releases, values, marker="o", markersize=4, label=name)
 ax.set(
-    xlabel="releases k", ylabel="total ε", title=f"Composition: ε = {per_release} each, δ = {delta:g} in all"
+    xlabel="releases k",
+    ylabel="total ε",
+    title=f"k releases, Laplace ε = {per_release} each; δ = {delta:g} in all",
 )
 ax.legend()
 alt = (
     "Total ε against the number of releases on log axes: the basic bound grows linearly; the advanced bound starts above"
-    " it and ends below; the optimal bound is below both, with accounted Laplace hardly lower; Gaussian noise of the same"
+    " it and ends below; the optimal bound is never above either, with accounted Laplace hardly lower; Gaussian noise of the same"
     " spread starts above these two, crosses them and ends lowest."
 )
 plots.show(plots.describe(fig, alt))
@@ -599,8 +615,9 @@ roc_ceiling = check("01.roc_ceiling", roc_ceiling).function
 # </details>
 
 # %% [markdown]
-# Now measure an attacker. The query counts patients whose radius exceeds that of all but one: the answer is 1 with the
-# patient and 0 without. The attacker knows everyone else, so the best they can do is a threshold on the released number.
+# Now measure an attacker. The query counts the patients whose radius exceeds one fixed number. The attacker, who knows
+# everyone else, chose the number so that only this patient does: the answer is 1 with the patient and 0 without. The best
+# they can do then is a threshold on the released number.
 # Thresholds come from the known noise, not from the outputs.
 
 # %%
@@ -627,14 +644,14 @@ fpr, fine = np.geomspace(1e-3, 1, 60), np.geomspace(1e-3, 1, 1000)
 thresholds = {"Laplace": laplace.isf(fpr, 0, 1 / epsilon), "Gaussian": norm.isf(fpr, 0, sigma)}
 fig, axes = plots.figure(9, 4.2, ncols=2)
 for ax in axes:
-    ax.plot(fine, roc_ceiling(fine, epsilon, 0.0), color="black", label=f"ceiling, ε = {epsilon:g}")
+    ax.plot(fine, roc_ceiling(fine, epsilon, 0.0), color="black", label=f"ceiling, ε = {epsilon:g}, δ = 0")
     for name, cuts in thresholds.items():
         tpr = [stats.clopper_pearson(int((scores[name][0] > cut).sum()), trials) for cut in cuts]
         (line,) = ax.plot(fpr, [t.estimate for t in tpr], label=f"attacker, {name}")
         plots.band(ax, fpr, [t.low for t in tpr], [t.high for t in tpr], color=line.get_color())
     ax.plot(fpr, fpr, color="grey", linestyle=":", label="guessing")
     ax.set(xlabel="false positive rate", ylabel="true positive rate")
-axes[0].set_title("Best attacker against the promise")
+axes[0].set_title("Best attacker against the promise, 95% bands")
 axes[1].set(xscale="log", yscale="log", title="The same, log axes")
 axes[0].legend()
 alt = (
@@ -662,6 +679,7 @@ for name, pair in scores.items():
             else norm.isf([0.01, 0.001], 0, sigma)
         )
     rows.append([name, round(stats.auc(*pair), 3), *(at_fpr(pair, cut) for cut in cuts)])
+print(f"standard deviation of the noise: Laplace {math.sqrt(2) / epsilon:.2f}, Gaussian {sigma:.2f}")
 limits = roc_ceiling(np.array([0.01, 0.001]), epsilon, 0.0)
 rows.append(["ceiling", "", *(f"{100 * limit:.2f}%" for limit in limits)])
 pd.DataFrame(rows, columns=["release", "AUC", "TPR at 1% FPR", "TPR at 0.1% FPR"]).set_index("release")
@@ -672,7 +690,7 @@ pd.DataFrame(rows, columns=["release", "AUC", "TPR at 1% FPR", "TPR at 0.1% FPR"
 # lucky: the promise is broken. That is how audits work (lab 06), and what the next section does.
 #
 # The Gaussian attacker gets less. One (ε, δ) does not describe Gaussian noise fully: its worst outputs are excused by δ,
-# and the rest promise more than ε.
+# and the rest are better protected than ε says. That is no gift: the Gaussian carries more noise.
 #
 # ## 8. A real number is not a double
 #
@@ -681,7 +699,7 @@ pd.DataFrame(rows, columns=["release", "AUC", "TPR at 1% FPR", "TPR at 0.1% FPR"
 #
 # The attacker sees one released double and asks, for each possible answer: is there a $u$ that gives exactly this number?
 #
-# **Predict before you run.** The sampler passes every statistical test. How often does one release still tell an answer of
+# **Predict before you run.** The sampler passes any test of its shape. How often does one release still tell an answer of
 # 0 from an answer of 1 *for certain*, at ε = 0.1?
 #
 # ### Exercise 01.reachable: which answer can this double come from?
@@ -791,14 +809,16 @@ ax.set(xscale="log", ylim=(0.45, 1.0), xlabel="promised ε", ylabel="right guess
 ax.set_title("One released double against its promise")
 ax.legend()
 alt = (
-    "Share of right guesses against the promised ε, 95% intervals. The textbook sampler is guessed right far"
-    " more often than the ceiling allows, even at the smallest ε where the ceiling is near one half; releases on a grid stay on or below the ceiling."
+    "Share of right guesses against the promised ε, 95% intervals. At small ε, where the ceiling is near one half, the"
+    " textbook sampler is guessed right far more often than the ceiling allows; at the largest ε the ceiling is higher."
+    " Releases on a grid stay on or below the ceiling."
 )
 plots.show(plots.describe(fig, alt))
 
 # %% [markdown]
-# The stronger the promise, the worse it is broken: the attack hardly depends on ε, the ceiling does. On the grid the same
-# attacker is sure about as often as before, and about as often wrong as right.
+# The stronger the promise, the worse it is broken: the attack hardly depends on ε, the ceiling does. At the largest ε the
+# ceiling is so high that counting right guesses no longer shows the break; being *certain and never wrong* still does. On
+# the grid the same attacker is still "sure" of many releases, and about as often wrong as right.
 #
 # Gaussian noise does not escape. Even if the noise were perfect, `answer + noise` is rounded, and where the sum is smaller
 # than the answer its last bits come from the answer (Haney et al. 2022, arXiv 2207.13793). There are fewer such outputs,
@@ -821,8 +841,8 @@ columns = ["promised ε", "given away for certain", "certain and wrong", "ε is 
 pd.DataFrame(rows, columns=columns).set_index("promised ε")
 
 # %% [markdown]
-# When is it harmless? Where the answer's own doubles are much coarser than the noise's, every output is reachable from
-# both sides. Nobody should have to know which case they are in.
+# Does a larger answer help? Where its own doubles are coarser than the noise's, most outputs are reachable from both sides.
+# Fewer are given away, but pure DP allows none at all. Nobody should have to work out which case they are in.
 
 # %%
 truth = {
@@ -891,12 +911,13 @@ pd.DataFrame(rows, columns=["library", "neighbours", "mean of releases", "mean |
 #
 # - *"Explain ε in one minute."* It bounds how much more likely any output is with one person's record than without, for
 #   every attacker and every side knowledge; section 7 turns it into a ceiling on TPR at each FPR.
-# - *"What is δ?"* The probability mass that the bound may miss. It has to be well below 1/n: publishing one record
+# - *"What is δ?"* The largest excess over the bound, not the chance that everything leaks. It has to be well below 1/n: publishing one record
 #   at random in the clear is (0, 1/n)-DP.
-# - *"Add/remove or replace-one?"* They differ by up to a factor of two in noise, and a mean with a public n needs the second.
+# - *"Add/remove or replace-one?"* A swap is one removal and one addition, so replace-one needs at most twice the noise. It
+#   can need far less (records far from zero in a narrow range), and a mean with a public n needs it.
 # - *"Why clip?"* Without a bound on each record the sensitivity is infinite; and a bound read off the data leaks.
 # - *"We release it a hundred times."* Then the budget is spent a hundred times: basic composition always holds, exact accounting
 #   shows how much less it really was.
 # - *"Your library is proven private."* On real numbers. You have told two answers apart from the last bits of one double,
 #   certified by an exact interval that lies above the ceiling, and you know the fix: integers on a grid.
-# - *"Central or local?"* Same ε, an error √n times larger without a curator, and section 4 has it measured.
+# - *"Central or local?"* Same ε, an error of the order of √n times larger without a curator; section 4 has it measured.

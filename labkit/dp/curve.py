@@ -95,7 +95,7 @@ class Tradeoff:
                 "accuracy": stats.mean_interval(self.ceiling).percent(),
                 "assured": "",
                 "seeds": len(self.ceiling),
-                "seconds a run": float("nan"),
+                "seconds a run": "",
             }
         )
         return pd.DataFrame(rows).set_index("ε")
@@ -114,9 +114,8 @@ class Tradeoff:
         )
         ax.plot(x, [100 * b.estimate for b in bands], color=plots.COLOURS[0], label=f"{self.pipeline}: mean")
         if len(self.at(x[0])) > 1:
-            plots.band(
-                ax, x, [100 * b.low for b in bands], [100 * b.high for b in bands], color=plots.COLOURS[0]
-            )
+            low, high = [100 * b.low for b in bands], [100 * b.high for b in bands]
+            plots.band(ax, x, low, high, color=plots.COLOURS[0], label="95% interval (Student t)")
         ax.plot(
             [run.target_epsilon for run in self.runs],
             [100 * run.accuracy for run in self.runs],
@@ -239,7 +238,7 @@ def compare(curves: Sequence[Tradeoff]) -> Figure:
         ax.axhline(
             tops,
             color=colour,
-            linestyle=":",
+            linestyle=(3 * len(told), (3, 3)),  # each starts elsewhere: lines at one height stay two lines
             linewidth=1.2,
             label=f"{curve.pipeline}, no privacy: {tops:.2f}%",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import html
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,7 +147,7 @@ def _meaning(epsilon: float, delta: float) -> str:
     caught = float(roc_ceiling([0.01], epsilon, delta)[0])
     return (
         "an attacker who wrongly accuses 1% of outsiders recognises at most "
-        f"{100 * caught:.1f}% of those who are in the training data"
+        f"{math.ceil(1000 * caught) / 10:.1f}% of those who are in the training data"
     )
 
 
@@ -248,7 +249,10 @@ def _reason(tradeoff: Tradeoff, chosen: float, allowed: list[float], required: f
 
 def _tuning(tuning: TuningCost | None) -> str:
     if tuning is None:
-        return "no run on these records was spent on settings; if that is not so, the ε above is too small"
+        return (
+            "no run for settings on these records is counted, nor are the other runs of this curve; where there were "
+            "any, the ε above is too small"
+        )
     return f"{tuning.describe()}; the ε above includes them"
 
 

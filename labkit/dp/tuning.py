@@ -197,7 +197,8 @@ class Search:
         worst = min(y)
         ax.set_ylim(bottom=max(min(100 * r.accuracy for r in self.runs), worst - 3) - 0.3)
         ax.set(ylabel="validation accuracy (%)")
-        ax.set_title(f"{len(self.runs)} trials of {self.sampler}, δ = {self.delta:g}")
+        title = f"{len(self.runs)} trials of {self.sampler}, one run of one seed each, δ = {self.delta:g}"
+        ax.set_title(title, fontsize=10)
         ax.legend(loc="lower right", title=self.source.split(";")[0], title_fontsize=8)
         steps = ", ".join(f"{b:.2f}% at ε = {a:.2f}" for a, b in zip(x, y, strict=True))
         return plots.describe(

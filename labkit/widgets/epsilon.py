@@ -150,7 +150,7 @@ def _alt(
     )
     return (
         f"Epsilon against the noise multiplier for Poisson sampling at rate {sample_rate:.3g}, {steps} steps, delta "
-        f"{delta:g}. All curves fall as noise grows: {points}. PRV lies on PLD. "
+        f"{delta:g}. All curves fall as noise grows: {points}. PRV lies on PLD or up to 0.01 above. "
         "A second panel shows each curve divided by PLD."
     )
 

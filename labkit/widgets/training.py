@@ -88,10 +88,9 @@ def trials_figure(trials: Sequence[Trial]) -> Figure:
     last = trials[-1]
     plots.epsilon_axis(ax, f"ε (PLD, δ = {last.privacy.delta:g}, Poisson, add/remove)")
     ax.set_ylabel("validation accuracy (%), 95% interval")
-    ax.set_title(_caption(last), fontsize=9)
-    ax.text(0.99, 0.02, last.source, transform=ax.transAxes, ha="right", fontsize=7)
+    ax.set_title(f"{_caption(last)}\n{last.source}", fontsize=9)
     alt = (
-        f"Validation accuracy against epsilon for {len(trials)} trials; the last, {_caption(last)}, "
+        f"Validation accuracy against epsilon; trials so far: {len(trials)}; the last, {_caption(last)}, "
         f"reaches {last.accuracy.percent(1)} at epsilon {last.privacy.epsilon:.2f}."
     )
     return plots.describe(fig, alt)

@@ -43,7 +43,7 @@ def test_the_figure_shows_every_trial_and_tells_the_last(clouds: Dataset) -> Non
     fig = explorer.trials_figure(trials)
     assert len(fig.axes[0].containers) == 2
     assert "σ = 2" in fig.alt_text
-    assert "2 trials" in fig.alt_text
+    assert "trials so far: 2" in fig.alt_text
     with pytest.raises(ValueError, match="no trials"):
         explorer.trials_figure([])
 
