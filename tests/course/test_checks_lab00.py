@@ -17,6 +17,25 @@ def _uniform(shape, scale, seed):
     return 4 * scale * torch.rand(shape, generator=torch.Generator().manual_seed(seed)) / (4 / 12**0.5)
 
 
+def _numpy_global(shape, scale, seed):
+    np.random.seed(seed)
+    return torch.from_numpy(np.random.normal(0, scale, shape))
+
+
+def _shaped(draw):
+    """Noise of the right mean and spread but another shape, from ``draw(shape, generator)``."""
+    return lambda shape, scale, seed: scale * draw(shape, torch.Generator().manual_seed(seed))
+
+
+def _laplace(shape, generator):
+    u = torch.rand(shape, generator=generator) - 0.5
+    return -u.sign() * torch.log1p(-2 * u.abs()) / 2**0.5
+
+
+def _set_overlap(predicted, labels):
+    return len(set(predicted.tolist()) & set(labels.tolist())) / len(labels)
+
+
 def _with_variance(shape, scale, seed):
     return scale**0.5 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
@@ -32,6 +51,24 @@ def _student(p, n):
 
 
 MISTAKES = [
+    ("00.first_check", _set_overlap, "record by record"),
+    (
+        "00.first_check",
+        lambda predicted, labels: float(torch.isin(predicted, labels).float().mean()),
+        "by record",
+    ),
+    ("00.seeded_noise", _numpy_global, "NumPy's global generator moved"),
+    (
+        "00.seeded_noise",
+        _shaped(lambda shape, g: 12**0.5 * (torch.rand(shape, generator=g) - 0.5)),
+        "the shape is not Gaussian",
+    ),
+    ("00.seeded_noise", _shaped(_laplace), "the shape is not Gaussian"),
+    (
+        "00.seeded_noise",
+        _shaped(lambda shape, g: 2.0 * torch.randint(2, shape, generator=g) - 1),
+        "the shape is not Gaussian",
+    ),
     ("00.first_check", lambda predicted, labels: int((predicted == labels).sum()), "number of matches"),
     (
         "00.first_check",
@@ -66,6 +103,23 @@ RIGHT = {
     "00.per_sample_norms": lambda batch: torch.stack([record.square().sum().sqrt() for record in batch]),
     "00.interval": lambda v, c=0.95: _width(c, v, _student),
 }
+
+
+ALSO_RIGHT = [
+    (
+        "00.seeded_noise",
+        lambda shape, scale, seed: torch.from_numpy(np.random.default_rng(seed).normal(0, scale, shape)),
+    ),
+    (
+        "00.first_check",
+        lambda predicted, labels: np.mean([p == y for p, y in zip(predicted, labels, strict=True)]),
+    ),
+]
+
+
+@pytest.mark.parametrize(("id", "attempt"), ALSO_RIGHT)
+def test_another_right_answer_passes(id, attempt):
+    assert check(id, attempt).status == "passed"
 
 
 @pytest.mark.parametrize(("id", "attempt", "says"), MISTAKES)

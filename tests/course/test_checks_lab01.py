@@ -22,6 +22,24 @@ def mean_with(scale, centre=lambda v, low, high: np.minimum(np.maximum(v, low), 
     return lambda v, low, high, e, rng: centre(v, low, high) + rng.laplace(0, scale(low, high, len(v), e))
 
 
+def logged_with(log):
+    """A right answer but for the logarithm that replays the sampler."""
+
+    def attempt(y, x, scale):
+        start, sign = np.rint(np.exp(-abs(y - x) / scale) * 2**53), np.where(y < x, -1, 1)
+        u = np.clip(start[:, None] + np.arange(-16, 17), 1, 2**53) / 2**53
+        return (x + sign[:, None] * (-scale * log(u)) == y[:, None]).any(1)
+
+    return attempt
+
+
+def all_but_one(y, x, scale):
+    """A right answer that loses one reachable release."""
+    hit = reachable_with()(y, x, scale)
+    hit[np.flatnonzero(hit)[:1]] = False
+    return hit
+
+
 def delta_with(weight=math.exp, sigma=lambda s: s, sensitivity=lambda d: d):
     def attempt(e, s, d):
         s, d = sigma(s), sensitivity(d)
@@ -78,7 +96,43 @@ RIGHT = {
     "01.reachable": reachable_with(),
 }
 
+ALSO_RIGHT = [
+    ("01.laplace_mechanism", laplace_with(lambda d, e: d / e)),
+    (
+        "01.laplace_mechanism",
+        lambda v, d, e, rng: v + d / e * (rng.standard_exponential() - rng.standard_exponential()),
+    ),
+    (
+        "01.private_mean",
+        lambda v, low, high, e, rng: (
+            np.clip(v, low, high).sum() / len(v) + rng.laplace() * (high - low) / len(v) / e
+        ),
+    ),
+    ("01.reachable", logged_with(np.log)),
+]
+
 MISTAKES = [
+    ("01.laplace_mechanism", lambda v, d, e, rng: v + np.random.laplace(0, d / e), "`rng` is not used"),
+    (
+        "01.laplace_mechanism",
+        lambda v, d, e, rng: v + np.random.default_rng().laplace(0, d / e),
+        "`rng` is not used",
+    ),
+    (
+        "01.private_mean",
+        lambda v, a, b, e, rng: np.clip(v, a, b).mean() + np.random.laplace(0, (b - a) / len(v) / e),
+        "`rng` is not used",
+    ),
+    (
+        "01.private_mean",
+        lambda v, a, b, e, rng: (
+            np.clip(v, a, b).mean() + rng.laplace(0, np.ptp(np.clip(v, a, b)) / len(v) / e)
+        ),
+        "read off the data",
+    ),
+    ("01.private_mean", mean_with(lambda a, b, n, e: (b - a) / (n - 1) / e), "divided by n - 1"),
+    ("01.roc_ceiling", lambda x, e, d: ceiling(x, e, 0.0), "the largest excess over e^ε"),
+    ("01.reachable", all_but_one, "np.log, not math.log"),
     ("01.sum_sensitivity", lambda low, high, r: high - low, "what *replacing* a record can do"),
     ("01.sum_sensitivity", lambda low, high, r: max(abs(low), abs(high)), "what *adding or removing* can do"),
     ("01.sum_sensitivity", lambda low, high, r: high if r == "add/remove" else high - low, "may be negative"),
@@ -185,3 +239,20 @@ def test_a_mistake_is_named(id, attempt, words):
     outcome = check(id, attempt)
     assert outcome.status == "wrong"
     assert words in outcome.problem.because
+
+
+@pytest.mark.parametrize(("id", "attempt"), ALSO_RIGHT)
+def test_another_right_answer_passes(id, attempt):
+    outcome = check(id, attempt)
+    assert outcome.status == "passed", str(outcome)
+
+
+def test_another_logarithm_is_named_where_it_differs_on_this_machine():
+    outcome = check("01.reachable", logged_with(np.vectorize(math.log)))
+    assert outcome.status == "passed" or "use np.log, as the sampler does" in outcome.problem.because
+
+
+def test_a_logarithm_that_is_off_by_one_bit_is_not_taken_for_a_lost_sign():
+    outcome = check("01.reachable", logged_with(lambda u: np.nextafter(np.log(u), -9)))
+    assert outcome.status == "wrong"
+    assert "sign" not in outcome.problem.because

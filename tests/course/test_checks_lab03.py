@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,6 +41,25 @@ def norms_with(*, bias: bool = True, label: bool = True, root: bool = True) -> C
     return attempt
 
 
+def pick_with_all_train_records(candidates, accuracy, dataset):
+    """Measures on held-out records, but trains on them too."""
+    split = dataset.holdout(10)
+    split = replace(split, train_x=dataset.train_x, train_y=dataset.train_y)
+    return max(candidates, key=lambda c: accuracy(c, split))
+
+
+def pick_on_train(candidates, accuracy, dataset):
+    """Measures on the very records that it trains on."""
+    split = dataset.holdout(10)
+    split = replace(split, test_x=split.train_x, test_y=split.train_y)
+    return max(candidates, key=lambda c: accuracy(c, split))
+
+
+def pick_over_three_splits(candidates, accuracy, dataset):
+    splits = [dataset.holdout(10, seed=seed) for seed in range(3)]
+    return max(candidates, key=lambda c: np.mean([accuracy(c, split) for split in splits]))
+
+
 def pick_with(*, test: bool = False, fresh: bool = False, worst: bool = False) -> Callable:
     def attempt(candidates, accuracy, dataset):
         split = dataset if test else dataset.holdout(10, seed=3)
@@ -57,6 +77,15 @@ def front(epsilons, accuracies):
     for i in sorted(range(len(epsilons)), key=lambda i: (epsilons[i], -accuracies[i])):
         if accuracies[i] > best[1] or (epsilons[i], accuracies[i]) == best:
             kept, best = [*kept, i], (epsilons[i], accuracies[i])
+    return kept
+
+
+def sweep(epsilons, accuracies):
+    """A sweep that keeps only what is strictly better: it drops equal runs."""
+    kept, best = [], -1.0
+    for i in sorted(range(len(epsilons)), key=lambda i: (epsilons[i], -accuracies[i])):
+        if accuracies[i] > best:
+            kept, best = [*kept, i], accuracies[i]
     return kept
 
 
@@ -86,6 +115,46 @@ def standardise(x):
     return ((rows - rows.mean(1, keepdim=True)) / (rows.std(1, keepdim=True) + 1e-6)).view_as(x)
 
 
+def per_channel(x):
+    dims = tuple(range(2, x.ndim)) or (1,)
+    return (x - x.mean(dims, keepdim=True)) / (x.std(dims, keepdim=True) + 1e-5)
+
+
+def with_blanks(value: Callable) -> Callable:
+    """A right answer but for records of equal numbers, which become ``value(record)``."""
+
+    def attempt(x):
+        blank = x.flatten(1).std(1) < 1e-6
+        y = standardise(x)
+        y[blank] = value(x[blank])
+        return y
+
+    return attempt
+
+
+def population(x):
+    rows = x.flatten(1).double()
+    y = (rows - rows.mean(1, keepdim=True)) / rows.std(1, correction=0, keepdim=True)
+    return y.nan_to_num(0.0).view_as(x).float()
+
+
+ALSO_RIGHT = [
+    ("03.normalise", population),
+    ("03.normalise", lambda x: standardise(x.double())),
+    ("03.normalise", with_blanks(torch.zeros_like)),
+    (
+        "03.normalise",
+        lambda x: F.layer_norm(x, x.shape[1:]),
+    ),
+    (
+        "03.normalise",
+        lambda x: torch.stack([(r - r.mean()) / (r.std() + 1e-8) for r in x]),
+    ),
+    ("03.pick_on_validation", pick_over_three_splits),
+    ("03.pareto_front", lambda e, a: np.array(front(e, a))),
+    ("03.pareto_front", lambda e, a: [np.int64(i) for i in front(e, a)]),
+    ("03.pareto_front", lambda e, a: torch.tensor(front(e, a))),
+]
 RIGHT = {
     "03.normalise": standardise,
     "03.whiten": whiten_with(),
@@ -97,6 +166,45 @@ RIGHT = {
 }
 
 MISTAKES = [
+    ("03.normalise", per_channel, "each channel was standardised by itself"),
+    ("03.normalise", with_blanks(torch.ones_like), "becomes zeros"),
+    ("03.normalise", with_blanks(lambda x: x), "becomes zeros"),
+    (
+        "03.normalise",
+        lambda x: (x - x.mean((1, 2, 3), keepdim=True)) / (x.std((1, 2, 3), keepdim=True) + 1e-5),
+        "pictures of four axes",
+    ),
+    ("03.normalise", lambda x: standardise(x).abs(), "subtract each record's mean"),
+    ("03.normalise", lambda x: -standardise(x), "the numbers are not"),
+    (
+        "03.closed_form_norm",
+        lambda x, logits, y: (logits.softmax(1) - F.one_hot(y)).norm(dim=1) * (x.square().sum(1) + 1).sqrt(),
+        "only up to the largest label",
+    ),
+    (
+        "03.closed_form_norm",
+        lambda x, logits, y: (
+            (logits.softmax(1) - F.one_hot(y, 3)).norm(dim=1) * (x.square().sum(1) + 1).sqrt()
+        ),
+        "that of the logits' columns",
+    ),
+    ("03.pick_on_validation", pick_with_all_train_records, "knows the records that it was trained on"),
+    ("03.pick_on_validation", pick_on_train, "knows the records that it was trained on"),
+    ("03.pareto_front", sweep, "both stay"),
+    ("03.pareto_front", lambda e, a: [i for i in front(e, a) for _ in range(2)], "stands there twice"),
+    ("03.pareto_front", lambda e, a: [float(i) for i in front(e, a)], "whole numbers from 0"),
+    ("03.pareto_front", lambda e, a: [i in front(e, a) for i in range(len(e))], "whole numbers from 0"),
+    ("03.epsilon_with_tuning", spent(lambda steps, k: steps, lambda k: k), "valid at kδ only"),
+    (
+        "03.smallest_epsilon",
+        smallest_by(lambda r: stats.t.interval(0.9, len(r) - 1, np.mean(r), stats.sem(r))[0]),
+        "90% interval",
+    ),
+    (
+        "03.smallest_epsilon",
+        smallest_by(lambda r: stats.t.interval(0.95, len(r) - 1, np.mean(r), stats.sem(r, ddof=0))[0]),
+        "ddof=1",
+    ),
     (
         "03.normalise",
         lambda x: (x - x.mean(0)) / (x.std(0, correction=0) + 1e-5),
@@ -163,6 +271,12 @@ def test_a_stub_is_not_attempted_and_a_right_answer_passes(name: str) -> None:
     assert outcome.status == "passed", outcome
     assert outcome.function is RIGHT[name]
     assert check(name, check(name, stub).function).status == "passed"  # the reference passes its own check
+
+
+@pytest.mark.parametrize(("name", "attempt"), ALSO_RIGHT)
+def test_another_right_answer_passes(name: str, attempt: Callable) -> None:
+    outcome = check(name, attempt)
+    assert outcome.status == "passed", outcome
 
 
 @pytest.mark.parametrize(("name", "attempt", "cause"), MISTAKES)

@@ -47,13 +47,15 @@ def interval(values: list[float], confidence: float = 0.95) -> tuple[float, floa
     minutes=3,
 )
 def check_accuracy(attempt: Callable[..., Any]) -> None:
-    """Counted by hand: 3 of 4, none of 2, all of 1."""
+    """Counted by hand: 3 of 4, none of 2, all of 1, and 2 of 5 and 1 of 5 where both sides hold the same labels."""
     import torch
 
     for predicted, labels, share in (
         ([1, 2, 3, 4], [1, 2, 3, 0], 0.75),
         ([0, 0], [1, 1], 0.0),
         ([5], [5], 1.0),
+        ([0, 1, 1, 0, 1], [1, 0, 1, 0, 0], 0.4),
+        ([0, 1, 1, 0, 1], [1, 0, 0, 1, 1], 0.2),
     ):
         given = {"predicted": torch.tensor(predicted), "labels": torch.tensor(labels)}
         got = attempt(**given)
@@ -62,9 +64,23 @@ def check_accuracy(attempt: Callable[..., Any]) -> None:
             because = "this is the number of matches; divide it by the number of records"
         elif _near(got, 100 * share) and share:
             because = "this is in percent; a share lies between 0 and 1"
+        elif len(set(labels)) < len(labels) and any(_near(got, o) for o in _overlaps(predicted, labels)):
+            because = (
+                "this asks which labels occur on both sides; compare record by record: predicted == labels"
+            )
         elif _near(got, 1 - share):
             because = "this is the share of mistakes; count where the two agree"
         expect_close(got, share, given=given, because=because)
+
+
+def _overlaps(predicted: list[int], labels: list[int]) -> list[float]:
+    """Return what comparing the labels as sets, instead of record by record, would give."""
+    both = set(predicted) & set(labels)
+    return [
+        len(both) / len(predicted),
+        len(both) / len(set(predicted) | set(labels)),
+        sum(label in both for label in predicted) / len(predicted),
+    ]
 
 
 @exercise(
@@ -77,20 +93,27 @@ def check_accuracy(attempt: Callable[..., Any]) -> None:
     minutes=5,
 )
 def check_seeded_noise(attempt: Callable[..., Any]) -> None:
-    """Same seed, same noise; another seed, other noise; the right scale; no trace in the global generator.
+    """Same seed, same noise; another seed, other noise; the right scale and shape; no trace in the global generators.
 
-    With 40,000 draws and fixed seeds the bands below are five standard errors wide on each side.
+    With 40,000 draws and fixed seeds the bands below are five standard errors wide on each side; the test of the shape
+    fails one right answer in a million.
     """
+    import numpy as np
     import torch
+    from scipy import stats
 
     given = {"shape": (200, 200), "scale": 4.0, "seed": 3}
-    state = torch.random.get_rng_state()
+    state, numpy_state = torch.random.get_rng_state(), np.random.get_state()
     first = attempt(**given)
     if not isinstance(first, torch.Tensor) or tuple(first.shape) != given["shape"]:
         raise Wrong(
             given, first, "a tensor of shape (200, 200)", "draw with torch.randn and return the tensor"
         )
     touched = not torch.equal(state, torch.random.get_rng_state())
+    # The state's array and the place in it: both move with draws and with np.random.seed.
+    numpy_touched = any(
+        not np.array_equal(a, b) for a, b in zip(numpy_state, np.random.get_state(), strict=True)
+    )
     if not torch.equal(first, attempt(**given)):
         because = "two calls with one seed differ: draw from a generator that was seeded with seed"
         raise Wrong(given, "other noise at the second call", "the same noise", because)
@@ -98,6 +121,9 @@ def check_seeded_noise(attempt: Callable[..., Any]) -> None:
         raise Wrong(given, "the same noise for seeds 3 and 4", "other noise", "the seed is not used")
     if touched:
         because = "the global generator moved: use torch.Generator().manual_seed(seed), not torch.manual_seed"
+        raise Wrong(given, "a changed global state", "a generator of its own", because)
+    if numpy_touched:
+        because = "NumPy's global generator moved: use np.random.default_rng(seed), not np.random.seed"
         raise Wrong(given, "a changed global state", "a generator of its own", because)
     spread, middle = float(first.std()), float(first.mean())
     because = "scale is a standard deviation: multiply standard normal noise by it"
@@ -109,6 +135,11 @@ def check_seeded_noise(attempt: Callable[..., Any]) -> None:
         raise Wrong(
             given, f"mean {middle:.3f}", "0.000", "Gaussian noise has mean zero: torch.randn, not torch.rand"
         )
+    test = stats.kstest(first.double().flatten().numpy() / 4, "norm")
+    if test.pvalue < 1e-6:
+        because = "mean and spread are right, but the shape is not Gaussian (uniform, Laplace, two values?): draw with torch.randn"
+        got = f"a distribution function off by up to {test.statistic:.3f}"
+        raise Wrong(given, got, "that of a Gaussian, within 0.014", because)
 
 
 @exercise(

@@ -174,7 +174,8 @@ def _name_ceiling_mistake(
         ),
         (
             np.minimum(growth * fpr, 1 - (1 - fpr) / growth),
-            "δ is missing: with probability δ the promise may fail altogether",
+            "δ is missing: with probability δ the promise may fail altogether (the worst case, which the ceiling allows"
+            " for; in general δ is the largest excess over e^ε, not the chance that everything leaks)",
         ),
         (
             np.minimum(2**epsilon * fpr + delta, 1 - (1 - delta - fpr) / 2**epsilon),
@@ -220,33 +221,33 @@ def check_reachable(attempt: Callable) -> None:
                 expected="bool of shape (500,)",
                 because=because,
             )
-        _compare_reachable(got, _reachable_by_force(released, candidate, scale), released - candidate, given)
+        _compare_reachable(got, released, candidate, scale, given)
 
 
-def _reachable_by_force(released: np.ndarray, value: float, scale: float) -> np.ndarray:
+def _reachable_by_force(
+    released: np.ndarray, value: float, scale: float, log: Callable[[Any], Any] = np.log
+) -> np.ndarray:
     """Run the sampler forwards on 1,001 uniforms around the only one that can have given each release."""
     noise = released - value
     centre = np.rint(np.exp(-np.abs(noise) / scale) * 2**53)
     uniforms = np.clip(centre[:, None] + np.arange(-500, 501), 1, 2**53) / 2**53
-    outputs = value + np.copysign(1.0, noise)[:, None] * (-scale * np.log(uniforms))
+    outputs = value + np.copysign(1.0, noise)[:, None] * (-scale * log(uniforms))
     return (outputs == released[:, None]).any(axis=1)
 
 
-def _compare_reachable(got: np.ndarray, possible: np.ndarray, noise: np.ndarray, given: Any) -> None:
-    """Raise with the likely cause where the two differ."""
+def _compare_reachable(got: np.ndarray, released: np.ndarray, value: float, scale: float, given: Any) -> None:
+    """Raise with the likely cause where the attempt differs from brute force."""
+    possible = _reachable_by_force(released, value, scale)
     missed, invented = possible & ~got, got & ~possible
     if not missed.any() and not invented.any():
         return
     expected = f"{possible.sum()} of {possible.size} reachable"
     if missed.any():
-        because = (
-            "releases below the answer are called impossible: the noise has a sign, and |noise| loses it"
-            if not missed[noise > 0].any() or not missed[noise < 0].any()
-            else "releases that did come from this answer are called impossible: rounding moves the uniform by a few"
-            " steps, so try its neighbours too, and replay the sampler's own operations in its own order"
-        )
         raise Wrong(
-            given=given, got=f"{missed.sum()} reachable doubles denied", expected=expected, because=because
+            given=given,
+            got=f"{missed.sum()} reachable doubles denied",
+            expected=expected,
+            because=_why_missed(missed, possible, released, value, scale),
         )
     because = (
         "every double counts as reachable: round the recovered uniform to a multiple of 2^-53 before replaying it"
@@ -255,4 +256,22 @@ def _compare_reachable(got: np.ndarray, possible: np.ndarray, noise: np.ndarray,
     )
     raise Wrong(
         given=given, got=f"{invented.sum()} unreachable doubles allowed", expected=expected, because=because
+    )
+
+
+def _why_missed(
+    missed: np.ndarray, possible: np.ndarray, released: np.ndarray, value: float, scale: float
+) -> str:
+    """Tell a lost sign (one whole side) and another logarithm (math.log fails on the very same) from a small window."""
+    for side in (released > value, released < value):
+        if (possible & side).any() and np.array_equal(missed & side, possible & side):
+            if (missed & ~side).any():
+                break  # both sides suffer: not the sign
+            return "releases on one side of the answer are called impossible: the noise has a sign, and |noise| loses it"
+    few = missed.sum() <= 20  # math.log misses about 1 in 500, and going through them all is slow
+    if few and not _reachable_by_force(released[missed], value, scale, np.vectorize(math.log)).any():
+        return "math.log rounds some numbers another way than np.log: use np.log, as the sampler does"
+    return (
+        "releases that did come from this answer are called impossible: rounding moves the uniform by a few steps, so"
+        " try its neighbours too, and replay the sampler's own operations (np.log, not math.log) in its own order"
     )

@@ -123,6 +123,22 @@ def check_laplace_mechanism(attempt: Callable) -> None:
             (right**2, "the scale was squared: only Gaussian variances are squared"),
         ]
         _check_laplace(outputs, value, right, given, causes)
+        _check_replay(lambda rng, args=(value, sensitivity, epsilon): attempt(*args, rng), given)
+
+
+def _check_replay(release: Callable[[np.random.Generator], Any], given: Any) -> None:
+    """Two generators of one seed must give the same release: all noise comes from ``rng``."""
+    first, again = (float(release(np.random.default_rng(5))) for _ in range(2))
+    if first != again:
+        because = (
+            "the generator that came as `rng` is not used: draw with rng.laplace(...), not from np.random"
+        )
+        raise Wrong(
+            given=given,
+            got=f"{first:.6g} and {again:.6g} from two generators of one seed",
+            expected="the same release twice",
+            because=because,
+        )
 
 
 def _numbers(outputs: Sequence[Any], given: Any) -> np.ndarray:
@@ -181,16 +197,22 @@ def private_mean(
 def check_private_mean(attempt: Callable) -> None:
     """Releases centre on the clipped mean, with the noise that the worst replaced record asks for."""
     low, high, epsilon = -3.0, 2.0, 0.5
-    for outlier in (-3.0, 500.0, -500.0):
-        values = np.array([0.5, 1.0, -2.5, 1.5, 1.5, 0.0, 2.0, -1.0, 0.5, outlier])
+    spread_out = [0.5, 1.0, -2.5, 1.5, 1.5, 0.0, 2.0, -1.0, 0.5]
+    cases = [np.array([*spread_out, outlier]) for outlier in (-3.0, 500.0, -500.0)]
+    # Equal values show a range that was read off the data; two values tell n from n - 1.
+    for values in (*cases, np.full(10, 0.5), np.array([0.5, 1.0])):
         n, rng = len(values), np.random.default_rng(1)
         given = {"values": values, "low": low, "high": high, "epsilon": epsilon}
         outputs = _numbers(
             [attempt(values.copy(), low, high, epsilon, rng) for _ in range(DRAWS // 3)], given
         )
         _check_clipped(outputs, values, low, high, given)
+        _check_public_bounds(outputs, values, given)
         right, largest = (high - low) / (n * epsilon), max(abs(low), abs(high))
         causes = [
+            # At n = 2 both slips double the noise; that for a sum has been told at n = 10.
+            (right * n / (n - 1), "divided by n - 1: one of n records moves a mean by (high - low) / n"),
+        ] * (n == 2) + [
             (right * n, "that is the noise for a *sum*: one of n records moves a mean n times less"),
             (
                 largest / (n * epsilon),
@@ -205,6 +227,19 @@ def check_private_mean(attempt: Callable) -> None:
             ),
         ]
         _check_laplace(outputs, float(np.clip(values, low, high).mean()), right, given, causes)
+    _check_replay(lambda rng: attempt(values.copy(), low, high, epsilon, rng), given)
+
+
+def _check_public_bounds(outputs: np.ndarray, values: np.ndarray, given: Any) -> None:
+    """Name the sensitivity that is computed from the data: on equal values its noise is gone."""
+    if np.ptp(values) == 0 and np.ptp(outputs) == 0:
+        because = (
+            "the sensitivity was read off the data (max - min, or a deviation), so the noise gives away how they"
+            " spread: it must come from the public bounds, (high - low) / n"
+        )
+        raise Wrong(
+            given=given, got="no noise on equal values", expected="noise as for any values", because=because
+        )
 
 
 def _check_clipped(outputs: np.ndarray, values: np.ndarray, low: float, high: float, given: Any) -> None:
