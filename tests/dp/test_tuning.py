@@ -11,7 +11,7 @@ import torch
 
 from labkit import stats
 from labkit.data import Dataset
-from labkit.dp import tuning
+from labkit.dp import pipeline, tuning
 from labkit.dp.accounting import SampledGaussian, TuningCost, privacy_statement
 from labkit.dp.curve import Tradeoff
 from labkit.dp.pipeline import Run
@@ -35,7 +35,7 @@ def toy(n: int = 600, n_test: int = 100) -> Dataset:
     return Dataset("toy", "two clouds", False, x[:n], y[:n], x[n:], y[n:], ("a", "b"))
 
 
-def formula(dataset, *, target_epsilon, delta, seed, peak=1.0):
+def formula(dataset, *, target_epsilon, delta=1e-5, seed=0, peak=1.0):
     """A pipeline whose accuracy is a formula, best at peak = 2."""
     CALLS.append((target_epsilon, seed, tuple(dataset.test_x[:, 0].tolist())))
     accuracy = 0.99 - 0.05 / target_epsilon - 0.02 * (np.log(peak / 2)) ** 2 + 0.001 * (seed % 3 - 1)
@@ -187,6 +187,14 @@ def test_a_decision_counts_all_that_a_run_released() -> None:
     less, more = (decide(curve(BY_HAND, others=x), required_accuracy=0.97) for x in ((), (noisy_mean,)))
     assert more.privacy.epsilon > less.privacy.epsilon + 0.1
     assert "+" in str(more.privacy)
+
+
+def test_a_default_that_changes_is_another_run(monkeypatch) -> None:
+    before = pipeline.run_once(formula, toy(), 1.0, 1e-5, 0, {})
+    monkeypatch.setitem(formula.__kwdefaults__, "peak", 2.0)
+    after = pipeline.run_once(formula, toy(), 1.0, 1e-5, 0, {})
+    assert after.accuracy > before.accuracy
+    assert len(CALLS) == 2
 
 
 def test_another_pipeline_brings_its_own_ceiling_and_space() -> None:
