@@ -23,6 +23,7 @@ _SUBMODULES = (
     "progress",
     "stats",
     "training",
+    "watermark",
     "widgets",
 )
 

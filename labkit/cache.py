@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import hashlib
 import inspect
+import io
 import os
 import tempfile
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+class CacheWarning(UserWarning):
+    """A result could not be kept, so it will be made again next time."""
 
 
 def checkout() -> Path | None:
@@ -44,11 +51,29 @@ def _meaning(source: str) -> str:
     return ast.unparse(tree)
 
 
+def _source(part: ModuleType | Callable[..., Any]) -> str:
+    """Return the meaning of a module, class or function; raise TypeError if it has no source text of its own."""
+    try:
+        return _meaning(inspect.getsource(part))
+    # A name typed at a prompt has no source, a lambda often shares its line with what is no statement by itself.
+    except (OSError, TypeError, SyntaxError) as error:
+        raise _no_source(part) from error
+
+
+def _no_source(part: Any) -> TypeError:
+    return TypeError(
+        f"cannot hash {part!r}, as its source text is out of reach: "
+        "define it with def in a file or a notebook cell"
+    )
+
+
 def _feed(hasher: hashlib._Hash, part: Any) -> None:
     """Feed one value to the hasher, with its type, so that 1, 1.0 and "1" differ."""
     hasher.update(type(part).__name__.encode() + b"(")
     if isinstance(part, ModuleType | FunctionType | type):
-        hasher.update(_meaning(inspect.getsource(part)).encode())
+        hasher.update(_source(part).encode())
+    elif isinstance(part, functools.partial | MethodType | BuiltinFunctionType):
+        raise _no_source(part)
     elif dataclasses.is_dataclass(part):
         _feed(hasher, {f.name: getattr(part, f.name) for f in dataclasses.fields(part)})
     elif isinstance(part, dict):
@@ -81,7 +106,8 @@ def digest(*parts: Any) -> str:
     Raises
     ------
     TypeError
-        If a part is of a type whose content cannot be read reliably.
+        If a part is of a type whose content cannot be read reliably, or is a function without source text: a lambda
+        inside a longer expression, a ``functools.partial``, a function typed at the prompt.
     """
     hasher = hashlib.sha256()
     for part in parts:
@@ -104,7 +130,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     except OSError as error:
         raise OSError(
-            f"cannot write in {path.parent} ({error.strerror}): set LABKIT_CACHE to a folder that can be written"
+            f"cannot write in {path.parent} ({error.strerror}): {_other_place(path)} that can be written"
         ) from error
     os.close(handle)
     try:
@@ -113,11 +139,30 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno == 28:
             raise OSError(
-                28, f"disk full while writing {path}: free some space, or point LABKIT_CACHE elsewhere"
+                28,
+                f"disk full while writing {path}: free some space, or {_other_place(path)} on another disk",
             ) from error
         raise
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _other_place(path: Path) -> str:
+    """Return how to have a file written elsewhere: only what lies in the cache follows ``LABKIT_CACHE``."""
+    inside = path.absolute().is_relative_to(directory().absolute())
+    return "set LABKIT_CACHE to a folder" if inside else "choose a folder"
+
+
+def save(value: Any, path: Path) -> None:
+    """Write ``value`` as ``torch.save`` does, but through memory.
+
+    Given a path, torch reports a full disk as an error of its own; written from here, it is the system's ``OSError``.
+    """
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    path.write_bytes(buffer.getbuffer())
 
 
 def cached(
@@ -140,6 +185,11 @@ def cached(
     code : sequence of modules, classes or functions
         Whose source text, when it changes, makes the saved result stale.
 
+    Warns
+    -----
+    CacheWarning
+        If the result cannot be written; it is returned all the same.
+
     Notes
     -----
     The cache is this user's own folder, so its pickles are trusted. A file that cannot be read is made again.
@@ -153,6 +203,9 @@ def cached(
         except Exception:  # an unreadable file (older library, broken disk) is as good as none
             path.unlink(missing_ok=True)
     result = compute()
-    with atomic_path(path) as temporary:
-        torch.save(result, temporary)
+    try:
+        with atomic_path(path) as temporary:
+            save(result, temporary)
+    except OSError as error:  # hours of work may be in it
+        warnings.warn(f"the result for {kind!r} is not kept: {error}", CacheWarning, stacklevel=2)
     return result

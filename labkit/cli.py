@@ -136,7 +136,9 @@ def parser() -> argparse.ArgumentParser:
         "--execute", action="store_true", help="run the solutions, so that their outputs are new"
     )
     sub.add_argument(
-        "--check", action="store_true", help="write nothing; fail if a notebook differs from its source"
+        "--check",
+        action="store_true",
+        help="write nothing; fail if a notebook differs from its source; goes alone",
     )
     sub.add_argument("--force", action="store_true", help="write over learner's copies that were worked in")
     sub.add_argument(

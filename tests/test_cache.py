@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+import math
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 import torch
 
 from labkit import cache
+from labkit.dp import checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +82,62 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_litter(folder: Path) ->
     assert list(folder.iterdir()) == [path]
 
 
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the system says when a file's bytes find no room."""
+
+    def no_room(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", no_room)
+
+
+def test_a_full_disk_costs_the_copy_and_not_the_result(full_disk: None, folder: Path) -> None:
+    with pytest.warns(cache.CacheWarning, match=r"'kind' is not kept: .*disk full.*set LABKIT_CACHE"):
+        assert cache.cached("kind", {}, lambda: torch.arange(3)).tolist() == [0, 1, 2]
+    assert not [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoint(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("elsewhere") / "run.pt"
+    state = {"weights": torch.arange(3.0), "step": 7}
+    checkpoint.save(path, {"seed": 0}, state)
+    request.getfixturevalue("full_disk")
+    with pytest.raises(OSError, match=r"disk full while writing .*: free some space, or choose a folder"):
+        checkpoint.save(path, {"seed": 0}, {"step": 8})
+    kept = checkpoint.load(path, {"seed": 0})
+    assert kept["step"] == 7
+    assert torch.equal(kept["weights"], state["weights"])
+
+
+def test_a_result_that_cannot_be_kept_is_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "file"))
+    with pytest.warns(cache.CacheWarning, match="cannot write in .*: set LABKIT_CACHE to a folder"):
+        assert cache.cached("kind", {}, lambda: 5) == 5
+
+
+def test_an_error_of_the_work_itself_is_raised() -> None:
+    def compute() -> None:
+        raise OSError("the work's own")
+
+    with pytest.raises(OSError, match="the work's own"):
+        cache.cached("kind", {}, compute)
+
+
+def test_functions_without_source_text_are_told_how_to_have_one() -> None:
+    typed: dict = {}
+    exec("def f(x):\n    return x", typed)
+    inside = {
+        "pipeline": lambda x: -x,
+    }
+    for part in (inside["pipeline"], typed["f"], functools.partial(max, 1), math.exp, "text".upper, int):
+        with pytest.raises(TypeError, match=r"cannot hash .*define it with def in a file or a notebook cell"):
+            cache.digest(part)
+
+
 def test_a_full_disk_says_so(folder: Path) -> None:
     with pytest.raises(OSError, match=r"disk full.*LABKIT_CACHE"), cache.atomic_path(folder / "x"):
         raise OSError(28, "No space left on device")
@@ -88,3 +147,14 @@ def test_an_unwritable_folder_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="set LABKIT_CACHE"), cache.atomic_path(tmp_path / "file" / "x"):
         pass
+
+
+def test_only_what_is_in_the_cache_is_told_of_its_variable(tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.mktemp("elsewhere") / "file"
+    file.write_text("in the way")
+    with (
+        pytest.raises(OSError, match="choose a folder that can be written") as caught,
+        cache.atomic_path(file / "x.json"),
+    ):
+        pass
+    assert "LABKIT_CACHE" not in str(caught.value)

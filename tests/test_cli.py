@@ -47,6 +47,7 @@ def test_help_loads_nothing_heavy():
         (["prepare", "88"], "the labs are: 00, 01"),
         (["build", "99"], "the labs are: 00, 01"),
         (["data", "--fetch", "minst"], "minst"),
+        (["build", "00", "--check", "--execute"], "without --execute"),
     ],
 )
 def test_errors_are_one_message_without_a_traceback(arguments, says, capsys):

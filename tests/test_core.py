@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import labkit
 from labkit import models, plots, profiles, progress
+
+
+def test_every_package_loads_from_the_top() -> None:
+    folders = {path.parent.name for path in Path(labkit.__file__).parent.glob("*/__init__.py")}
+    assert folders <= set(dir(labkit))
+    assert labkit.watermark.__name__ == "labkit.watermark"
 
 
 def test_profiles_pick_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

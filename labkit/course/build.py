@@ -128,8 +128,13 @@ def build(
     Raises
     ------
     BuildError
-        If a learner's copy holds someone's work; if a source is missing.
+        If a learner's copy holds someone's work; if a source is missing; if ``check`` comes with what writes.
     """
+    writing = {"--execute": run, "--classroom": classroom, "--force": force}
+    if check and (named := [option for option, given in writing.items() if given]):
+        raise BuildError(
+            f"--check writes nothing, so it goes without {' and '.join(named)}: give one or the other"
+        )
     root, touched = checkout(), []
     for item in sources(numbers, root):
         files = places(item, root)
@@ -147,7 +152,7 @@ def build(
             touched.append(path)
         if not check:
             touched += _posters(item, solved, files.solution.parent / "figures")
-        if classroom and not check:
+        if classroom:
             touched += _classroom(item, solved, classroom)
     return touched
 

@@ -21,6 +21,7 @@ CAUSES = {
     IndexError: "an index lies outside of its sequence or dimension: compare it with the shape of the input",
     KeyError: "the key is not in the dictionary: look at the keys that the input has",
     NameError: "a name is misspelt, or the cell that defines it has not run",
+    SystemExit: "exit() and quit() end Python: give a value back with return, or raise an error",
     RuntimeError: "shapes or types do not fit together: print .shape and .dtype of both sides before that line",
     TypeError: "the arguments do not fit: compare the number, order and type of the arguments with the stub",
     ValueError: "a value or a shape is outside of what that function takes: print it before that line",
@@ -134,7 +135,7 @@ def _judge(item: Exercise, attempt: Any) -> Outcome:
             item.run(calls.function)
     except Wrong as problem:
         return Outcome(item, WRONG, attempt, problem)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # torch raises NotImplementedError too ("not implemented for 'Long'"): that is an attempt, and a wrong one.
         unwritten = isinstance(error, NotImplementedError) and "not implemented for" not in str(error)
         if unwritten and calls.raised is error:
@@ -149,7 +150,7 @@ class _Calls:
     def __init__(self, attempt: Any, *, watch_input: bool) -> None:
         self.given: Any = None
         self.returned: Any = None
-        self.raised: Exception | None = None
+        self.raised: BaseException | None = None
         self.watch_input = watch_input
         plain_function = callable(attempt) and not isinstance(attempt, type) and hasattr(attempt, "__name__")
         self.function = self._watched(attempt) if plain_function else attempt
@@ -162,7 +163,7 @@ class _Calls:
             self.raised = self.returned = None
             try:
                 self.returned = attempt(*args, **kwargs)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self.raised = error
                 raise
             if self.watch_input and not _same(before, _snapshot((args, kwargs))):
@@ -175,7 +176,7 @@ class _Calls:
 
         return call
 
-    def explain(self, error: Exception) -> Wrong:
+    def explain(self, error: BaseException) -> Wrong:
         """Turn an unforeseen exception into what the learner can use."""
         text = f"{type(error).__name__}: {error}"
         if self.raised is error or self.given is None:
@@ -202,13 +203,13 @@ def _parameters(function: Callable[..., Any], count: int) -> list[str]:
     return [names[i] if i < len(names) else f"argument {i + 1}" for i in range(count)]
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: BaseException) -> str:
     return next(
         (text for kind, text in CAUSES.items() if isinstance(error, kind)), "the code stops before its end"
     )
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     """Return the source line of the notebook or file that failed, or nothing."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.line and f.filename != __file__]
     return f"\nat the line: {frames[-1].line.strip()}" if frames else ""

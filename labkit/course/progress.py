@@ -48,7 +48,7 @@ def path() -> Path:
 
 
 def read() -> Progress:
-    """Return the saved progress; an absent file is an empty one, and a damaged one is set aside with a remark."""
+    """Return the saved progress; an absent file is an empty one, and so is a damaged one, with a remark."""
     file = path()
     try:
         saved = json.loads(file.read_text(encoding="utf-8"))
@@ -62,13 +62,23 @@ def read() -> Progress:
     except FileNotFoundError:
         return Progress()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return Progress(remark=f"{file} could not be read ({type(error).__name__}): progress starts anew")
+        found = f"{file} could not be read ({type(error).__name__})"
+        return Progress(remark=f"{found}: progress starts anew, and that file is kept as {_aside(file).name}")
+
+
+def _aside(file: Path) -> Path:
+    return file.with_name(f"{file.name}.damaged")
 
 
 def write(progress: Progress) -> None:
-    """Save progress in one step; trouble with the file becomes the remark, and is never raised."""
+    """Save progress in one step; trouble with the file becomes the remark, and is never raised.
+
+    A file that could not be read is set aside first: a person may still read their progress out of it.
+    """
     content = {"exercises": progress.exercises, "track": progress.track}
     try:
+        if progress.remark and path().exists():
+            path().replace(_aside(path()))
         with atomic_path(path()) as part:
             part.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
     except OSError as error:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from labkit.cache import CacheWarning
+
+__all__ = ["CacheWarning", "DataError", "StandInWarning"]
+
 
 class DataError(RuntimeError):
     """A data file is missing, corrupt or of the wrong shape; the message names the file and the fix."""
@@ -9,7 +13,3 @@ class DataError(RuntimeError):
 
 class StandInWarning(UserWarning):
     """The real data set was not found: what was loaded instead was made by code."""
-
-
-class CacheWarning(UserWarning):
-    """The decoded data could not be cached, so the next load is slow again."""

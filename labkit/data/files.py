@@ -28,9 +28,16 @@ class Files:
         return self.paths[0] if len(self.paths) == 1 else self.paths[0].parent
 
     def fingerprint(self) -> list[tuple[str, int, int]]:
-        """Path, size and time of change of each file: differs when a file was replaced."""
-        stats = [(path.resolve(), path.stat()) for path in self.paths]
+        """Path, size and time of change of each file: differs when a file was replaced, added or deleted."""
+        # A folder's own time of change tells nothing of the files in its subfolders.
+        found = [each for path in self.paths for each in (_below(path) if path.is_dir() else [path])]
+        stats = [(path.resolve(), path.stat()) for path in found]
         return [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+
+
+def _below(folder: Path) -> list[Path]:
+    """Return all files below a folder, in a fixed order."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 class Format(ABC):

@@ -51,6 +51,7 @@ _HOME = {
     "recipe": "recipes",
     "linear_ceiling": "pipeline",
     "linear_pipeline": "pipeline",
+    "check_loader": "loaders",
     "compare": "curve",
     "tradeoff": "tuning",
 }

@@ -182,7 +182,10 @@ class PrivacyStatement:
         ordered = sorted(self.events, key=lambda event: event is not self.main)
         releases = " + ".join(event.describe() for event in ordered)
         runs = self.tuning.describe() if self.tuning else "1 run"
-        return f"δ = {shown}, {releases}, {self.neighbouring}, {runs}"
+        # With batches in a fixed order a record that left would shift all others: its place is emptied instead.
+        fixed = any(getattr(event, "sampler", "") == "fixed" for event in self.events)
+        neighbours = "zero-out" if fixed and self.neighbouring == "add/remove" else self.neighbouring
+        return f"δ = {shown}, {releases}, {neighbours}, {runs}"
 
     def _repr_html_(self) -> str:
         rows = [(name, _figure(value), "") for name, value in self.epsilons.items()]

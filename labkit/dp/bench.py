@@ -53,6 +53,7 @@ class Bench:
                 "ms (median)": 1e3 * cost.seconds[1],
                 "ms (10% to 90%)": f"{1e3 * cost.seconds[0]:.1f} to {1e3 * cost.seconds[2]:.1f}",
                 "over a plain step": cost.ratio,
+                "in its layout": cost.same_layout,
             }
             for cost in self.costs
         ]
@@ -135,9 +136,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="labkit bench dp", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works")
     parser.add_argument("--steps-only", action="store_true", help="part (a) only")
-    parser.add_argument("--out", type=Path, default=Path("bench-dp.json"), help="where to write the JSON")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results there")
     options = parser.parse_args(arguments)
     bench = run(quick=options.quick, race=not options.steps_only)
     print(bench)
-    print(f"\nwritten to {bench.save(options.out)}")
+    if options.json:
+        print(f"\nwritten to {bench.save(options.json)}")
     return 0

@@ -10,6 +10,8 @@ from labkit.dp import accountants
 from labkit.dp.events import Event, Neighbouring, NotAccountable, SampledGaussian, Sampler, as_events
 from labkit.dp.limits import check_delta, check_epsilon, check_neighbouring
 
+LARGEST_TARGET = 200.0  # beyond it the accountants' grids take minutes, for a promise that is none
+
 
 def calibrate_noise(
     target_epsilon: float,
@@ -28,7 +30,7 @@ def calibrate_noise(
     -------
     float
         Noise std / clipping norm. Its ε is below the target by at most 1e-3 (for targets under 1, by at
-        most a thousandth of the target).
+        most a thousandth of the target; for targets above 20, whose grid is coarser, by at most a hundredth).
 
     Raises
     ------
@@ -36,6 +38,11 @@ def calibrate_noise(
         If a setting is invalid, or `other_events` alone already cost the target.
     """
     check_epsilon("target_epsilon", target_epsilon)
+    if target_epsilon > LARGEST_TARGET:
+        raise ValueError(
+            f"target_epsilon={target_epsilon:g}: expected at most {LARGEST_TARGET:g}. A factor of e^{target_epsilon:g} "
+            "between two worlds promises nothing; say what noise you want instead (noise_multiplier), or train without."
+        )
     check_delta(delta, n)
     check_neighbouring(neighbouring)
     others = as_events(other_events, empty=True)

@@ -19,7 +19,7 @@ FORMAT = 1
 def save(path: str | Path, settings: dict[str, Any], state: dict[str, Any]) -> None:
     """Write ``state`` with the settings it belongs to; a crash in the middle leaves the earlier file whole."""
     with cache.atomic_path(path) as temporary:
-        torch.save({"format": FORMAT, "settings": settings, "state": state}, temporary)
+        cache.save({"format": FORMAT, "settings": settings, "state": state}, temporary)
 
 
 def load(path: str | Path, settings: dict[str, Any]) -> dict[str, Any] | None:

@@ -64,7 +64,7 @@ class Tradeoff:
 
     def accuracy(self, epsilon: float) -> stats.Interval:
         """Return the mean accuracy over seeds at one ε, with its Student t interval."""
-        return stats.mean_interval([run.accuracy for run in self.at(epsilon)])
+        return stats.mean_share([run.accuracy for run in self.at(epsilon)])
 
     def assured(self, epsilon: float) -> float:
         """Return the accuracy to count on at one ε: the lower of two 95% bounds.
@@ -92,7 +92,7 @@ class Tradeoff:
         rows.append(
             {
                 "ε": float("inf"),
-                "accuracy": stats.mean_interval(self.ceiling).percent(),
+                "accuracy": stats.mean_share(self.ceiling).percent(),
                 "assured": "",
                 "seeds": len(self.ceiling),
                 "seconds a run": "",
@@ -178,14 +178,15 @@ def tradeoff(
     pipeline : callable
         ``pipeline(dataset, *, target_epsilon, delta, seed, **settings)`` returns a `PrivateResult`.
     ceiling : callable
-        ``ceiling(dataset, *, seed)`` returns the result of training the same model without privacy.
+        ``ceiling(dataset, *, seed)`` returns the result of training the same model without privacy: another pipeline
+        needs another ceiling.
     settings : dict, optional
         Passed on to ``pipeline``.
 
     Raises
     ------
     ValueError
-        If there is no ε or no seed, or an ε is not positive.
+        If there is no ε or no seed, an ε is not positive, or a pipeline comes without its own ceiling.
     """
     from labkit.dp import features
 
@@ -196,6 +197,11 @@ def tradeoff(
         )
     if dataset.train_x.ndim == 4 and pipeline is linear_pipeline:
         dataset = features.features(dataset)
+    if pipeline is not linear_pipeline and ceiling is linear_ceiling:
+        raise ValueError(
+            "another pipeline needs its own ceiling: pass ceiling=<function(dataset, *, seed)> that trains the same model "
+            "without privacy"
+        )
     wanted = [(epsilon, seed) for epsilon in epsilons for seed in range(seeds)]
     runs = [
         run_once(pipeline, dataset, epsilon, delta, seed, settings or {})

@@ -226,7 +226,7 @@ def _statement(tradeoff: Tradeoff, epsilon: float, tuning: TuningCost | None) ->
     from labkit.dp.accounting import privacy_statement
 
     return privacy_statement(
-        tradeoff.at(epsilon)[0].event, delta=tradeoff.delta, n=tradeoff.n_train, tuning=tuning
+        tradeoff.at(epsilon)[0].events, delta=tradeoff.delta, n=tradeoff.n_train, tuning=tuning
     )
 
 

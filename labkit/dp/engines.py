@@ -19,6 +19,7 @@ from torch.nn import functional as F  # noqa: N812
 from labkit.dp import gradients, layers, linear
 
 # Records at a time on a CPU: what they leave behind then stays in the cache until it is summed. Measured on the MNIST network.
+ENGINES = ("opacus", "vmap", "layers", "linear")
 CPU_CHUNK = {"vmap": 128, "layers": 256}
 
 Parts = Sequence[tuple[Tensor, Tensor]]
@@ -213,6 +214,16 @@ class OpacusEngine:
         return self._module.to_standard_module()
 
 
+def check_engine(name: str, model: nn.Module) -> None:
+    """Raise ``ValueError`` if ``name`` is no engine, or ``model`` does not suit it."""
+    if name not in ENGINES:
+        raise ValueError(f"engine {name!r} is unknown; expected one of {', '.join(map(repr, ENGINES))}")
+    if name == "layers":
+        layers.check(model)
+    if name == "linear":
+        linear.linear_layer(model)
+
+
 def make_engine(
     name: str,
     model: nn.Module,
@@ -221,23 +232,11 @@ def make_engine(
     generator: torch.Generator,
     records: torch.utils.data.Dataset,
 ) -> Engine:
-    """Return the engine called ``name``: "opacus", "vmap", "layers" or "linear".
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, or the model does not suit the engine.
-    """
+    """Return the engine called ``name``, one of `ENGINES`; raises as `check_engine` does."""
+    check_engine(name, model)
     if name == "opacus":
         return OpacusEngine(model, optimizer, mechanism, generator, records)
+    clipped_sum = {"vmap": gradients, "layers": layers, "linear": linear}[name].clipped_sum
     on_cpu = all(p.device.type == "cpu" for p in model.parameters())
     chunk = CPU_CHUNK.get(name) if on_cpu else None
-    if name == "vmap":
-        return SumEngine(model, optimizer, mechanism, generator, gradients.clipped_sum, chunk)
-    if name == "layers":
-        layers.check(model)
-        return SumEngine(model, optimizer, mechanism, generator, layers.clipped_sum, chunk)
-    if name == "linear":
-        linear.linear_layer(model)
-        return SumEngine(model, optimizer, mechanism, generator, linear.clipped_sum)
-    raise ValueError(f"engine {name!r} is unknown; expected 'opacus', 'vmap', 'layers' or 'linear'")
+    return SumEngine(model, optimizer, mechanism, generator, clipped_sum, chunk)

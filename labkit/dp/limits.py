@@ -40,6 +40,8 @@ def check_delta(value: float, n: int | None = None) -> None:
     """Refuse a δ outside (0, 1), or so large that (0, δ)-DP permits publishing a record outright."""
     if not (math.isfinite(value) and 0 < value < 1):
         raise ValueError(f"delta={value}: expected 0 < δ < 1; Gaussian noise cannot give δ = 0 at finite ε")
+    if n is not None and n < 1:
+        raise ValueError(f"n={n}: expected the number of records, at least 1")
     if n is not None and value >= 1 / n:
         raise ValueError(
             f"delta={value} is not below 1/n = {1 / n:.3g} for n={n} records. Publishing one record in "

@@ -47,6 +47,14 @@ def check_loader(loader: DataLoader, event: SampledGaussian) -> None:
 def _check_fixed(loader: DataLoader, event: SampledGaussian) -> None:
     from torch.utils.data import RandomSampler, SequentialSampler
 
+    rate = (loader.batch_size or 1) / max(1, len(loader.dataset))
+    if event.sampler in ("fixed", "without-replacement") and not math.isclose(
+        rate, event.sample_rate, rel_tol=1e-6
+    ):
+        raise ValueError(
+            f"the loader's batches hold {loader.batch_size} of {len(loader.dataset)} records, q = {rate:.6g}, yet the "
+            f"event says {event.sample_rate:.6g}. Fix: account with sample_rate={rate:.6g}."
+        )
     if event.sampler == "poisson" and event.sample_rate < 1:
         raise ValueError(
             "the loader cuts fixed batches, yet the event is accounted as Poisson sampling: its ε would be far too "

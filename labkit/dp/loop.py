@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -96,7 +97,7 @@ class Run:
     """One training run: model, engine, generators and records, and how to save and restore them."""
 
     def __init__(
-        self, model: nn.Module, dataset: Dataset, settings: Settings, seed: int, device: torch.device
+        self, model: nn.Module, dataset: Dataset, settings: Settings, seed: int | None, device: torch.device
     ) -> None:
         if dataset.train_x.ndim == 4:
             model = model.to(memory_format=torch.channels_last)  # pooling is several times faster on a CPU
@@ -107,6 +108,7 @@ class Run:
             "initial model": cache.digest(repr(model), list(model.state_dict().values())),
             "device": device.type,
         }
+        seed = secrets.randbits(63) if seed is None else seed
         self.model, self.settings, self.device, self.seed = model.to(device).train(), settings, device, seed
         self.x, self.y = dataset.train_x.to(device), dataset.train_y.to(device)
         moving = [p for p in model.parameters() if p.requires_grad]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from labkit import cache, profiles
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
-    from labkit.dp.accounting import SampledGaussian
+    from labkit.dp.events import Event
     from labkit.dp.sgd import PrivateResult
 
 # Of `linear_pipeline`; chosen by about 200 runs on 10,000 MNIST train records held out for it. A statement about MNIST that
@@ -92,8 +93,8 @@ class Run:
     seconds : float
     privacy : str
         The statement in full.
-    event : SampledGaussian
-        For composing this run with others.
+    events : tuple of Event
+        All that the run released from its records, for composing it with others.
     settings : dict
         Arguments that were passed to the pipeline besides ε, δ and seed.
     """
@@ -104,7 +105,7 @@ class Run:
     accuracy: float
     seconds: float
     privacy: str
-    event: SampledGaussian
+    events: tuple[Event, ...]
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -112,7 +113,8 @@ def run_once(
     pipeline: Pipeline, dataset: Dataset, target_epsilon: float, delta: float, seed: int, settings: dict
 ) -> Run:
     """Return one run of ``pipeline``, from the cache where it was made before by the same code on the same data."""
-    from labkit.dp import engines, gradients, layers, linear, loop, recipes, sgd
+    from labkit import models
+    from labkit.dp import engines, gradients, layers, linear, loop, recipes, sgd, textbook
 
     def compute() -> Run:
         result = pipeline(dataset, target_epsilon=target_epsilon, delta=delta, seed=seed, **settings)
@@ -123,19 +125,28 @@ def run_once(
             float(result.accuracy.estimate),
             float(result.seconds),
             str(result.privacy),
-            result.privacy.main,
+            tuple(result.privacy.events),
             dict(settings),
         )
 
-    # The profile belongs to the key: a recipe may ask for it.
-    key = {"data": dataset.digest, "epsilon": target_epsilon, "delta": delta, "seed": seed} | settings
-    key["profile"] = profiles.current().name
-    code = [pipeline, sgd, loop, engines, gradients, layers, linear, recipes]
+    # The profile belongs to the key: a recipe may ask for it. So do defaults: their names are in the code, not their values.
+    key = _defaults(pipeline) | {"data": dataset.digest, "epsilon": target_epsilon, "delta": delta, "seed": seed}
+    key |= settings | {"profile": profiles.current().name}
+    code = [pipeline, sgd, loop, engines, gradients, layers, linear, recipes, models, textbook.poisson_batch]
     return cache.cached("private-runs", key, compute, code=code)
 
 
 def ceiling_once(ceiling: Pipeline, dataset: Dataset, seed: int) -> float:
     """Return the accuracy of the ceiling with one seed, from the cache where it was measured before."""
+    from labkit import models, training
+    from labkit.dp import recipes
+
     key = {"data": dataset.digest, "seed": seed, "profile": profiles.current().name}
     compute = lambda: float(ceiling(dataset, seed=seed).accuracy.estimate)  # noqa: E731
-    return cache.cached("public-runs", key, compute, code=[ceiling])
+    return cache.cached("public-runs", key, compute, code=[ceiling, training, models, recipes])
+
+
+def _defaults(function: Pipeline) -> dict[str, Any]:
+    """Return the arguments that ``function`` fills in by itself, with their values."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if isinstance(p.default, str | int | float)}

@@ -57,7 +57,7 @@ def divergence(
 
     q, sigma = sample_rate, noise_multiplier
     sign = 1 if removed else -1
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         # The ratio B / A is 1 - q + q exp((x - 1/2) / σ²), never below 1 - q.
         end = 0.5 + sigma**2 * np.log1p(np.expm1(sign * epsilons) / q)
     end = np.where(np.expm1(sign * epsilons) <= -q, -np.inf, end)

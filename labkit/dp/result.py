@@ -34,8 +34,8 @@ class PrivateResult:
     settings : dict
     source, profile : str
         Where the data came from, and the profile that the run was made under.
-    seed : int
-        Whoever knows it can subtract the noise: when a model leaves the house, keep its seed secret.
+    seed : int or None
+        Whoever knows it can subtract the noise: a model that leaves the house is best trained without one (None).
     seconds : float
         Wall time of the training loop.
     """
@@ -47,13 +47,18 @@ class PrivateResult:
     settings: dict[str, Any]
     source: str
     profile: str
-    seed: int
+    seed: int | None
     seconds: float
+
+    @property
+    def seed_text(self) -> str:
+        """The seed for people."""
+        return "drawn and not kept" if self.seed is None else str(self.seed)
 
     def __str__(self) -> str:
         return (
             f"test accuracy {self.accuracy.percent()} with {self.privacy} "
-            f"({self.source}; profile {self.profile}; seed {self.seed}; {self.seconds:.0f} s)"
+            f"({self.source}; profile {self.profile}; seed {self.seed_text}; {self.seconds:.0f} s)"
         )
 
     def table(self) -> pd.DataFrame:
@@ -66,7 +71,7 @@ class PrivateResult:
             "data": self.source,
             **{key.replace("_", " "): value for key, value in self.settings.items()},
             "profile": self.profile,
-            "seed": self.seed,
+            "seed": self.seed_text,
             "seconds": round(self.seconds, 1),
         }
         return pd.DataFrame(

@@ -7,6 +7,7 @@ rate that is accounted for, noise added once per logical batch, and division by 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from torch import nn
 
 from labkit import profiles, training
+from labkit.dp.engines import check_engine
 from labkit.dp.gradients import trainable
 from labkit.dp.limits import check_delta
 from labkit.dp.loop import Run, Settings
@@ -40,7 +42,7 @@ def train_private(
     momentum: float = 0.0,
     schedule: str = "constant",
     engine: str = "opacus",
-    seed: int = 0,
+    seed: int | None = None,
     physical_batch_size: int = 512,
     other_events: Sequence[Any] = (),
     checkpoint: str | Path | None = None,
@@ -64,21 +66,22 @@ def train_private(
     expected_batch_size : float
         Number of train records times the probability with which each joins a step; not rounded anywhere.
     epochs, steps : float, int
-        At most one of them: how long to train; 15 epochs when neither is given.
+        At most one of them: how long to train; 15 epochs when neither is given, and at least one step.
     learning_rate, momentum, schedule : float, float, {"constant", "linear"}
         Of SGD; "linear" falls from ``learning_rate`` to 0 over the run.
     engine : {"opacus", "vmap", "layers", "linear"}
         Who computes clipped gradients: Opacus's hooks; ``torch.func``; closed forms for linear, convolution and
         GroupNorm layers; or the closed form of softmax regression on fixed features. Same mathematics, other cost.
     seed : int
-        Fixes sampling and noise, through one generator each. It must stay secret where the privacy matters.
+        Fixes sampling and noise, for study: whoever knows the seed can subtract the noise. Without one, the operating
+        system's randomness seeds both, and nobody can repeat the run.
     physical_batch_size : int
         Most records whose per-sample gradients are in memory at a time; no effect on the result beyond rounding.
     other_events : sequence
         Accounting events of what else the pipeline took from the same records, to be composed into the statement.
     checkpoint : path, optional
         Written every epoch and on Ctrl-C. Where it exists the run goes on from it, and ends exactly as it would have
-        without the interruption.
+        without the interruption. It holds the state of the noise: as secret as the seed, and best deleted at the end.
     device : torch.device, optional
         CUDA when there is one, by default.
 
@@ -94,11 +97,19 @@ def train_private(
         If loss or gradient become NaN or infinite.
     KeyboardInterrupt
         On Ctrl-C, after the current step is complete; the message tells how to resume.
+
+    Notes
+    -----
+    The statement holds for noise of real numbers. This noise is made of floating-point numbers by a generator that is not
+    cryptographic (Mironov 2012; arXiv 2207.13793): enough to study, audit and compare, not against whoever can read the
+    last bits of weights or predict the generator.
     """
     from labkit.dp.accounting import SampledGaussian, calibrate_noise, privacy_statement
+    from labkit.dp.events import as_events
 
     training.check_records(dataset.train_x, dataset.train_y)
     check_model(model)
+    check_outputs(model, dataset)
     n = len(dataset.train_x)
     check_delta(delta, n)
     if (target_epsilon is None) == (noise_multiplier is None):
@@ -107,7 +118,7 @@ def train_private(
             "the privacy to reach, or the noise to add"
         )
     rate = _rate(expected_batch_size, n)
-    steps, others = _steps(epochs, steps, rate), tuple(other_events)
+    steps, others = _steps(epochs, steps, rate), as_events(other_events, empty=True)
     sampler = "full" if rate == 1 else "poisson"
 
     def settings(noise: float) -> Settings:
@@ -118,6 +129,7 @@ def train_private(
 
     if target_epsilon is not None:
         settings(1.0)  # complain about everything else before the slow search
+        check_engine(engine, model)
         noise_multiplier = calibrate_noise(
             target_epsilon,
             delta=delta,
@@ -162,6 +174,22 @@ def check_model(model: nn.Module) -> None:
         raise ValueError("this model cannot be trained privately: " + "; ".join(str(e) for e in errors))
 
 
+def check_outputs(model: nn.Module, dataset: Dataset) -> None:
+    """Raise ``ValueError`` unless ``model`` maps two records to one logit for each class."""
+    try:
+        with torch.no_grad():
+            logits = copy.deepcopy(model).cpu().eval()(dataset.train_x[:2].cpu())
+    except RuntimeError as error:
+        shape = tuple(dataset.train_x.shape[1:])
+        raise ValueError(f"the model cannot take records of shape {shape}: {error}") from error
+    classes = len(dataset.classes)
+    if logits.ndim != 2 or logits.shape[1] < classes:
+        raise ValueError(
+            f"the model gives outputs of shape {tuple(logits.shape)} for 2 records; expected (2, {classes}): one logit for "
+            "each class"
+        )
+
+
 def _rate(expected_batch_size: float, n: int) -> float:
     """Return the probability with which each of ``n`` records joins a step."""
     if not 0 < expected_batch_size <= n:
@@ -176,4 +204,11 @@ def _steps(epochs: float | None, steps: int | None, rate: float) -> int:
     """Return the number of steps asked for in either way."""
     if epochs is not None and steps is not None:
         raise ValueError(f"got epochs={epochs} and steps={steps}; give at most one of them")
-    return steps if steps is not None else round((15 if epochs is None else epochs) / rate)
+    if steps is not None:
+        return steps
+    epochs = 15 if epochs is None else epochs
+    if not (math.isfinite(epochs) and round(epochs / rate) >= 1):
+        raise ValueError(
+            f"epochs={epochs} at sample rate {rate:.4g} is not one step; expected at least {rate:.4g} epochs, or steps=1"
+        )
+    return round(epochs / rate)

@@ -29,16 +29,24 @@ class Cost:
         10%, 50% and 90% quantiles.
     ratio : float
         Median over rounds of this step's time over that of the plain step of the same round.
+    same_layout : float
+        The same over the plain step in the memory layout that this step's model has.
     """
 
     model: str
     step: str
     seconds: tuple[float, float, float]
     ratio: float
+    same_layout: float
 
 
-def time_in_turns(steps: dict[str, Step], rounds: int, *, baseline: str, model: str) -> list[Cost]:
-    """Time each step once per round, so that a busy machine slows all of them alike; two rounds warm up."""
+def time_in_turns(
+    steps: dict[str, Step], rounds: int, *, baseline: str, model: str, layouts: dict[str, str] | None = None
+) -> list[Cost]:
+    """Time each step once per round, so that a busy machine slows all of them alike; two rounds warm up.
+
+    ``layouts`` names, for a step in another memory layout than the baseline's, the plain step in that layout.
+    """
     times: dict[str, list[float]] = {name: [] for name in steps}
     for done in range(rounds + 2):
         for name, step in steps.items():
@@ -46,12 +54,17 @@ def time_in_turns(steps: dict[str, Step], rounds: int, *, baseline: str, model: 
             step()
             if done >= 2:
                 times[name].append(time.perf_counter() - start)
+
+    def over(taken: list[float], base: str) -> float:
+        return statistics.median(t / b for t, b in zip(taken, times[base], strict=True))
+
     return [
         Cost(
             model,
             name,
             tuple(torch.tensor(taken).quantile(torch.tensor([0.1, 0.5, 0.9])).tolist()),
-            statistics.median(t / base for t, base in zip(taken, times[baseline], strict=True)),
+            over(taken, baseline),
+            over(taken, (layouts or {}).get(name, baseline)),
         )
         for name, taken in times.items()
     ]
@@ -118,7 +131,10 @@ def step_costs(batch_size: int, rounds: int) -> list[Cost]:
         "engine vmap": on(fast, _private, "vmap"),
         "engine layers": on(fast, _private, "layers"),
     }
-    costs = time_in_turns(steps, rounds, baseline="plain", model="CNN")
+    layouts = dict.fromkeys(
+        ("plain, channels last", "engine opacus", "engine vmap", "engine layers"), "plain, channels last"
+    )
+    costs = time_in_turns(steps, rounds, baseline="plain", model="CNN", layouts=layouts)
     wide = torch.nn.functional.normalize(torch.randn(16 * batch_size, 512, generator=generator))
     labels = torch.arange(len(wide)) % 10
     steps = {

@@ -121,7 +121,7 @@ class Search:
         ValueError
             If no run spent that little.
         """
-        within = [run for run in self.front if run.target_epsilon <= max_epsilon]
+        within = [run for run in self.front if run.spent_epsilon <= max_epsilon]
         if not within:
             raise ValueError(
                 f"no trial spent at most ε = {max_epsilon:g}; the least is {self.front[0].spent_epsilon:.3g}: "
@@ -140,28 +140,33 @@ class Search:
         Notes
         -----
         The first row is only true where the trials never touched the private records (they ran on synthetic or public
-        ones). "All released" composes all trials. "Random number" is Papernot & Steinke (arXiv 2110.03620, theorem 2):
-        the number of trials is drawn from a geometric law, only the best run is published, and every trial is charged
-        like the published one. All three leave out the score: where validation records are private as well, they need
-        a split of their own, outside the statement.
+        ones). "All released" composes all trials of this search; strictly, their ε must have been fixed beforehand. The
+        rows of "another search" say what a search would have cost whose trials all spend the ε of the published run; the
+        last is Papernot & Steinke (arXiv 2110.03620, theorem 2): a number of trials drawn from a geometric law, settings
+        drawn without a look at other trials (this search, Optuna's, looks), and only the best run published. None counts
+        the score: where validation records are private as well, they need a split of their own, outside the statement.
         """
         import pandas as pd
 
         from labkit.dp.accounting import TuningCost, privacy_statement
 
         dearest = max(self.runs, key=lambda run: run.spent_epsilon)
-        chosen = min(self.runs, key=lambda run: abs(run.target_epsilon - (epsilon or dearest.target_epsilon)))
+        wanted = dearest.target_epsilon if epsilon is None else epsilon
+        chosen = min(self.runs, key=lambda run: abs(run.target_epsilon - wanted))
         k, n, delta = len(self.runs), self.n_train, self.delta
         ways = {
-            "tuned on other records": privacy_statement(chosen.event, delta=delta, n=n),
-            f"all {k} trials released": privacy_statement([r.event for r in self.runs], delta=delta, n=n),
-            f"{k} trials like the chosen one": privacy_statement(
-                chosen.event, delta=delta, n=n, tuning=TuningCost(k)
+            "tuned on other records": privacy_statement(chosen.events, delta=delta, n=n),
+            f"this search, all {k} trials released": privacy_statement(
+                [event for run in self.runs for event in run.events], delta=delta, n=n
             ),
-            f"random number of them, mean {k}": privacy_statement(
-                chosen.event, delta=delta, n=n, tuning=TuningCost(k, "geometric")
+            f"another search: {k} trials like the chosen one": privacy_statement(
+                chosen.events, delta=delta, n=n, tuning=TuningCost(k)
             ),
         }
+        if k > 1:  # a random number with mean 1 leaves nothing random
+            ways[f"another search: a random number of random trials, mean {k}"] = privacy_statement(
+                chosen.events, delta=delta, n=n, tuning=TuningCost(k, "geometric")
+            )
         rows = [
             {"settings found by": way, "ε": s.epsilon, "accountant": next(iter(s.epsilons))}
             for way, s in ways.items()
@@ -238,7 +243,7 @@ def search(
     epsilons : (low, high)
         Range of the budget, searched like a setting.
     space : dict of Range, optional
-        Settings of ``pipeline``; `SPACE` by default.
+        Settings of ``pipeline``; `SPACE` by default, which is for `linear_pipeline`.
     validation : int, optional
         Train records to hold out; a sixth of them by default.
     seed : int
@@ -252,7 +257,7 @@ def search(
     Raises
     ------
     ValueError
-        If there is no trial, or a range is empty.
+        If there is no trial, a range is empty, or a pipeline comes without its own space.
     """
     import optuna
 
@@ -260,6 +265,8 @@ def search(
 
     if trials < 1:
         raise ValueError(f"trials is {trials}; expected at least 1")
+    if space is None and pipeline is not linear_pipeline:
+        raise ValueError("another pipeline needs its own space: pass space={<setting>: Range(low, high)}")
     budget, space = Range(*epsilons), SPACE if space is None else space
     if dataset.train_x.ndim == 4 and pipeline is linear_pipeline:
         dataset = features.features(dataset)

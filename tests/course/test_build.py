@@ -107,6 +107,16 @@ def test_check_finds_an_edit_and_writes_nothing(course):
     assert learner_path(course).read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("writing", "named"),
+    [({"run": True}, "--execute"), ({"classroom": Path("x")}, "--classroom"), ({"force": True}, "--force")],
+)
+def test_check_refuses_what_writes(course, writing, named):
+    with pytest.raises(build.BuildError, match=f"--check writes nothing, so it goes without {named}"):
+        build.build(["00"], check=True, **writing)
+    assert not learner_path(course).exists()
+
+
 def test_work_in_a_learner_copy_is_not_overwritten(course):
     build.build(["00"])
     notebook = nbformat.read(learner_path(course), 4)

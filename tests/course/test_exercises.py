@@ -55,6 +55,7 @@ def test_right_answer_passes_and_is_used(clamp):
         (lambda: 0, "number, order and type of the arguments"),
         (lambda x: undefined_name, "misspelt"),  # noqa: F821
         (lambda x: torch.exp(torch.ones(2, dtype=torch.int64)).logdet(), ""),
+        (lambda x: exit(), "exit() and quit() end Python"),
         (3.0, "without parentheses"),
     ],
 )

@@ -42,8 +42,14 @@ def test_a_damaged_file_starts_anew_and_says_so(file, content, capsys):
     file.write_text(content, encoding="latin-1")
     assert progress.read().exercises == {}
     progress.record("00.first_check", "passed")
-    assert "starts anew" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "starts anew" in said
     assert progress.read().status("00.first_check") == "passed"
+    kept = file.with_name("progress.json.damaged")
+    assert kept.read_text(encoding="latin-1") == content
+    assert kept.name in said
+    progress.record("00.first_check", "wrong")
+    assert kept.read_text(encoding="latin-1") == content, "a good file is not set aside"
 
 
 def test_a_folder_that_cannot_be_written_is_said_not_raised(monkeypatch, tmp_path, capsys):

@@ -43,6 +43,31 @@ def test_a_replaced_file_is_decoded_anew(copy, image_zip):
     assert data.load("cifar10").digest != first.digest
 
 
+def test_a_folder_with_a_replaced_and_an_added_image_is_decoded_anew(tmp_path, monkeypatch, image_zip):
+    tree, _, jpeg = image_zip
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
+    folder = tmp_path / "cifar10-images"
+    for name, content in tree().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    first = data.load("cifar10")
+    assert data.load("cifar10").digest == first.digest
+    (folder / "train/cat/0001.jpg").write_bytes(jpeg(colour=255))
+    os.utime(folder / "train/cat/0001.jpg", ns=(1, 1))  # also where the clock is too coarse to tell
+    replaced = data.load("cifar10")
+    assert replaced.digest != first.digest
+    (folder / "train/cat/0002.jpg").write_bytes(jpeg())
+    assert len(data.load("cifar10").train_y) == len(replaced.train_y) + 1
+
+
+def test_the_fingerprint_of_plain_files_is_their_path_size_and_time(copy):
+    from labkit.data.files import Files
+
+    stat = copy.stat()
+    expected = [(str(copy.resolve()), stat.st_size, stat.st_mtime_ns)]
+    assert Files("zip", (copy,), "title").fingerprint() == expected, "cached training hangs on it"
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
 def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch, copy, error):
     def interrupted(file, **arrays):

@@ -284,6 +284,18 @@ def test_other_wrong_inputs():
         privacy_statement(PureDP(1.0)).delta_at(-1.0)
 
 
+def test_fixed_batches_are_stated_for_emptied_places():
+    assert "zero-out" in str(privacy_statement(SampledGaussian(1.0, 10, 0.1, "fixed")))
+    assert "add/remove" in str(privacy_statement(SampledGaussian(1.0, 10, 0.1)))
+
+
+def test_targets_beyond_reason_are_refused():
+    with pytest.raises(ValueError, match="target_epsilon=10000: expected at most 200"):
+        calibrate_noise(1e4, sample_rate=0.1, steps=5)
+    with pytest.raises(ValueError, match="n=0"):
+        calibrate_noise(1.0, sample_rate=0.1, steps=5, n=0)
+
+
 def test_loader_must_sample_as_accounted():
     import torch
     from opacus.data_loader import DPDataLoader
@@ -294,6 +306,8 @@ def test_loader_must_sample_as_accounted():
     poisson = DPDataLoader.from_data_loader(plain)
     with pytest.raises(ValueError, match="fixed batches, yet the event is accounted as Poisson"):
         check_loader(plain, SampledGaussian(1.0, 10, 0.3))
+    with pytest.raises(ValueError, match=r"q = 0.3, yet the event says 0.1"):
+        check_loader(plain, SampledGaussian(1.0, 10, 0.1, "fixed"))
     with pytest.raises(ValueError, match="no tight bound"):
         check_loader(shuffled, SampledGaussian(1.0, 10, 0.3, "without-replacement"))
     with pytest.raises(ValueError, match=r"q = 0.25, yet the event says 0.3.*rounded up"):

@@ -23,6 +23,7 @@ SETTINGS = {
     "schedule": "linear",
     "physical_batch_size": 8,
     "device": "cpu",
+    "seed": 0,
 }
 
 
@@ -104,6 +105,16 @@ def test_opacus_account_survives_the_interruption(tmp_path: Path) -> None:
         train("opacus", Tripping(75, crash), path)
     train("opacus", Tripping(-1, crash), path)
     assert torch.load(path, weights_only=True)["state"]["engine"]["accountant"] == [[1.0, 0.1, 35]]
+
+
+def test_a_run_without_a_seed_goes_on_too(tmp_path: Path) -> None:
+    path = tmp_path / "run.pt"
+    with pytest.raises(PowerCut):
+        train("linear", Tripping(75, crash), path, seed=None)
+    kept = torch.load(path, weights_only=True)["state"]["noise"]
+    result = train("linear", Tripping(-1, crash), path, seed=None)
+    assert result.history[-1]["step"] == 35
+    assert not torch.equal(torch.load(path, weights_only=True)["state"]["noise"], kept)
 
 
 def test_ctrl_c_without_a_checkpoint_says_what_to_do_next_time() -> None:

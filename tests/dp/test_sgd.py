@@ -34,8 +34,9 @@ def train(engine: str = "linear", model: nn.Module | None = None, dataset: Datas
         "learning_rate": 0.5,
         "physical_batch_size": 16,
         "device": "cpu",
+        "seed": 0,
     } | settings
-    settings = {key: value for key, value in settings.items() if value is not None}
+    settings = {key: value for key, value in settings.items() if value is not None or key == "seed"}
     return sgd.train_private(
         model or models.logistic_regression(5, 2), dataset or clouds(), engine=engine, **settings
     )
@@ -90,6 +91,16 @@ def test_engines_walk_the_same_path() -> None:
 def test_physical_batch_size_changes_memory_not_the_result(engine: str) -> None:
     whole, pieces = (weights(train(engine, physical_batch_size=size).model) for size in (1000, 7))
     torch.testing.assert_close(pieces, whole, atol=1e-5, rtol=1e-5)
+
+
+def test_no_part_of_a_batch_is_larger_than_asked() -> None:
+    run, seen = run_of(physical_batch_size=7), []
+    take = run.engine.step
+    run.engine.step = lambda parts: seen.append([len(x) for x, _ in parts]) or take(parts)
+    for _ in range(5):
+        run.step()
+    assert max(max(sizes) for sizes in seen) == 7
+    assert max(len(sizes) for sizes in seen) > 1
 
 
 @pytest.mark.parametrize("engine", engines.CPU_CHUNK)
@@ -169,6 +180,12 @@ def test_running_epsilon_ends_above_the_statement() -> None:
     assert spent[-1] == pytest.approx(result.privacy.epsilons["RDP"], rel=0.05)
 
 
+def test_the_bar_shows_the_running_epsilon(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    monkeypatch.setenv("LABKIT_PROGRESS", "1")
+    spent = train().history[-1]["epsilon_rdp"]
+    assert f"ε ≤ {spent:.2f} (RDP)" in capsys.readouterr().err
+
+
 def test_the_linear_schedule_falls_to_zero() -> None:
     settings = run_of(schedule="linear", steps=4).settings
     assert [settings.rate_at(step) for step in range(4)] == [0.5, 0.375, 0.25, 0.125]
@@ -182,6 +199,20 @@ def test_seeds_repeat_and_leave_the_global_generator_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(weights(first.model), weights(train("vmap", seed=1).model))
     assert not torch.equal(weights(first.model), weights(train("vmap", seed=2).model))
+
+
+def test_without_a_seed_nobody_can_draw_the_noise_again() -> None:
+    first, second = (train(seed=None, steps=3) for _ in range(2))
+    assert not torch.equal(weights(first.model), weights(second.model))
+    assert first.seed is None
+    assert "seed drawn and not kept" in str(first)
+
+
+def test_models_that_do_not_fit_the_records_are_named() -> None:
+    with pytest.raises(ValueError, match=r"cannot take records of shape \(5,\)"):
+        train(model=models.logistic_regression(6, 2))
+    with pytest.raises(ValueError, match=r"expected \(2, 3\): one logit for each class"):
+        train(dataset=replace(clouds(), classes=("left", "right", "middle")))
 
 
 def test_a_result_shows_draws_and_saves_itself(tmp_path) -> None:
@@ -227,6 +258,8 @@ def test_the_fix_it_names_works(engine: str) -> None:
         ({"delta": 1 / 300}, "not below 1/n"),
         ({"epochs": 1}, "at most one"),
         ({"steps": 0}, "steps=0"),
+        ({"steps": None, "epochs": 0.001}, "is not one step"),
+        ({"steps": None, "epochs": float("nan")}, "epochs=nan"),
         ({"max_grad_norm": float("inf")}, "max_grad_norm is inf"),
         ({"momentum": 1.0}, "momentum is 1.0"),
         ({"schedule": "cosine"}, "'cosine' is unknown"),

@@ -11,7 +11,7 @@ import torch
 
 from labkit import stats
 from labkit.data import Dataset
-from labkit.dp import tuning
+from labkit.dp import pipeline, tuning
 from labkit.dp.accounting import SampledGaussian, TuningCost, privacy_statement
 from labkit.dp.curve import Tradeoff
 from labkit.dp.pipeline import Run
@@ -35,13 +35,12 @@ def toy(n: int = 600, n_test: int = 100) -> Dataset:
     return Dataset("toy", "two clouds", False, x[:n], y[:n], x[n:], y[n:], ("a", "b"))
 
 
-def formula(dataset, *, target_epsilon, delta, seed, peak=1.0):
+def formula(dataset, *, target_epsilon, delta=1e-5, seed=0, peak=1.0):
     """A pipeline whose accuracy is a formula, best at peak = 2."""
     CALLS.append((target_epsilon, seed, tuple(dataset.test_x[:, 0].tolist())))
     accuracy = 0.99 - 0.05 / target_epsilon - 0.02 * (np.log(peak / 2)) ** 2 + 0.001 * (seed % 3 - 1)
-    statement = SimpleNamespace(
-        epsilon=target_epsilon, main=SampledGaussian(2 / target_epsilon, 10, sample_rate=0.1)
-    )
+    event = SampledGaussian(2 / target_epsilon, 10, sample_rate=0.1)
+    statement = SimpleNamespace(epsilon=target_epsilon, events=(event,))
     interval = stats.Interval(float(accuracy), 0, 1)
     return SimpleNamespace(privacy=statement, accuracy=interval, seconds=0.1)
 
@@ -50,10 +49,12 @@ def best(dataset, *, seed):
     return SimpleNamespace(accuracy=stats.Interval(0.99, 0, 1))
 
 
-def curve(accuracies: dict[float, list[float]], *, n_test: int = 10_000, ceiling: float = 0.99) -> Tradeoff:
-    """A curve made by hand."""
+def curve(
+    accuracies: dict[float, list[float]], *, n_test: int = 10_000, ceiling: float = 0.99, others: tuple = ()
+) -> Tradeoff:
+    """A curve made by hand; ``others`` are what each run released besides."""
     runs = [
-        Run(e, e, seed, a, 1.0, "", SampledGaussian(4 / e, 50, sample_rate=0.05))
+        Run(e, e, seed, a, 1.0, "", (SampledGaussian(4 / e, 50, sample_rate=0.05), *others))
         for e, row in accuracies.items()
         for seed, a in enumerate(row)
     ]
@@ -86,7 +87,7 @@ def test_other_data_settings_or_delta_are_other_runs() -> None:
 
 def test_the_interval_is_student_t_over_seeds_and_assured_is_the_lower_of_two_bounds() -> None:
     made = curve({1.0: [0.97, 0.98, 0.99]}, n_test=100)
-    assert made.accuracy(1.0) == stats.mean_interval([0.97, 0.98, 0.99])
+    assert made.accuracy(1.0) == stats.mean_share([0.97, 0.98, 0.99])
     few_records = stats.clopper_pearson(98, 100).low
     assert few_records < made.accuracy(1.0).low
     assert made.assured(1.0) == pytest.approx(few_records)
@@ -154,7 +155,7 @@ def test_a_search_shows_its_front_and_refuses_a_budget_below_it(tmp_path) -> Non
     with pytest.raises(ValueError, match="no trial spent at most"):
         found.settings(max_epsilon=1e-3)
     with pytest.raises(ValueError, match="trials is 0"):
-        search(toy(), trials=0, pipeline=formula)
+        search(toy(), trials=0, pipeline=formula, space={})
     with pytest.raises(ValueError, match="expected 0 < low"):
         Range(3, 2)
 
@@ -163,12 +164,12 @@ def test_the_cost_of_a_search_is_what_the_accountant_says() -> None:
     found = search(toy(), trials=3, pipeline=formula, space={"peak": Range(1, 4)}, epsilons=(1, 4))
     cost = found.cost()["ε"]
     dearest = max(found.runs, key=lambda run: run.target_epsilon)
-    alone = privacy_statement(dearest.event).epsilon
+    alone = privacy_statement(dearest.events).epsilon
     assert cost["tuned on other records"] == pytest.approx(alone)
-    composed = privacy_statement([run.event for run in found.runs]).epsilon
-    assert cost["all 3 trials released"] == pytest.approx(composed)
-    assert alone < cost["random number of them, mean 3"]
-    assert alone < composed < cost["3 trials like the chosen one"] < 3 * alone
+    composed = privacy_statement([event for run in found.runs for event in run.events]).epsilon
+    assert cost["this search, all 3 trials released"] == pytest.approx(composed)
+    assert alone < cost["another search: a random number of random trials, mean 3"]
+    assert alone < composed < cost["another search: 3 trials like the chosen one"] < 3 * alone
 
 
 def test_the_smallest_epsilon_that_is_accurate_enough() -> None:
@@ -181,9 +182,31 @@ def test_the_smallest_epsilon_that_is_accurate_enough() -> None:
     assert decide(made, required_accuracy=0.975).epsilon == 4.0
 
 
+def test_a_decision_counts_all_that_a_run_released() -> None:
+    noisy_mean = SampledGaussian(2.0, sampler="full")
+    less, more = (decide(curve(BY_HAND, others=x), required_accuracy=0.97) for x in ((), (noisy_mean,)))
+    assert more.privacy.epsilon > less.privacy.epsilon + 0.1
+    assert "+" in str(more.privacy)
+
+
+def test_a_default_that_changes_is_another_run(monkeypatch) -> None:
+    before = pipeline.run_once(formula, toy(), 1.0, 1e-5, 0, {})
+    monkeypatch.setitem(formula.__kwdefaults__, "peak", 2.0)
+    after = pipeline.run_once(formula, toy(), 1.0, 1e-5, 0, {})
+    assert after.accuracy > before.accuracy
+    assert len(CALLS) == 2
+
+
+def test_another_pipeline_brings_its_own_ceiling_and_space() -> None:
+    with pytest.raises(ValueError, match="needs its own ceiling"):
+        tradeoff(toy(), [1], pipeline=formula)
+    with pytest.raises(ValueError, match="needs its own space"):
+        search(toy(), trials=1, pipeline=formula)
+
+
 def test_the_best_accuracy_within_a_cap_that_includes_tuning() -> None:
     made = curve(BY_HAND)
-    spent = {e: privacy_statement(made.at(e)[0].event, delta=1e-5, n=6000).epsilon for e in made.epsilons}
+    spent = {e: privacy_statement(made.at(e)[0].events, delta=1e-5, n=6000).epsilon for e in made.epsilons}
     assert decide(made, max_epsilon=spent[1.0] + 0.01).epsilon == 1.0
     tuned = decide(made, max_epsilon=spent[1.0] + 0.01, tuning=TuningCost(4))
     assert tuned.epsilon == 0.5
