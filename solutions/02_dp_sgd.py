@@ -408,10 +408,24 @@ used = opacus_sample_rate(60_000, 256)
 print(f"60,000 records, batch size 256: asked for q = {256 / 60_000:.6f}, Opacus uses {used:.6f}")
 
 # %% [markdown]
-# `dp.train_private` uses Opacus's per-sample gradients, clipping and noise, but samples at exactly the rate that you
-# ask for, scales by the exact expected batch size, counts empty batches as steps, and stops you when the sampler and
-# the accountant do not match. You name the ε; it finds the noise. The seed is fixed so that you can repeat this run; a
-# model that leaves the house needs one that nobody knows.
+# In a loop of your own, let `dp.check_loader` compare the loader with what you tell the accountant:
+
+# %%
+plain = DataLoader(records, batch_size=300)
+claims = {"Opacus's loader, your q": (loader, 0.3), "plain loader, your q": (plain, 0.3)}
+claims["Opacus's loader, its own q"] = (loader, loader.sample_rate)
+for name, (one, rate) in claims.items():
+    try:
+        dp.check_loader(one, dp.SampledGaussian(1.0, steps=4, sample_rate=rate))
+        print(f"{name}: sampler and accountant agree")
+    except ValueError as refusal:
+        print(f"{name}: {refusal}")
+
+# %% [markdown]
+# `dp.train_private` uses Opacus's per-sample gradients, clipping and noise, but draws the batches itself: at exactly the
+# rate that you ask for and that it accounts for, scaled by the exact expected batch size, with empty batches as steps. You
+# name the ε; it finds the noise. The seed is fixed here so that you can repeat the run. A model that leaves the house is
+# trained without one: then nobody can draw the noise again.
 
 # %%
 recipe = dp.recipe("cnn", target_epsilon=3.0)

@@ -130,7 +130,12 @@ def run_once(
         )
 
     # The profile belongs to the key: a recipe may ask for it. So do defaults: their names are in the code, not their values.
-    key = _defaults(pipeline) | {"data": dataset.digest, "epsilon": target_epsilon, "delta": delta, "seed": seed}
+    key = _defaults(pipeline) | {
+        "data": dataset.digest,
+        "epsilon": target_epsilon,
+        "delta": delta,
+        "seed": seed,
+    }
     key |= settings | {"profile": profiles.current().name}
     code = [pipeline, sgd, loop, engines, gradients, layers, linear, recipes, models, textbook.poisson_batch]
     return cache.cached("private-runs", key, compute, code=code)
