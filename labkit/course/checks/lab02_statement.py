@@ -16,7 +16,7 @@ from labkit.course.exercises import Wrong, exercise
     difficulty=2,
     importance=5,
     minutes=10,
-    reference="labkit.course.checks.lab02_costs:epsilon_by_google",
+    reference="labkit.course.checks.lab02_statement:epsilon_by_google",
 )
 def check_epsilon(attempt: Callable) -> None:
     """The learner's epsilon equals that of Google's PLD accountant for the Poisson-sampled Gaussian, in two settings."""
@@ -128,7 +128,7 @@ def epsilon_by_google(
     difficulty=2,
     importance=4,
     minutes=5,
-    reference="labkit.course.checks.lab02_costs:opacus_sample_rate",
+    reference="labkit.course.checks.lab02_statement:opacus_sample_rate",
 )
 def check_sample_rate(attempt: Callable) -> None:
     """The learner predicts 1 / len(loader) for loaders that do and do not divide the records evenly."""
