@@ -2,11 +2,13 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import types
 
 import nbformat
+import psutil
 import pytest
 
 from labkit import cache, cli, run
@@ -171,6 +173,22 @@ def test_run_names_the_cell_that_fails(tiny_lab, capsys):
     error = capsys.readouterr().err
     assert "code cell 1 stopped: ZeroDivisionError" in error
     assert "\x1b[" not in error
+
+
+def test_ctrl_c_stops_a_run_and_its_kernel(tiny_lab, tmp_path, capfd):
+    before = signal.getsignal(signal.SIGINT)
+    notebook = nbformat.read(tiny_lab, 4)
+    notebook.cells[1].source = (
+        "import os, pathlib, signal, time\npathlib.Path('kernel').write_text(str(os.getpid()))\n"
+        "os.kill(os.getppid(), signal.SIGINT)\ntime.sleep(100)"
+    )
+    nbformat.write(notebook, tiny_lab)
+    assert main("run", "97", "--out", "results") == 130
+    error = capfd.readouterr().err
+    assert "stopped" in error
+    assert "Traceback" not in error
+    assert not psutil.pid_exists(int((tmp_path / "results" / "kernel").read_text()))
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_lab_that_is_nowhere_says_where_it_was_looked_for(monkeypatch, tmp_path):
