@@ -27,7 +27,9 @@ def doctor(options: argparse.Namespace) -> int:
 
 def data(options: argparse.Namespace) -> int:
     from labkit import data
+    from labkit.data import sources
 
+    sources.roots()  # a wrong LABKIT_DATA is one error, not one for each data set
     if options.fetch:
         data.load(options.fetch, source="real")
     names = [options.fetch] if options.fetch else data.DATASETS

@@ -46,8 +46,9 @@ def examine() -> list[Finding]:
 def _short(found: str) -> str:
     """Write well-known folders by their short names: a report is often pasted, and need not name its machine."""
     folders = {cache.checkout(): ".", Path.home(): "~"}
-    if os.environ.get("LABKIT_DATA"):
-        folders = {Path(os.environ["LABKIT_DATA"]).expanduser().resolve(): "$LABKIT_DATA"} | folders
+    data = Path(os.environ.get("LABKIT_DATA") or os.devnull).expanduser().resolve()
+    if data.is_dir():  # else its value is what a finding is about
+        folders = {data: "$LABKIT_DATA"} | folders
     for folder, name in folders.items():
         if folder and folder != Path(folder.root):
             found = found.replace(f"{folder}{os.sep}", f"{name}{os.sep}").replace(str(folder), name)
@@ -156,7 +157,8 @@ def _data() -> Iterator[Finding]:
     try:
         sources.roots()
     except data.DataError as error:
-        yield Finding("Data", PROBLEM, str(error), "correct LABKIT_DATA, or unset it")
+        found, _, fix = str(error).rpartition(": ")
+        yield Finding("Data", PROBLEM, found, fix)
         return
     absent = []
     for name in data.DATASETS:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labkit import cache
 from labkit.course.labs import Lab, lab
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 BUNDLE = Path(__file__).parent / "course" / "bundle"
 
@@ -52,7 +57,9 @@ def run(number: str, out: Path) -> tuple[Path, Path]:
     LookupError
         If there is no such lab.
     RunError
-        If its notebook is nowhere.
+        If its notebook is nowhere or damaged, or ``out`` cannot be written.
+    labkit.data.DataError
+        If ``LABKIT_DATA`` names no folder.
     labkit.course.execute.LabError
         If a cell fails.
     """
@@ -62,10 +69,10 @@ def run(number: str, out: Path) -> tuple[Path, Path]:
     from labkit.course.execute import execute
 
     item = lab(number)
-    notebook = nbformat.read(find(item), as_version=4)
-    out.mkdir(parents=True, exist_ok=True)
+    notebook = _read(find(item), item)
+    _make(out)
     # In the output folder: whatever a learner's cell writes lands beside the results, not in the package.
-    seconds = execute(notebook, out, item.name)
+    seconds = execute(notebook, out, item.name, environment=_places())
     written = out / f"{item.name}.ipynb", out / f"{item.name}.html"
     for path, text in zip(written, (nbformat.writes(notebook), page.page(notebook, item.title)), strict=True):
         with cache.atomic_path(path) as part:
@@ -73,6 +80,45 @@ def run(number: str, out: Path) -> tuple[Path, Path]:
             part.chmod(0o644)
     print(f"{item.name}: {seconds:.0f} s", file=sys.stderr)
     return written
+
+
+def _read(path: Path, item: Lab) -> NotebookNode:
+    import nbformat
+
+    try:
+        return nbformat.read(path, as_version=4)
+    except Exception as error:  # text, JSON and format each have errors of their own
+        raise RunError(
+            f"{path} cannot be read ({type(error).__name__}), expected a Jupyter notebook: "
+            f"move it away, then make it anew with labkit build {item.number} in a clone"
+        ) from error
+
+
+def _make(out: Path) -> None:
+    """Make the output folder and try it, before a run that may take an hour."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise RunError(
+            f"--out is {str(out)!r}, expected a folder that can be made and written in ({error.strerror}): "
+            "choose another, such as --out labkit-runs"
+        ) from error
+
+
+def _places() -> dict[str, str]:
+    """Return the variables that name files, as they are meant here: the kernel works in another folder."""
+    from labkit.course import progress
+    from labkit.data import sources
+
+    places = {"LABKIT_CACHE": cache.directory()}
+    if os.environ.get("LABKIT_DATA"):
+        places["LABKIT_DATA"] = sources.roots()[0]
+    elif cache.checkout() is None and Path("data").is_dir():
+        places["LABKIT_DATA"] = Path("data")
+    if os.environ.get("LABKIT_PROGRESS_FILE"):
+        places["LABKIT_PROGRESS_FILE"] = progress.path()
+    return {name: str(place.absolute()) for name, place in places.items()}
 
 
 def prepare(number: str) -> str:

@@ -2,11 +2,13 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import types
 
 import nbformat
+import psutil
 import pytest
 
 from labkit import cache, cli, run
@@ -77,6 +79,14 @@ def test_a_fault_keeps_its_traceback(monkeypatch):
 def test_data_lists_what_is_here(capsys):
     assert main("data", "--fetch", "breast_cancer") == 0
     assert re.search(r"breast_cancer\s+verified\s+Wisconsin", capsys.readouterr().out)
+
+
+def test_data_names_a_wrong_folder_once(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "nowhere"))
+    assert main("data") == 2
+    said = capsys.readouterr()
+    assert said.err.count("which is no folder") == 1
+    assert said.out == ""
 
 
 def test_progress_prints_the_overview(capsys):
@@ -171,6 +181,60 @@ def test_run_names_the_cell_that_fails(tiny_lab, capsys):
     error = capsys.readouterr().err
     assert "code cell 1 stopped: ZeroDivisionError" in error
     assert "\x1b[" not in error
+
+
+def test_run_means_its_folders_as_seen_from_the_caller(tiny_lab, tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "mine").mkdir()
+    notebook = nbformat.read(tiny_lab, 4)
+    names = ("LABKIT_DATA", "LABKIT_CACHE", "LABKIT_PROGRESS_FILE")
+    notebook.cells[1:] = [nbformat.v4.new_code_cell(f"import os\nprint(*map(os.environ.get, {names}))")]
+    nbformat.write(notebook, tiny_lab)
+
+    def seen():
+        assert main("run", "97", "--out", "results") == 0
+        return nbformat.read(tmp_path / "results" / "97_tiny.ipynb", 4).cells[1].outputs[0].text.split()
+
+    for name, value in zip(names, ("mine", "kept", "p.json"), strict=True):
+        monkeypatch.setenv(name, value)
+    assert seen() == [str(tmp_path / "mine"), str(tmp_path / "kept"), str(tmp_path / "p.json")]
+    monkeypatch.delenv("LABKIT_DATA")
+    monkeypatch.setattr(cache, "checkout", lambda: None)  # an installed wheel looks in the caller's data/
+    assert seen()[0] == str(tmp_path / "data")
+
+
+def test_run_refuses_an_output_folder_that_cannot_be_written(tiny_lab, tmp_path, capsys):
+    (tmp_path / "afile").write_text("in the way")
+    for out in ("afile", "afile/below"):
+        assert main("run", "97", "--out", out) == 2
+        error = capsys.readouterr().err
+        assert f"--out is '{out}', expected a folder" in error
+        assert "choose another" in error
+
+
+@pytest.mark.parametrize("content", ["not JSON", "{}", "[1]"])
+def test_run_names_a_damaged_notebook(tiny_lab, content, capsys):
+    tiny_lab.write_text(content)
+    assert main("run", "97", "--out", "results") == 2
+    error = capsys.readouterr().err
+    assert "97_tiny.ipynb cannot be read" in error
+    assert "labkit build 97" in error
+
+
+def test_ctrl_c_stops_a_run_and_its_kernel(tiny_lab, tmp_path, capfd):
+    before = signal.getsignal(signal.SIGINT)
+    notebook = nbformat.read(tiny_lab, 4)
+    notebook.cells[1].source = (
+        "import os, pathlib, signal, time\npathlib.Path('kernel').write_text(str(os.getpid()))\n"
+        "os.kill(os.getppid(), signal.SIGINT)\ntime.sleep(100)"
+    )
+    nbformat.write(notebook, tiny_lab)
+    assert main("run", "97", "--out", "results") == 130
+    error = capfd.readouterr().err
+    assert "stopped" in error
+    assert "Traceback" not in error
+    assert not psutil.pid_exists(int((tmp_path / "results" / "kernel").read_text()))
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_lab_that_is_nowhere_says_where_it_was_looked_for(monkeypatch, tmp_path):

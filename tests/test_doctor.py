@@ -84,6 +84,13 @@ def test_a_wrong_data_folder_is_a_problem(monkeypatch, tmp_path):
     assert "LABKIT_DATA" in item.fix
 
 
+def test_a_wrong_data_folder_is_shown_as_given_and_its_fix_once(monkeypatch):
+    monkeypatch.setenv("LABKIT_DATA", "/no/such")
+    item = finding(doctor.examine(), "Data")
+    assert item.found == "LABKIT_DATA is '/no/such', which is no folder"
+    assert item.fix == "create it, or correct or unset LABKIT_DATA"
+
+
 def test_a_kernel_of_another_python_is_a_problem(monkeypatch):
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 

@@ -66,3 +66,11 @@ def test_import_labkit_loads_no_heavy_library() -> None:
     code = f"import sys, labkit, labkit.cli; print([m for m in '{heavy}'.split(',') if m in sys.modules])"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
+
+
+def test_every_environment_variable_is_in_the_contributors_table() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "labkit").rglob("*.py"))
+    rows = re.findall(
+        r"^\| `(LABKIT_\w+)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert set(rows) == set(re.findall(r"\bLABKIT_[A-Z_]+\b", code))

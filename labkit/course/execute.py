@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import signal
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +50,10 @@ def execute(
     ------
     LabError
         At the first cell that fails; cells before it keep their outputs.
+    KeyboardInterrupt
+        After Ctrl-C, once the kernel has ended.
     """
     from jupyter_client.manager import AsyncKernelManager
-    from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     started, codes = time.perf_counter(), [c for c in notebook.cells if c.cell_type == "code"]
@@ -61,7 +66,7 @@ def execute(
         def after(cell: NotebookNode, cell_index: int, execute_reply: Any) -> None:
             bar.update(cell.cell_type == "code")
 
-        client = NotebookClient(
+        client = _stoppable_client()(
             notebook,
             km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=_this_interpreter()),
             timeout=cell_timeout,
@@ -73,8 +78,12 @@ def execute(
         client.widget_registry = {"@jupyter-widgets/output": {"OutputModel": _silent_output_area()}}
         try:
             client.execute(cleanup_kc=True, env=os.environ | {"LABKIT_PROGRESS": "0"} | (environment or {}))
-        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-            raise LabError(_explain(error, codes, position)) from error
+        except BaseException as error:
+            if client.stopped:
+                raise KeyboardInterrupt from None
+            if isinstance(error, CellExecutionError | CellTimeoutError | DeadKernelError):
+                raise LabError(_explain(error, codes, position)) from error
+            raise
     for cell in codes:
         _tidy(cell, client.widget_state, position[cell.id])
     _tidy_metadata(notebook)
@@ -92,6 +101,44 @@ def _this_interpreter() -> Any:
             return KernelSpec(**settings | {"argv": [sys.executable, *settings["argv"][1:]]})
 
     return ThisInterpreter()
+
+
+def _stoppable_client() -> type:
+    """Return a notebook client that Ctrl-C stops in order, and that then says so by ``stopped``.
+
+    nbclient's own handler ends the kernel under the cell that waits for it, which then fails in one of several ways.
+    """
+    from nbclient import NotebookClient
+
+    class StoppableClient(NotebookClient):
+        stopped = False
+
+        @asynccontextmanager
+        async def async_setup_kernel(self, **kwargs: Any) -> AsyncIterator[None]:
+            loop, task, manager = asyncio.get_running_loop(), asyncio.current_task(), self.km
+
+            def stop() -> None:
+                self.stopped = True
+                self.shutdown_kernel = "immediate"  # asked to end, a kernel prints the traceback of its cell
+                loop.remove_signal_handler(signal.SIGINT)  # a second Ctrl-C stops at once
+                task.cancel()
+
+            def listen() -> None:
+                # Impossible outside the main thread, and on Windows, where Ctrl-C raises KeyboardInterrupt by itself.
+                with suppress(RuntimeError):
+                    loop.add_signal_handler(signal.SIGINT, stop)
+
+            loop.call_soon(listen)  # that is, once nbclient has put its own handler in place
+            try:
+                async with super().async_setup_kernel(**kwargs):
+                    yield
+            finally:
+                with suppress(RuntimeError):
+                    loop.remove_signal_handler(signal.SIGINT)
+                if manager.has_kernel:  # stopped while it was starting
+                    await manager.shutdown_kernel(now=True)
+
+    return StoppableClient
 
 
 def _silent_output_area() -> type:

@@ -70,7 +70,9 @@ def _named(value: str) -> Path:
     for candidate in (path, (cache.checkout() or Path.cwd()) / path):
         if candidate.is_dir():
             return candidate.resolve()
-    raise DataError(f"LABKIT_DATA is {value!r}, which is no folder: create it, correct it, or unset it")
+    raise DataError(
+        f"LABKIT_DATA is {value!r}, which is no folder: create it, or correct or unset LABKIT_DATA"
+    )
 
 
 def download_root() -> Path:
