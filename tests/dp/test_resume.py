@@ -183,11 +183,12 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path: Path, monkeypatc
     path = tmp_path / "run.pt"
     checkpoint.save(path, {"a": 1}, {"done": 1})
 
-    def half_written(_: object, file: Path) -> None:
-        Path(file).write_bytes(b"half")
+    def half_written(file: Path, _: object) -> None:
+        with file.open("wb") as part:
+            part.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", half_written)
+    monkeypatch.setattr(Path, "write_bytes", half_written)
     with pytest.raises(OSError, match="disk full"):
         checkpoint.save(path, {"a": 1}, {"done": 2})
     assert checkpoint.load(path, {"a": 1}) == {"done": 1}
