@@ -203,6 +203,33 @@ noisy_mean = check("02.noisy_mean", noisy_mean).function
 # </details>
 
 # %% [markdown]
+# Your three functions, once, on real gradients: those of softmax regression that knows nothing yet.
+
+# %%
+generator = torch.Generator().manual_seed(0)
+batch = poisson_batch(len(mnist.train_y), 0.01, generator)
+gradients = textbook.softmax_gradients(
+    torch.zeros(784, 10), mnist.train_x[batch].flatten(1), mnist.train_y[batch]
+)
+clipped = clip_per_sample(gradients, 1.0)
+noiseless, noisy = (
+    noisy_mean(
+        clipped,
+        max_grad_norm=1.0,
+        noise_multiplier=noise,
+        expected_batch_size=0.01 * len(mnist.train_y),
+        generator=generator,
+    )
+    for noise in (0.0, 1.0)
+)
+print(f"{len(batch)} records joined, {0.01 * len(mnist.train_y):.0f} were expected")
+print(f"{(gradients.norm(dim=1) > 1).float().mean():.0%} of their gradients are longer than C = 1")
+print(f"length of the mean {noiseless.norm():.2f}, of the noise on it {(noisy - noiseless).norm():.2f}")
+
+# %% [markdown]
+# The noise is as long as that because it has as many coordinates as the model has weights; over many steps it averages out,
+# and the gradients do not.
+#
 # ### Exercise 02.dp_sgd: the whole of DP-SGD
 #
 # Put the pieces together for softmax regression, whose per-record gradients `textbook.softmax_gradients` gives you.
@@ -219,10 +246,10 @@ def dp_sgd(
     weights = torch.zeros(x.shape[1], classes, dtype=x.dtype)
     ### BEGIN SOLUTION
     for _ in range(steps):
-        batch = poisson_batch(len(x), sample_rate, generator)
+        batch = textbook.poisson_batch(len(x), sample_rate, generator)
         grads = textbook.softmax_gradients(weights, x[batch], y[batch])
-        step = noisy_mean(
-            clip_per_sample(grads, max_grad_norm),
+        step = textbook.noisy_mean(
+            textbook.clip_per_sample(grads, max_grad_norm),
             max_grad_norm=max_grad_norm,
             noise_multiplier=noise_multiplier,
             expected_batch_size=sample_rate * len(x),
@@ -239,8 +266,8 @@ train_by_hand = check("02.dp_sgd", dp_sgd).function
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# The loop body is: batch, gradients, clip, noisy mean, step. The names of the first three exercises hold your versions
-# where they passed, and labkit's where not.
+# The loop body is: batch, gradients, clip, noisy mean, step. `textbook` holds right versions of the first three
+# exercises under the same names, in case you skipped one.
 #
 # </details>
 # <details><summary>Hint 2</summary>
