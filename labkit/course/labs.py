@@ -133,7 +133,7 @@ LABS = (
         "The ownership court",
         "the second project",
         110,
-        (0.7, 3, 10),
+        (0.7, 4, 10),
         ("07",),
         "labkit.watermark.ownership:prepare",
     ),

@@ -101,8 +101,6 @@ class PrivateResult:
 
         The training losses and the seed are left out: neither is covered by the privacy statement.
         """
-        import torch
-
         facts = {
             "privacy": str(self.privacy),
             "accuracy": asdict(self.accuracy),
@@ -111,7 +109,7 @@ class PrivateResult:
             "profile": self.profile,
         }
         with cache.atomic_path(path) as temporary:
-            torch.save({"weights": self.model.state_dict(), **facts}, temporary)
+            cache.save({"weights": self.model.state_dict(), **facts}, temporary)
         return Path(path)
 
     def _repr_html_(self) -> str:
