@@ -368,7 +368,7 @@ from opacus import PrivacyEngine
 from torch.utils.data import DataLoader, TensorDataset
 
 warnings.filterwarnings("ignore", module="opacus")  # one of them matters: see below
-warnings.filterwarnings("ignore", message="Full backward hook")  # the first layer's input needs no gradient: harmless
+warnings.filterwarnings("ignore", message="Full backward hook")  # harmless here
 records = TensorDataset(mnist.train_x[:1000], mnist.train_y[:1000])
 model = models.small_cnn("tanh", seed=0)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
