@@ -164,7 +164,7 @@ class Search:
             ),
         }
         if k > 1:  # a random number with mean 1 leaves nothing random
-            ways[f"another search: a random number of random trials, mean {k}"] = privacy_statement(
+            ways[f"another search: random trials, {k} on average"] = privacy_statement(
                 chosen.events, delta=delta, n=n, tuning=TuningCost(k, "geometric")
             )
         rows = [
