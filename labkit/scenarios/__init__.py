@@ -1,0 +1,1 @@
+"""What labs share: the scenes they play in, and the one-off work behind them."""
