@@ -137,6 +137,35 @@ LABS = (
         ("07",),
         "labkit.watermark.ownership:prepare",
     ),
+    Lab(
+        "10",
+        "secure_aggregation",
+        "Secure aggregation from scratch",
+        "the capstone",
+        90,
+        (0.3, 2, 2),
+        ("00",),
+    ),
+    Lab(
+        "11",
+        "federated_hospitals",
+        "Federated hospitals",
+        "the capstone",
+        120,
+        (0.7, 5, 10),
+        ("02", "07", "10"),
+        "labkit.scenarios.hospitals:prepare",
+    ),
+    Lab(
+        "12",
+        "threat_analysis",
+        "Threat analysis of the capstone",
+        "the capstone",
+        110,
+        (0.7, 8, 15),
+        ("05", "11"),
+        "labkit.scenarios.hospitals:prepare",
+    ),
 )
 
 
