@@ -30,12 +30,14 @@ $(STAMP): $(LOCK) pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
-# One universal lock; the CUDA packages are left to torch's own exact pins, so a CPU build of torch does not pull them in.
+# One universal lock; versions that still fit stay where they are (`make lock UPGRADE=--upgrade` moves all). The CUDA
+# packages are left to torch's own exact pins, so a CPU build of torch does not pull them in.
 lock: $(STAMP)
-	$(BIN)/python -m pip install --quiet uv
+	cp $(LOCK) $(LOCK).new
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --no-annotate --no-header \
-	  --constraint .ci/constraints.txt | grep -vE '^(nvidia-|cuda-|triton)' > $(LOCK).new
-	mv $(LOCK).new $(LOCK)
+	  --constraint .ci/constraints.txt --quiet --output-file $(LOCK).new $(UPGRADE)
+	grep -vE '^(nvidia-|cuda-|triton)' $(LOCK).new > $(LOCK)
+	rm $(LOCK).new
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
