@@ -1,7 +1,7 @@
-"""Setuptools commands that put the learner's notebooks and the tested versions into the wheel and the sdist.
+"""Setuptools commands that put notebooks, tested versions and the hospitals' records into the wheel and the sdist.
 
-``pyproject.toml`` names them; nothing imports this at run time. A wheel can then ``labkit run`` a lab, and
-``labkit doctor`` can compare versions, with the repository's own files as the one source of both.
+``pyproject.toml`` names them; nothing imports this at run time. A wheel can then ``labkit run`` a lab, load the four
+real hospitals, and ``labkit doctor`` can compare versions, with the repository's own files as the one source of all.
 """
 
 from __future__ import annotations
@@ -13,9 +13,19 @@ from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
 NEEDED = ("notebooks/*.ipynb", ".ci/requirements.lock")
-SHIPPED = (*NEEDED, ".ci/constraints.txt", ".ci/run", "solutions/*", "tests/**/*.py", "data/README.md")
+HOSPITALS = ("data/hospitals/*.data", "data/hospitals/*.md")  # the records, and to whom they are owed
+SHIPPED = (
+    *NEEDED,
+    *HOSPITALS,
+    ".ci/constraints.txt",
+    ".ci/run",
+    "solutions/*",
+    "tests/**/*.py",
+    "data/README.md",
+)
 ALSO = ("Makefile", "environment.yml", "CONTRIBUTING.md")
 BUNDLE = "labkit/course/bundle"
+RECORDS = "labkit/data/bundle/hospitals"
 
 
 def files(patterns: tuple[str, ...]) -> list[Path]:
@@ -33,10 +43,16 @@ class BuildWithLabs(build_py):
         found = files(NEEDED)
         if not any(path.suffix == ".ipynb" for path in found):
             raise RuntimeError("notebooks/ is empty: run labkit build before the wheel is built")
-        target = Path(self.build_lib) / BUNDLE
-        target.mkdir(parents=True, exist_ok=True)
-        for path in found:
-            shutil.copy(path, target / path.name)
+        records = files(HOSPITALS)
+        if len(records) != 5:
+            raise RuntimeError(
+                f"data/hospitals/ holds {len(records)} of 5 files: git checkout -- data/hospitals"
+            )
+        for paths, folder in ((found, BUNDLE), (records, RECORDS)):
+            target = Path(self.build_lib) / folder
+            target.mkdir(parents=True, exist_ok=True)
+            for path in paths:
+                shutil.copy(path, target / path.name)
 
 
 class SourceWithLabs(sdist):

@@ -15,6 +15,7 @@ _HOME = {
     "StandInWarning": "errors",
     "CacheWarning": "errors",
     "breast_cancer_table": "tabular",
+    "heart_table": "heart",
     "load": "loading",
     "locate": "sources",
     "objects": "shapes",

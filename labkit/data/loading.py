@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import warnings
 from collections.abc import Callable
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 STAND_IN_SEED = 0
+STAND_IN_MODULES = {"mnist": "handwriting", "cifar10": "shapes", "pathmnist": "histology"}
+BUNDLED = {"breast_cancer": "scikit-learn", "heart": "labkit"}  # always real, and where it is
 
 
 def load(name: str, *, source: str | None = None) -> Dataset:
@@ -27,7 +30,7 @@ def load(name: str, *, source: str | None = None) -> Dataset:
     Parameters
     ----------
     name : str
-        ``"mnist"``, ``"cifar10"``, ``"breast_cancer"``, or a MedMNIST set (``"pathmnist"``, ...).
+        ``"mnist"``, ``"cifar10"``, ``"breast_cancer"``, ``"heart"``, or a MedMNIST set (``"pathmnist"``, ...).
     source : {None, "real", "stand-in"}
         ``"real"`` refuses a stand-in; ``"stand-in"`` asks for it; None takes what there is.
 
@@ -53,20 +56,31 @@ def load(name: str, *, source: str | None = None) -> Dataset:
     (30,)
     """
     sources.known(name)
-    if source not in (None, "real", "stand-in"):
-        raise DataError(f"source is {source!r}; expected None, 'real' or 'stand-in'")
-    if name == "breast_cancer":
-        if source == "stand-in":
-            raise DataError("breast_cancer needs no stand-in: the real data is inside scikit-learn")
-        from labkit.data import tabular
+    check_source(name, source)
+    if name in BUNDLED:
+        from labkit.data import heart, tabular
 
-        return tabular.breast_cancer()
+        return {"breast_cancer": tabular.breast_cancer, "heart": heart.heart}[name]()
     if source != "stand-in":
         files = sources.find(name) or _download(name)
         if files:
             return _from_files(name, files)
         _refuse_or_warn(name, source)
     return _stand_in(name)
+
+
+def check_source(name: str, source: str | None) -> None:
+    """Refuse a ``source`` that there is not, or a stand-in for data that is always there.
+
+    Raises
+    ------
+    DataError
+        With what was expected.
+    """
+    if source not in (None, "real", "stand-in"):
+        raise DataError(f"source is {source!r}; expected None, 'real' or 'stand-in'")
+    if source == "stand-in" and name in BUNDLED:
+        raise DataError(f"{name} needs no stand-in: the real data is inside {BUNDLED[name]}")
 
 
 def _refuse_or_warn(name: str, source: str | None) -> None:
@@ -108,9 +122,7 @@ def _stand_in(name: str) -> Dataset:
     """Make the stand-in, or take what an earlier call made."""
     if name not in sources.STAND_INS:
         raise DataError(f"{name} has no stand-in; those that have: {', '.join(sources.STAND_INS)}")
-    from labkit.data import handwriting, shapes
-
-    module = {"mnist": handwriting, "cifar10": shapes}[name]
+    module = importlib.import_module(f"labkit.data.{STAND_IN_MODULES[name]}")
     title = f"stand-in for {sources.FORMATS[name].title} ({module.DESCRIPTION}, made by code, seed {STAND_IN_SEED})"
     key = cache.digest(name, "stand-in", STAND_IN_SEED, module.code())
     arrays = _decoded(f"{name}-stand-in", key, lambda: module.stand_in(STAND_IN_SEED))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labkit import cache
+from labkit.data import heart
 from labkit.data.cifar import Cifar10
 from labkit.data.errors import DataError
 from labkit.data.files import Files, Format
@@ -20,7 +21,7 @@ FORMATS: dict[str, Format] = {
     "breastmnist": BREAST,
     "pneumoniamnist": PNEUMONIA,
 }
-DATASETS = ("mnist", "cifar10", "breast_cancer", "pathmnist", "breastmnist", "pneumoniamnist")
+DATASETS = ("mnist", "cifar10", "breast_cancer", "heart", "pathmnist", "breastmnist", "pneumoniamnist")
 STAND_INS = ("mnist", "cifar10")
 DOWNLOADS = ("mnist", "cifar10")
 
@@ -121,6 +122,9 @@ def locate(name: str) -> Located:
     if known(name) == "breast_cancer":
         return Located(name, "bundled", None, True, "Wisconsin Diagnostic Breast Cancer, inside scikit-learn")
     try:
+        if name == "heart":
+            heart.verify()
+            return Located(name, "bundled", heart.folder(), True, f"{heart.SOURCE}: SHA-256 as published")
         files = find(name)
         if files:
             verified, message = FORMATS[name].verify(files)

@@ -205,7 +205,7 @@ class Hospitals(Result):
         ax.margins(x=0.09)
         ax.grid(axis="y", visible=False)
         ax.set_xlabel("train records")
-        ax.set_title(_wrapped(self.source), fontsize=10)
+        ax.set_title(_wrapped(self.source), fontsize=10, loc="left")
         fig.legend(
             *ax.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(self.classes))
         )
@@ -252,9 +252,10 @@ def load_hospitals(
     ('Hospital A', 'Hospital B', 'Hospital C')
     """
     from labkit import data
-    from labkit.data import sources
+    from labkit.data import loading, sources
 
     sources.known(name)
+    loading.check_source(name, source)
     _whole("seed", seed, 0, 2**32 - 1)
     given = {
         key: value for key, value in (("count", count), ("by", by), ("alpha", alpha)) if value is not None
@@ -265,10 +266,10 @@ def load_hospitals(
                 f"heart takes no {', '.join(given)}: its records come from four real hospitals. Leave them "
                 "out, or split the pooled records: split(labkit.data.load('heart'), ...)"
             )
-        return _heart(seed, source)
+        return _heart(seed)
     settings = {"count": 5, "by": "label", "alpha": 0.5} | given
     _check(**settings, seed=seed)
-    if name == "breast_cancer" and source != "stand-in":
+    if name == "breast_cancer":
         from labkit.data import tabular
 
         return split(tabular.breast_cancer(seed=seed), **settings, seed=seed)
@@ -336,12 +337,10 @@ def split(
     return Hospitals(tuple(hospitals), source)
 
 
-def _heart(seed: int, source: str | None) -> Hospitals:
+def _heart(seed: int) -> Hospitals:
     """Return the four centres of UCI Heart Disease, a third of each hospital's patients kept for its test."""
     from labkit.data import heart
 
-    if source == "stand-in":
-        raise ValueError("heart needs no stand-in: the real data is shipped; leave source out")
     return Hospitals(
         tuple(Hospital(name, held) for name, held in heart.centres(seed=seed).items()), heart.SOURCE
     )
@@ -412,7 +411,7 @@ def _how(count: int, by: str, alpha: float, seed: int, draw: int) -> str:
     return f"{count} hospitals by {by}{rule}, seed {seed}{again}"
 
 
-def _wrapped(text: str, width: int = 78) -> str:
+def _wrapped(text: str, width: int = 88) -> str:
     import textwrap
 
     return "\n".join(textwrap.wrap(text, width))

@@ -14,7 +14,17 @@ import pytest
 from labkit import cache
 
 ROOT = cache.checkout()
-WANTED = ("labkit", "notebooks", "solutions", "tests", ".ci", "pyproject.toml", "README.md", "LICENSE")
+WANTED = (
+    "labkit",
+    "notebooks",
+    "solutions",
+    "tests",
+    ".ci",
+    "data/hospitals",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+)
 DERIVED = shutil.ignore_patterns("__pycache__", ".labkit", ".ipynb_checkpoints", "*.egg-info", "bundle")
 
 
@@ -48,12 +58,25 @@ def test_wheel_holds_the_labs_and_the_tested_versions(built):
     assert not [name for name in names if name.startswith(("tests/", "solutions/"))], "answers stay out"
 
 
+def test_wheel_holds_the_hospitals_records_and_loads_them(built, tmp_path):
+    (wheel,) = built.glob("*.whl")
+    site, here = tmp_path / "site", tmp_path / "elsewhere"
+    here.mkdir()
+    zipfile.ZipFile(wheel).extractall(site)
+    assert "CC BY 4.0" in (site / "labkit/data/bundle/hospitals/ATTRIBUTION.md").read_text(encoding="utf-8")
+    show = "from labkit.data import heart, load; print(heart.folder(), len(load('heart').train_y), sep='\\n')"
+    folder, records = run(sys.executable, "-c", show, folder=here, PYTHONPATH=str(site)).split()
+    assert folder.startswith(str(site)), "the wheel's own files, not the checkout's"
+    assert records == "606"
+
+
 def test_sdist_holds_what_the_wheel_is_made_from(built):
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {re.sub(r"^[^/]+/", "", name) for name in archive.getnames()}
     assert {"notebooks/00_start_here.ipynb", "solutions/00_start_here.py", ".ci/requirements.lock"} <= names
     assert "tests/test_cli.py" in names
+    assert "data/hospitals/processed.va.data" in names
 
 
 def test_an_installed_wheel_runs_the_doctor_and_a_lab(built, tmp_path):
