@@ -100,6 +100,7 @@ class Client:
         self._share_key, self._mask_key = AgreementKey.generate(), AgreementKey.generate()
         self._seed = secrets.token_bytes(shamir.SECRET_BYTES)
         self._shown: dict[str, Advertisement] = {}
+        self._view = b""
         self._held: dict[str, bytes] = {}  # of each peer that shared: both shares, seed's first
         self._survivors: tuple[str, ...] = ()
 
@@ -154,7 +155,7 @@ class Client:
             terms, shown = self.terms, by_sender(advertisements)
             terms.check_group(shown, "share")
             self._check_advertisements(shown)
-            self._shown = shown
+            self._shown, self._view = shown, terms.view(advertisements)
             numbers = {name: terms.number(name) for name in shown}
             holders = list(numbers.values())
             seeds = shamir.split(self._seed, holders, terms.threshold)
@@ -193,9 +194,7 @@ class Client:
             )
 
     def _box_binding(self, sender: str, receiver: str) -> bytes:
-        return transcript(
-            "shares", self.terms.round_id, sender, receiver, self.terms.view([*self._shown.values()])
-        )
+        return transcript("shares", self.terms.round_id, sender, receiver, self._view)
 
     def _box_key(self, sender: str, receiver: str) -> bytes:
         peer = receiver if sender == self.name else sender
@@ -284,8 +283,7 @@ class Client:
             )
 
     def _survivors_text(self) -> bytes:
-        view = self.terms.view([*self._shown.values()])
-        return self.terms.signed_survivors(view, self._held, self._survivors)
+        return self.terms.signed_survivors(self._view, self._held, self._survivors)
 
     def unmask(self, signatures: Sequence[SignedSurvivors]) -> UnmaskShares:
         """Return a share of each survivor's seed and of each dropped peer's mask key: of nobody both.

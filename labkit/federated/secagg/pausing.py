@@ -63,5 +63,6 @@ def resume(
     if client.terms.digest.hex() != terms_digest:
         raise SecAggError("roster, threshold or encoding changed within a round: start a new one")
     client._shown, client._identity = by_sender(shown), identity
+    client._view = client.terms.view(shown)
     client._check_own_key()
     return client

@@ -63,7 +63,8 @@ def recover(shares: Mapping[int, bytes]) -> bytes:
     Raises
     ------
     SecAggError
-        If a share is malformed, or the result is no 32-byte secret: a share was wrong, or there are too few.
+        If a share is malformed, or the result is no 32-byte secret: a share was wrong, or there are too few. A share
+        that is wrong by a little can give a wrong secret: compare with what was committed to.
     """
     holders = tuple(sorted(shares))
     total = 0

@@ -141,9 +141,8 @@ class Terms:
 
     def signed_survivors(self, view: bytes, sharers: Iterable[str], survivors: Iterable[str]) -> bytes:
         """Return what a hospital signs in the consistency round: what it was shown, whose shares it holds, who is left."""
-        return digest(
-            "survivors", self.round_id, view, *sorted(sharers), "of whom survived", *sorted(survivors)
-        )
+        groups = (digest("names", *sorted(group)) for group in (sharers, survivors))
+        return digest("survivors", self.round_id, view, *groups)
 
 
 Sent = TypeVar("Sent", Advertisement, EncryptedShares, SignedSurvivors, UnmaskShares)
