@@ -5,13 +5,35 @@ Names load from their module when first used, so ``import labkit.federated`` pul
 
 import importlib
 import pkgutil
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labkit.federated.hospitals import Hospital as Hospital
+    from labkit.federated.hospitals import Hospitals as Hospitals
+    from labkit.federated.hospitals import load_hospitals as load_hospitals
+    from labkit.federated.hospitals import split as split
+    from labkit.federated.loop import federate as federate
+    from labkit.federated.noise import Noise as Noise
+    from labkit.federated.noise import calibrate as calibrate
+    from labkit.federated.noise import promises as promises
+    from labkit.federated.result import FederatedResult as FederatedResult
+    from labkit.federated.rounds import Federation as Federation
+    from labkit.federated.rounds import FederationError as FederationError
+    from labkit.federated.rounds import Training as Training
 
 _MODULES = tuple(module.name for module in pkgutil.iter_modules(__path__))
 _HOME = {
+    "FederatedResult": "result",
+    "Federation": "rounds",
+    "FederationError": "rounds",
     "Hospital": "hospitals",
     "Hospitals": "hospitals",
+    "Noise": "noise",
+    "Training": "rounds",
+    "calibrate": "noise",
+    "federate": "loop",
     "load_hospitals": "hospitals",
+    "promises": "noise",
     "split": "hospitals",
 }
 
