@@ -58,10 +58,10 @@ class Hospital:
     @property
     def missing(self) -> int | None:
         """Values that were missing in its records before they were filled; None where the data set marks none."""
-        if self.dataset.name != "heart":
-            return None
         from labkit.data import heart
 
+        if self.dataset.name != "heart" or self.dataset.shape != (len(heart.FEATURES),):
+            return None
         return heart.missing_values(self.dataset.train_x) + heart.missing_values(self.dataset.test_x)
 
     def __repr__(self) -> str:
