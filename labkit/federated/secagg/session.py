@@ -16,12 +16,21 @@ from labkit.federated.secagg.client import Client
 from labkit.federated.secagg.encoding import Encoding
 from labkit.federated.secagg.errors import SecAggError
 from labkit.federated.secagg.keys import Identity
-from labkit.federated.secagg.messages import Message
+from labkit.federated.secagg.messages import (
+    Advertisement,
+    EncryptedShares,
+    MaskedInput,
+    Message,
+    SignedSurvivors,
+    SurvivorList,
+    UnmaskShares,
+)
 from labkit.federated.secagg.server import Server
 from labkit.federated.secagg.terms import STAGES
 from labkit.results import Result
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +48,7 @@ class SecureSum(Result):
     dropped : dict of str to str
         The stage at which each other hospital vanished, or one in the sum did later.
     client_seconds : dict of str to float
-        Each hospital's computing time over all stages.
+        Each hospital's computing time over all stages, writing and reading messages included.
     server_seconds : float
         The server's.
     bytes_up, bytes_down : dict of str to int
@@ -211,54 +220,33 @@ class _Round:
         self.seconds[who] += time.perf_counter() - start
         return done
 
-    def sent(self, counts: dict[str, int], messages: Iterable[Message]) -> None:
-        """Count messages by kind."""
-        for message in messages:
-            counts[type(message).__name__] += message.size
-
     def present(self, stage: str) -> list[str]:
         """Return who still takes part in a stage."""
         gone = {name for name, last in self.drop.items() if STAGES.index(last) <= STAGES.index(stage)}
         return [name for name in self.vectors if name not in gone]
 
+    def upload(self, name: str, kind: type[M], work: Callable[[], Iterable[M]]) -> list[M]:
+        """Do a hospital's work, send what it makes as bytes, and return what the server reads."""
+        raw = self.timed(name, lambda: [message.to_bytes() for message in work()])
+        self.up[kind.__name__] += sum(map(len, raw))
+        return self.timed("", lambda: [kind.from_bytes(one) for one in raw])
+
+    def write(self, messages: Iterable[Message]) -> list[bytes]:
+        """Return the server's messages as bytes, written on its clock."""
+        return self.timed("", lambda: [message.to_bytes() for message in messages])
+
+    def download(self, name: str, kind: type[M], raw: list[bytes]) -> list[M]:
+        """Send bytes to a hospital and return what it reads."""
+        self.down[kind.__name__] += sum(map(len, raw))
+        return self.timed(name, lambda: [kind.from_bytes(one) for one in raw])
+
     def run(self, before: int | None) -> SecureSum:
-        """Run the five stages; ``before`` is the traced memory at the start."""
-        clients, server = self.clients, self.server
-        keys = [self.timed(name, clients[name].advertise) for name in self.present("advertise")]
-        self.sent(self.up, keys)
-        shown = self.timed("", lambda: server.advertisements(keys))
-
-        boxes = {}
-        for name in self.present("share"):
-            self.sent(self.down, shown)
-            boxes[name] = self.timed(name, lambda name=name: clients[name].share(shown))
-            self.sent(self.up, boxes[name])
-        mail = self.timed("", lambda: server.shares(boxes))
-
-        for name in self.present("masked"):
-            self.sent(self.down, mail[name])
-            vector = self.vectors[name]
-            masked = self.timed(
-                name, lambda name=name, vector=vector: clients[name].masked(vector, mail[name])
-            )
-            self.sent(self.up, [masked])
-            self.timed("", lambda masked=masked: server.add(masked))
+        """Run the five stages, every message as bytes; ``before`` is the traced memory at the start."""
+        server = self.server
+        self.set_up()
         announced = self.timed("", server.survivors)
-
-        signed = []
-        for name in self.present("consistency"):
-            self.sent(self.down, [announced])
-            signed.append(self.timed(name, lambda name=name: clients[name].consistency(announced)))
-        self.sent(self.up, signed)
-        signatures = self.timed("", lambda: server.signatures(signed))
-
-        opened = []
-        for name in self.present("unmask"):
-            self.sent(self.down, signatures)
-            opened.append(self.timed(name, lambda name=name: clients[name].unmask(signatures)))
-        self.sent(self.up, opened)
-        integers = self.timed("", lambda: server.unmask(opened))
-        total = self.encoding.decode(integers)
+        integers = self.open(announced)
+        total = self.timed("", lambda: self.encoding.decode(integers))
         peak = None if before is None else tracemalloc.get_traced_memory()[1] - before
         server_seconds = self.seconds.pop("")
         return SecureSum(
@@ -272,6 +260,47 @@ class _Round:
             dict(self.down),
             peak,
         )
+
+    def set_up(self) -> None:
+        """Advertise keys, share secrets, and add up the masked inputs."""
+        clients, server = self.clients, self.server
+        keys: list[Advertisement] = []
+        for name in self.present("advertise"):
+            keys += self.upload(name, Advertisement, lambda name=name: [clients[name].advertise()])
+        shown = self.write(self.timed("", lambda: server.advertisements(keys)))
+        boxes = {}
+        for name in self.present("share"):
+            found = self.download(name, Advertisement, shown)
+            boxes[name] = self.upload(
+                name, EncryptedShares, lambda name=name, found=found: clients[name].share(found)
+            )
+        mail = self.timed("", lambda: server.shares(boxes))
+        for name in self.present("masked"):
+            inbox = self.download(name, EncryptedShares, self.write(mail[name]))
+            vector = self.vectors[name]
+            (masked,) = self.upload(
+                name,
+                MaskedInput,
+                lambda name=name, vector=vector, inbox=inbox: [clients[name].masked(vector, inbox)],
+            )
+            self.timed("", lambda masked=masked: server.add(masked))
+
+    def open(self, announced: SurvivorList) -> np.ndarray:
+        """Sign the survivors, collect shares, and return the sum of the integers."""
+        clients, server = self.clients, self.server
+        raw, signed = self.write([announced]), []
+        for name in self.present("consistency"):
+            (read,) = self.download(name, SurvivorList, raw)
+            signed += self.upload(
+                name, SignedSurvivors, lambda name=name, read=read: [clients[name].consistency(read)]
+            )
+        raw, opened = self.write(self.timed("", lambda: server.signatures(signed))), []
+        for name in self.present("unmask"):
+            found = self.download(name, SignedSurvivors, raw)
+            opened += self.upload(
+                name, UnmaskShares, lambda name=name, found=found: [clients[name].unmask(found)]
+            )
+        return self.timed("", lambda: server.unmask(opened))
 
 
 def fresh_round_id() -> bytes:
