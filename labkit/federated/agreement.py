@@ -1,0 +1,170 @@
+"""What hospitals agree on before the first round, and a federation as one of them sees it.
+
+A federation in one process holds everybody's records. A real one must not: the server and each hospital hold the
+agreement (public) and their own part. `Seat` is a `Federation` with that much in it, so that the pure functions of
+`labkit.federated.rounds` run on either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from labkit.federated.noise import Noise
+from labkit.federated.rounds import Federation, FederationError, State, Training
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from labkit.data import Dataset
+    from labkit.federated.hospitals import Hospital
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The terms, on paper as in the file: every hospital holds a copy, and compares its digest with the others'.
+
+    Attributes
+    ----------
+    roster : dict of str to str
+        Each hospital's name and public signing key (Ed25519, in hex), exchanged outside of the protocol.
+    sizes : dict of str to int
+        Records that each hospital declares.
+    training, noise : Training, Noise
+    model : str
+        ``"module:function"`` that makes the model with its initial weights.
+    arguments : dict
+        Keyword arguments of that function.
+    dimension : int
+        Trainable parameters of the model.
+
+    Raises
+    ------
+    FederationError
+        If roster, sizes and noise do not speak of the same hospitals.
+    """
+
+    roster: dict[str, str]
+    sizes: dict[str, int]
+    training: Training
+    noise: Noise
+    model: str
+    arguments: dict[str, Any]
+    dimension: int
+
+    def __post_init__(self) -> None:
+        if list(self.roster) != list(self.sizes) or self.noise.hospitals != len(self.roster):
+            raise FederationError(
+                f"the roster names {list(self.roster)}, sizes {list(self.sizes)}, and the noise is meant for "
+                f"{self.noise.hospitals} hospitals; expected the same hospitals in the same order everywhere"
+            )
+
+    def to_json(self) -> str:
+        """Return the agreement as people read and compare it."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Agreement:
+        """Return the agreement that `to_json` wrote.
+
+        Raises
+        ------
+        FederationError
+            If a part is missing, unknown, or out of range.
+        """
+        try:
+            parts = json.loads(text)
+            training, noise = Training(**parts.pop("training")), Noise(**parts.pop("noise"))
+            return cls(**parts, training=training, noise=noise)
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise FederationError(f"this is no agreement ({error!r}): ask for the file anew") from error
+
+    def make_model(self) -> nn.Module:
+        """Return the model with its initial weights."""
+        module, _, function = self.model.partition(":")
+        return getattr(importlib.import_module(module), function)(**self.arguments)
+
+    def seat(self, hospital: Hospital | None = None) -> Seat:
+        """Return the federation as ``hospital`` sees it, or the server without one."""
+        return Seat(_Table(self.sizes, self.dimension, hospital), self.make_model, self.training, self.noise)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Who sits at the table: names and declared sizes of all, records of one at most."""
+
+    declared: Mapping[str, int]
+    dimension: int
+    own: Hospital | None = None
+    names: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.declared))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[Hospital]:
+        return iter(() if self.own is None else (self.own,))
+
+
+class Seat(Federation):
+    """A federation as one party sees it: all that is public, and the records of one hospital at most."""
+
+    def __post_init__(self) -> None:
+        """Check nothing yet: most messages need neither the model nor torch; `check` comes before records are used."""
+
+    def check(self) -> None:
+        """Refuse terms that could not be kept, or records that do not fit them.
+
+        Raises
+        ------
+        FederationError
+            As `Federation` does, or if this hospital has another number of records than it declared.
+        """
+        own = self.hospitals.own
+        if own is not None:
+            if self.sizes.get(own.name) != len(own.dataset.train_y):
+                raise FederationError(
+                    f"{own.name} holds {len(own.dataset.train_y)} records and declared {self.sizes.get(own.name)}: the sum is "
+                    "divided by what was declared; agree on the number anew"
+                )
+            super().__post_init__()
+
+    @property
+    def dimension(self) -> int:
+        """Number of trainable parameters, as agreed."""
+        return self.hospitals.dimension
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Records that each hospital declared."""
+        return dict(self.hospitals.declared)
+
+    def dataset(self, name: str) -> Dataset:
+        """Return the records of this hospital; nobody else's are here."""
+        own = self.hospitals.own
+        if own is None or own.name != name:
+            raise FederationError(f"the records of {name} are not here: each hospital keeps its own")
+        return own.dataset
+
+
+def terms_digest(federation: Federation, roster: Mapping[str, bytes]) -> bytes:
+    """Return SHA-256 of all that parties must hold the same: who takes part, how training goes, how much noise is added."""
+    terms = {
+        "roster": {name: public.hex() for name, public in roster.items()},
+        "sizes": federation.sizes,
+        "training": asdict(federation.training),
+        "noise": asdict(federation.noise),
+        "dimension": federation.dimension,
+    }
+    return hashlib.sha256(json.dumps(terms, sort_keys=True).encode()).digest()
+
+
+def round_digest(terms: bytes, state: State) -> bytes:
+    """Return SHA-256 of the terms, the round's number and its weights: what secure aggregation compares among hospitals."""
+    return hashlib.sha256(terms + state.round.to_bytes(8, "big") + state.digest).digest()

@@ -1,0 +1,201 @@
+"""The server's app on Flower: who joined, one exchange for each stage, and rounds that are tried again.
+
+The server holds no key and no record. What it is told is a `Plan`; what it learns are sums.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from labkit.federated import quiet
+from labkit.federated.result import Round
+from labkit.federated.rounds import Federation, FederationError, State, begin, step
+from labkit.federated.secagg import SecAggError
+from labkit.federated.wire import Exchange, secure_round, terms_digest
+
+if TYPE_CHECKING:
+    from flwr.app import Context
+    from flwr.serverapp import Grid, ServerApp
+
+ATTEMPTS = 3  # at a round: one that too few hospitals finish is tried again, with fresh keys
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What the server is told.
+
+    Attributes
+    ----------
+    federation : Federation
+        A `labkit.federated.agreement.Seat` without records, or in a simulation the whole.
+    roster : mapping of str to bytes
+        Public signing keys by hospital.
+    finished : callable
+        Takes the last state and the rounds as they went, also when the federation had to stop early.
+    seed : int, optional
+        Of central noise, for study.
+    patience, timeout : float
+        Seconds to wait for hospitals to join, and for the answers of one stage.
+    say : callable
+        Takes a line of progress.
+    lost : callable
+        Says whether a message of a round (from 1) and stage to a hospital gets lost, for studies of dropouts.
+    """
+
+    federation: Federation
+    roster: Mapping[str, bytes]
+    finished: Callable[[State, list[Round]], None]
+    seed: int | None = None
+    patience: float = 60.0
+    timeout: float = 60.0
+    say: Callable[[str], None] = print
+    lost: Callable[[int, str, str], bool] = lambda number, stage, name: False
+
+
+def server_app(plan_of: Callable[[Context], Plan]) -> ServerApp:
+    """Return the ServerApp.
+
+    Parameters
+    ----------
+    plan_of : callable
+        Says what is planned, from Flower's context.
+    """
+    quiet.ready("flwr")
+    from flwr.serverapp import ServerApp
+
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        Leader(plan_of(context), grid).lead()
+
+    return app
+
+
+@dataclass
+class Leader:
+    """The server's side of a federation while it runs."""
+
+    plan: Plan
+    grid: Grid
+    nodes: dict[str, int] = field(default_factory=dict)  # of each hospital that joined
+    strangers: set[int] = field(default_factory=set)  # nodes that said another name, or other terms
+
+    def lead(self) -> None:
+        """Run all rounds; hand over what there is, whether they all went through or not."""
+        plan, rounds = self.plan, []
+        state = begin(plan.federation)
+        self.gather()
+        try:
+            while state.round < plan.federation.training.rounds:
+                state, done = self.round(state)
+                rounds.append(done)
+            model = np.asarray(state.model, dtype="<f8").tobytes()
+            self.exchange(state.round)("finish", {name: [model] for name in self.nodes})
+        finally:
+            plan.finished(state, rounds)
+
+    def gather(self) -> None:
+        """Wait until all hospitals have joined, or at least the threshold once patience is over.
+
+        Raises
+        ------
+        FederationError
+            If fewer than the threshold joined.
+        """
+        plan, deadline = self.plan, time.monotonic() + self.plan.patience
+        while self.join() < len(plan.roster) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        if len(self.nodes) < plan.federation.noise.threshold:
+            raise FederationError(
+                f"{sorted(self.nodes)} joined within {plan.patience:.0f} s; expected at least "
+                f"{plan.federation.noise.threshold} of {list(plan.roster)}: start the missing nodes"
+            )
+        plan.say(f"{len(self.nodes)} of {len(plan.roster)} hospitals joined: {', '.join(sorted(self.nodes))}")
+
+    def join(self) -> int:
+        """Ask new nodes who they are; return how many hospitals have joined so far."""
+        known = {*self.nodes.values(), *self.strangers}
+        new = {node: [b"who"] for node in self.grid.get_node_ids() if node not in known}
+        terms = terms_digest(self.plan.federation, self.plan.roster)
+        for node, parts in self.ask("join", new, group="0").items():
+            name = parts[0].decode(errors="replace")
+            if name not in self.plan.roster or name in self.nodes or parts[1:] != [terms]:
+                self.strangers.add(node)
+                self.plan.say(
+                    f"a node says that it is {name!r}: unknown, here already, or of another agreement; left out"
+                )
+            else:
+                self.nodes[name] = node
+        return len(self.nodes)
+
+    def round(self, state: State) -> tuple[State, Round]:
+        """Return the state after the next round, and how it went.
+
+        Raises
+        ------
+        SecAggError
+            If too few hospitals finished it, `ATTEMPTS` times.
+        """
+        plan, number = self.plan, state.round + 1
+        for attempt in range(1, ATTEMPTS + 1):
+            start = time.perf_counter()
+            online = set(self.grid.get_node_ids())
+            present = [name for name, node in self.nodes.items() if node in online]
+            try:
+                opened = secure_round(self.exchange(number), plan.federation, plan.roster, state, present)
+                break
+            except SecAggError as error:
+                plan.say(f"round {number}, attempt {attempt} of {ATTEMPTS}: given up: {error}")
+                if attempt == ATTEMPTS:
+                    raise
+        after = step(plan.federation, state, opened.total, opened.survivors, seed=plan.seed)
+        gone = dict.fromkeys(plan.roster.keys() - set(present), "advertise") | opened.dropped
+        done = Round(number, opened.survivors, gone, time.perf_counter() - start, opened.bytes_up)
+        plan.say(f"round {number}: in the sum: {', '.join(opened.survivors)}; missed: {gone or 'nobody'}")
+        return after, done
+
+    def exchange(self, number: int) -> Exchange:
+        """Return the function that carries one stage of round ``number`` to hospitals and back."""
+
+        def carry(stage: str, sent: Mapping[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
+            names = {self.nodes[name]: name for name in sent}
+            content = {
+                node: sent[name] for node, name in names.items() if not self.plan.lost(number, stage, name)
+            }
+            answers = {names[node]: parts for node, parts in self.ask(stage, content, str(number)).items()}
+            self.plan.say(f"round {number}: {stage}: {len(answers)} of {len(sent)} answered")
+            return answers
+
+        return carry
+
+    def ask(self, stage: str, content: Mapping[int, Sequence[bytes]], group: str) -> dict[int, list[bytes]]:
+        """Send each node its messages; return what those that answered sent back."""
+        from flwr.app import ConfigRecord, Message, RecordDict
+
+        timeout = self.plan.timeout
+        messages = [
+            Message(
+                RecordDict({"messages": ConfigRecord({"parts": list(parts)})}),
+                node,
+                f"query.{stage}",
+                group_id=group,
+                ttl=timeout,
+            )
+            for node, parts in content.items()
+        ]
+        answers = {}
+        for reply in self.grid.send_and_receive(messages, timeout=timeout) if messages else ():
+            node = reply.metadata.src_node_id
+            if reply.has_error():
+                self.plan.say(f"node {node} did not answer {stage}: {reply.error.reason}")
+            elif "refusal" in (record := reply.content["messages"]):
+                self.plan.say(f"node {node} stops at {stage}: {record['refusal']}; its own log says why")
+            else:
+                answers[node] = list(record["parts"])
+        return answers
