@@ -140,7 +140,7 @@ class TrimmedMean:
         return 1
 
     def __call__(self, federation: Federation, sent: Sent, round: int, seed: int | None) -> np.ndarray:
-        if not 1 <= self.trim or 2 * self.trim >= len(sent):
+        if self.trim < 1 or 2 * self.trim >= len(sent):
             raise FederationError(
                 f"trim is {self.trim} of {len(sent)} hospitals; expected at least 1 and less than half"
             )

@@ -1,17 +1,17 @@
 """What a malicious hospital does to marks: removing others', overwriting them, wearing another's, riding along for free.
 
-Each is an attack as in `labkit.federated.threats.attacks`. Whoever removes knows how marks are made, and no key.
+Each is an attack as in `labkit.federated.threats.poisoning`. Whoever removes knows how marks are made, and no key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from labkit.federated.rounds import Federation, FederationError, Mark, State, contribute, flatten, unflatten
-from labkit.federated.threats.attacks import change_to_values, selfish, send
+from labkit.federated.threats.poisoning import change_to_values, selfish, send
 
 RIDES = ("zero", "noise", "last update")
 COPIES, JITTER = 8, 0.5  # of each record for distillation, and how far they are moved, in features' widths
@@ -134,6 +134,21 @@ class FreeRide:
         if self.mark is not None:
             values = values + _whole(federation, name, state, self.mark.pull(state.weights, state.round))
         return send(federation, name, values)
+
+
+@dataclass(frozen=True)
+class Wear:
+    """Contribute honestly, with another hospital's mark in place of the own: its key has leaked."""
+
+    mark: Mark
+
+    title = "marks: an absent hospital's, by its leaked key"
+
+    def __call__(
+        self, federation: Federation, name: str, states: Sequence[State], seed: int | None
+    ) -> np.ndarray:
+        disguised = replace(federation, marks={**federation.marks, name: self.mark})
+        return contribute(disguised, name, states[-1], seed=seed)
 
 
 def replacing(federation: Federation, name: str, state: State, wanted: np.ndarray) -> np.ndarray:
