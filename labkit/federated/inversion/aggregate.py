@@ -120,18 +120,29 @@ def _local_training(model, x, y, steps, batch_size, learning_rate, generator) ->
 
 
 def disaggregate(seen: Sequence[AggregatedRound], *, tolerance: float = 1e-5) -> Candidates:
-    """Return the records that at least two neurons or rounds agree on (no prior on the data is needed).
+    """Return the records that at least two rounds agree on (SRATTA needs a prior on the data instead).
+
+    Two neurons of one round prove nothing: in a model with two classes, every neuron that the same records activate
+    returns the same mixture of them. From one round to the next the shares of a mixture change; a record does not.
 
     Parameters
     ----------
     tolerance : float
         Largest difference between two sightings of a record, in any coordinate.
+
+    Returns
+    -------
+    Candidates
+        `sightings` counts rounds.
     """
     quotients = []
     for each in seen:
         moved = each.bias_update.abs() > 1e-7 * each.bias_update.abs().max()
-        quotients.append((each.weight_update[moved] / each.bias_update[moved, None]).double())
-    return distinct(torch.cat(quotients), tolerance).proven()
+        rows = (each.weight_update[moved] / each.bias_update[moved, None]).double()
+        quotients.append(distinct(rows, tolerance).records)
+    found = distinct(torch.cat(quotients), tolerance)
+    twice = found.sightings >= 2
+    return Candidates(found.records[twice], found.sightings[twice])
 
 
 def regroup(seen: Sequence[AggregatedRound], *, tolerance: float = 1e-5) -> Groups:
@@ -189,3 +200,20 @@ def _explain(row: Tensor, extended: Tensor, most: int = 8) -> Tensor | None:
             weighty = (coefficients.abs() * extended[chosen].norm(dim=1)) > 1e-5 * size
             return torch.tensor(chosen)[weighty]
     return None
+
+
+def sparse(model: nn.Module, share: float) -> nn.Module:
+    """Return a copy whose first-layer neurons each fire on about `share` of standardised records.
+
+    That is what a server does that *chooses* the model in order to learn more (trap weights, Boenisch et al. 2021,
+    arXiv 2112.02918, section 5): it lowers each bias by a normal quantile of the neuron's input. It needs to know
+    the scale of the features, which federated preprocessing has made public, and nothing else.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share={share}: expected a number between 0 and 1, such as 0.05")
+    model = copy.deepcopy(model)
+    _, layer = first_dense(model)
+    with torch.no_grad():
+        quantile = torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor(1 - share)).to(layer.bias)
+        layer.bias.copy_(-quantile * layer.weight.norm(dim=1))
+    return model

@@ -28,21 +28,15 @@ class Candidates:
     ----------
     records : Tensor, float64, shape [m, d]
         Flat records, each once.
-    neurons : Tensor, int64, shape [m]
-        How many rows of the gradient gave this very record. A mixture of records seldom comes twice: two rows
-        or more are the attacker's own proof, without any knowledge of the data.
+    sightings : Tensor, int64, shape [m]
+        How many rows of the gradient, or rounds, gave this very record: see the function that returned it.
     """
 
     records: Tensor
-    neurons: Tensor
+    sightings: Tensor
 
     def __len__(self) -> int:
         return len(self.records)
-
-    def proven(self) -> Candidates:
-        """Return those that at least two rows agree on."""
-        sure = self.neurons >= 2
-        return Candidates(self.records[sure], self.neurons[sure])
 
 
 def first_dense(model: nn.Module) -> tuple[str, nn.Linear]:
@@ -112,17 +106,18 @@ def recover(model: nn.Module, gradient: Gradient | Observation, *, tolerance: fl
 
 def distinct(quotients: Tensor, tolerance: float) -> Candidates:
     """Return the different rows of `quotients`, those that came most often first, with how often each came."""
-    records, counts = [], []
-    left = torch.arange(len(quotients))
-    while len(left):
-        same = (quotients[left] - quotients[left[0]]).abs().amax(1) <= tolerance
-        records.append(quotients[left[same]].median(0).values)
-        counts.append(int(same.sum()))
-        left = left[~same]
-    if not records:
-        return Candidates(quotients.new_empty(0, quotients.shape[1]), torch.empty(0, dtype=torch.long))
-    order = torch.tensor(counts).argsort(descending=True, stable=True)
-    return Candidates(torch.stack(records)[order], torch.tensor(counts)[order])
+    if not len(quotients):
+        return Candidates(quotients, torch.empty(0, dtype=torch.long))
+    direction = torch.randn(
+        quotients.shape[1], generator=torch.Generator().manual_seed(0), dtype=quotients.dtype
+    )
+    quotients = quotients[(quotients @ direction).argsort(stable=True)]  # equal rows become neighbours
+    starts = (quotients[1:] - quotients[:-1]).abs().amax(1) > tolerance
+    run = torch.cat([torch.zeros(1, dtype=torch.long), starts.long().cumsum(0)])
+    counts = run.bincount()
+    middles = counts.cumsum(0) - counts + counts // 2
+    order = counts.argsort(descending=True, stable=True)
+    return Candidates(quotients[middles[order]], counts[order])
 
 
 def exactly(recovered: Tensor, records: Tensor, tolerance: float) -> Tensor:

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from labkit.federated.inversion.dense import Candidates, dense_rows, first_dense
 from labkit.federated.inversion.observe import Gradient, Observation
 
-
 SAME = 1e-3  # records closer than this in every coordinate are taken for one
 
 
@@ -49,7 +48,7 @@ def peel(
     Returns
     -------
     Candidates
-        `neurons` counts the neurons of the first layer that the record activates.
+        `sightings` counts the neurons of the first layer that the record activates.
 
     Examples
     --------
@@ -79,6 +78,25 @@ def peel(
     return Candidates(records, neurons)
 
 
+def two_dense(model: nn.Module) -> tuple[nn.Linear, nn.Linear]:
+    """Return both dense layers of a Linear, ReLU, Linear model.
+
+    Raises
+    ------
+    ValueError
+        If the model is built otherwise.
+    """
+    first_dense(model)
+    parts = [m for m in model.modules() if not isinstance(m, nn.Sequential | nn.Flatten | nn.Identity)]
+    kinds = [type(part) for part in parts]
+    if kinds != [nn.Linear, nn.ReLU, nn.Linear] or parts[2].bias is None:
+        names = ", ".join(kind.__name__ for kind in kinds)
+        raise ValueError(
+            f"expected Linear, ReLU, Linear with biases; this model has {names}: use recover, dlg or invert"
+        )
+    return parts[0], parts[2]
+
+
 @dataclass(frozen=True)
 class _TwoLayers:
     """A dense layer, ReLU, and a dense layer of classes: its per-record gradients in closed form, float64."""
@@ -90,15 +108,8 @@ class _TwoLayers:
 
     @classmethod
     def of(cls, model: nn.Module) -> _TwoLayers:
-        first_dense(model)
-        parts = [m for m in model.modules() if not isinstance(m, nn.Sequential | nn.Flatten | nn.Identity)]
-        kinds = [type(part) for part in parts]
-        if kinds != [nn.Linear, nn.ReLU, nn.Linear] or parts[2].bias is None:
-            names = ", ".join(kind.__name__ for kind in kinds)
-            raise ValueError(
-                f"peel knows Linear, ReLU, Linear with biases; this model has {names}: use recover, dlg or invert"
-            )
-        tensors = (parts[0].weight, parts[0].bias, parts[2].weight, parts[2].bias)
+        first, last = two_dense(model)
+        tensors = (first.weight, first.bias, last.weight, last.bias)
         return cls(*(tensor.detach().double() for tensor in tensors))
 
     @staticmethod

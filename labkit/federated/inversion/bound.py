@@ -1,0 +1,86 @@
+"""What (ε, δ) itself says about reconstruction, for every attacker, and the attack that comes closest to it.
+
+If the release is differentially private for one record, an attacker who knows *all other records*, the model, the
+defence, and a prior over the record, reconstructs it with probability at most the power of the best test at level κ,
+where κ is the chance of success of the best guess without the release (Balle, Cherubin & Hayes 2022, arXiv
+2201.04845; in this form Hayes, Mahloujifar & Balle 2023, arXiv 2302.07225, and Kaissis et al. 2023, arXiv
+2307.03928). By (ε, δ) alone that is ``e^ε κ + δ``; the whole privacy curve gives less.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labkit.dp.accounting import PrivacyStatement
+
+
+def reconstruction_bound(statement: PrivacyStatement, prior: float) -> float:
+    """Return the largest probability with which anyone reconstructs one record from the release.
+
+    Parameters
+    ----------
+    statement : PrivacyStatement
+        Of all that is released from the records (all rounds). Add/remove neighbours: the release without the record
+        is what the guess is compared with.
+    prior : float
+        κ: probability of success of the best guess without the release, for the same notion of success: 1/N for
+        naming one of N equally likely records, 0 for hitting a continuous record exactly.
+
+    Returns
+    -------
+    float
+        Between `prior` and 1.
+
+    Raises
+    ------
+    ValueError
+        For a prior outside [0, 1].
+
+    Examples
+    --------
+    >>> from labkit.dp.accounting import SampledGaussian, privacy_statement
+    >>> statement = privacy_statement(SampledGaussian(4.0, sampler="full"))
+    >>> bool(0.001 < reconstruction_bound(statement, 0.001) < 0.01)
+    True
+    """
+    if not 0 <= prior <= 1:
+        raise ValueError(f"prior={prior}: expected a probability, such as 1/455 for one of 455 records")
+    by_pair = min(1.0, math.exp(min(statement.epsilon, 700.0)) * prior + statement.delta)
+    return max(prior, min(by_pair, float(statement.tradeoff_curve(np.array([prior]))[0])))
+
+
+def identify(
+    candidates: Tensor,
+    targets: Tensor,
+    *,
+    max_grad_norm: float,
+    noise_std: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Return which candidate an informed attacker names, for each target: the strongest attack that is simulated here.
+
+    The attacker knows every record but one and N candidates for it, one of them right. It sends a model whose first
+    neuron fires for all, so that a record's clipped gradient is ``C [x, 1] / norm([x, 1])``, subtracts the known
+    records' gradients, averages over rounds, and names the likeliest candidate (all signals have length C: that is
+    the largest inner product). It is told the label.
+
+    Parameters
+    ----------
+    candidates : Tensor, shape [N, d]
+    targets : Tensor, int64, shape [trials]
+        The true candidate of each trial; each trial is a federation of its own with fresh noise.
+    noise_std : float
+        On each coordinate of the averaged sum.
+
+    Returns
+    -------
+    Tensor, int64, shape [trials]
+    """
+    extended = torch.cat([candidates, candidates.new_ones(len(candidates), 1)], 1)
+    signals = max_grad_norm * extended / extended.norm(dim=1, keepdim=True)
+    noise = torch.randn(len(targets), extended.shape[1], generator=generator, dtype=candidates.dtype)
+    return ((signals[targets] + noise_std * noise) @ signals.T).argmax(1)
