@@ -21,6 +21,7 @@ _HOME = {
     "objects": "shapes",
     "public_ranges": "tabular",
     "strokes": "handwriting",
+    "tissues": "histology",
     "torchvision": "compat",
 }
 

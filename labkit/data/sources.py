@@ -22,7 +22,7 @@ FORMATS: dict[str, Format] = {
     "pneumoniamnist": PNEUMONIA,
 }
 DATASETS = ("mnist", "cifar10", "breast_cancer", "heart", "pathmnist", "breastmnist", "pneumoniamnist")
-STAND_INS = ("mnist", "cifar10")
+STAND_INS = ("mnist", "cifar10", "pathmnist")
 DOWNLOADS = ("mnist", "cifar10")
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from labkit import cache
-from labkit.data import cifar, download, handwriting, idx, shapes
+from labkit.data import cifar, download, handwriting, histology, idx, shapes
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +29,7 @@ def empty_machine(tmp_path, monkeypatch):
     monkeypatch.delenv("LABKIT_DATA", raising=False)
     monkeypatch.setattr(handwriting, "SIZES", (40, 10))
     monkeypatch.setattr(shapes, "SIZES", (40, 10))
+    monkeypatch.setattr(histology, "SIZES", (40, 10))
     download._reachable.cache_clear()
 
 

@@ -67,8 +67,9 @@ def test_stand_in_says_so_and_real_refuses_it():
         ("emnist", None, "no data set is called 'emnist'; expected one of mnist"),
         ("mnist", "fake", "source is 'fake'"),
         ("breast_cancer", "stand-in", "needs no stand-in"),
-        ("pathmnist", "stand-in", "has no stand-in"),
-        ("pathmnist", None, "PathMNIST was not found"),
+        ("breastmnist", "stand-in", "has no stand-in"),
+        ("breastmnist", None, "BreastMNIST was not found"),
+        ("pathmnist", "real", "PathMNIST was not found"),
     ],
 )
 def test_wrong_requests_are_explained(name, source, message):
@@ -137,7 +138,8 @@ def test_a_download_that_breaks_leaves_nothing_behind(tmp_path, monkeypatch, tin
 
 def test_locate_tells_what_load_would_do(tmp_path, monkeypatch, tiny_mnist):
     assert data.locate("mnist").kind == "stand-in"
-    assert data.locate("pathmnist").kind == "missing"
+    assert data.locate("pathmnist").kind == "stand-in"
+    assert data.locate("breastmnist").kind == "missing"
     assert data.locate("breast_cancer").kind == "bundled"
     monkeypatch.setenv("LABKIT_OFFLINE", "0")
     assert data.locate("cifar10").kind == "download"
