@@ -1,9 +1,10 @@
 """What a threat analysis found, in a form that a review board can act on: one `Finding` per threat, `Findings` in all.
 
-Two judgements, by rules that are stated and never by taste. **Severity** is the harm that was shown: the highest level
-of a `Scale` that the lower end of the measured interval reaches, before the control. **Status** is whether the control
-answers it: "answered" only if the upper end of what was measured *with* the control stays below the scale's lowest
-level. Too few runs therefore give "open", and an experiment that was not made gives "not shown", never a pass.
+Two judgements, by rules that are stated and never by taste. **Status**: "answered" only if the upper end of what was
+measured *with* the control stays below the lowest level of a `Scale`; else "open"; "not shown" where no experiment was
+made. **Severity** of an answered threat is the harm that the control averts, by the lower end of what was measured
+without it; of an open one, the worst that is not excluded, by the upper end. Too few runs therefore make a threat open
+and more severe, never a pass.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class Scale:
     Examples
     --------
     >>> scale = Scale("members found at 1% false alarms", low=0.02, medium=0.05, high=0.1, critical=0.5)
-    >>> scale.severity(Interval(0.08, 0.06, 0.11))
-    'medium'
+    >>> scale.shown(Interval(0.08, 0.06, 0.11)), scale.possible(Interval(0.08, 0.06, 0.11))
+    ('medium', 'high')
     >>> scale.harmless(Interval(0.01, 0.0, 0.03))
     False
     """
@@ -56,13 +57,21 @@ class Scale:
         if not all(map(math.isfinite, levels)) or sorted(set(levels)) != levels:
             raise FindingError(f"levels of {self.what!r} are {levels}; expected four rising numbers")
 
-    def severity(self, shown: Interval) -> str:
-        """Return the highest level that the lower end reaches; "none" below all."""
-        return next((name for name in reversed(LEVELS) if shown.low >= getattr(self, name)), "none")
+    def level(self, value: float) -> str:
+        """Return the highest level that a value reaches; "none" below all."""
+        return next((name for name in reversed(LEVELS) if value >= getattr(self, name)), "none")
 
-    def harmless(self, shown: Interval) -> bool:
+    def shown(self, found: Interval) -> str:
+        """Return the level that the lower end reaches: harm that was shown."""
+        return self.level(found.low)
+
+    def possible(self, found: Interval) -> str:
+        """Return the level that the upper end reaches: the worst that is not excluded."""
+        return self.level(found.high)
+
+    def harmless(self, found: Interval) -> bool:
         """Return whether the whole interval lies below the lowest level."""
-        return shown.high < self.low
+        return found.high < self.low
 
     def rule(self) -> str:
         """Return the rule in words."""
@@ -87,11 +96,12 @@ def judge(scale: Scale, attack: Interval, controlled: Interval | None = None) ->
     >>> judge(scale, Interval(0.8, 0.7, 0.9), Interval(0.01, 0.005, 0.015))
     ('critical', 'answered')
     >>> judge(scale, Interval(0.8, 0.7, 0.9)), judge(scale, Interval(0.01, 0.0, 0.3))
-    (('critical', 'open'), ('none', 'open'))
+    (('critical', 'open'), ('high', 'open'))
     """
     left = attack if controlled is None else controlled
-    shown = max((attack, left), key=lambda found: found.low)
-    return scale.severity(shown), "answered" if scale.harmless(left) else "open"
+    if scale.harmless(left):
+        return scale.shown(attack), "answered"
+    return scale.possible(left), "open"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,7 +112,7 @@ class Finding:
     ----------
     title : str
     severity : {"critical", "high", "medium", "low", "none", "unknown"}
-        The harm shown, see `judge`; "unknown" where nothing was measured.
+        Averted if answered, not excluded if open: see `judge`; "unknown" where nothing was measured.
     adversary : str
         Who attacks.
     knowledge : str
@@ -302,7 +312,7 @@ class Findings(Result):
         ax.set_xticks(range(len(ladder)), ladder)
         ax.set_xlim(-0.5, len(ladder) - 0.5)
         ax.set_ylim(len(self) - 0.5, -0.5)
-        ax.set_xlabel("severity: the harm shown, by the lower end of its interval")
+        ax.set_xlabel("severity: averted where answered, not excluded where open")
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=3)
         alt = "; ".join(f"{one.title}: {one.severity}, {one.status}" for one in self.findings)
         return plots.describe(fig, f"Severity and status of {len(self)} threats. {alt}.")

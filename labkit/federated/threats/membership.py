@@ -1,0 +1,411 @@
+"""Who trained the model? LiRA, RMIA and the sums of all rounds, with and without noise, by outsiders and by hospitals.
+
+Three arms train on the same halves of the same records with the same code: the system as built, the same without
+clipping and noise, and the same clipped without noise, so that one can tell which of the two hides the patients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labkit import plots, profiles
+from labkit.federated.threats import scoring, shadows
+from labkit.federated.threats.findings import Finding, Scale, judge, not_shown
+from labkit.federated.threats.system import System
+from labkit.results import Result
+from labkit.stats import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from labkit.federated.rounds import Federation
+
+BUILT, CLIPPED, BARE = "as built", "clipping alone", "no clipping, no noise"
+FINAL = ("LiRA, final model", "RMIA, final model")
+ROUNDS, INSIDER, EXPOSED = (
+    "all rounds, outsider",
+    "all rounds, another hospital",
+    "all rounds, most exposed tenth",
+)
+RATE = 0.01
+FOUND = Scale(
+    "share of members found while 1% of non-members are accused",
+    low=0.02,
+    medium=0.05,
+    high=0.1,
+    critical=0.5,
+)
+OVER = Scale("share of members found beyond the promise", low=0.0, medium=0.005, high=0.01, critical=0.02)
+OVER_WHAT = "target federations (each with its own half of the records and its own noise) and records; threshold included"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One attack on one arm.
+
+    Attributes
+    ----------
+    arm, attack : str
+    victims : str
+        "all hospitals", or whose records were counted.
+    tpr, auc : Interval
+        At 1% false positives; the area (None for parts).
+    ceiling : float or None
+        What the promise against this observer allows at that rate; None without a promise.
+    promise : str
+        The statement of the promise, or why there is none.
+    """
+
+    arm: str
+    attack: str
+    victims: str
+    tpr: Interval
+    auc: Interval | None
+    ceiling: float | None
+    promise: str
+
+
+@dataclass(frozen=True, eq=False)
+class MembershipStudy(Result):
+    """What membership attacks find: see `study_membership`.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+    curves : dict of str to ndarray of shape [points]
+        True-positive rates at ``rates``, by "attack, arm", and the ceilings.
+    rates : ndarray of shape [points]
+    targets, records : int
+    kind : str
+        What hospitals send.
+    source, profile : str
+    seed : int
+    """
+
+    rows: tuple[Row, ...]
+    curves: dict[str, np.ndarray]
+    rates: np.ndarray
+    targets: int
+    records: int
+    kind: str
+    source: str
+    profile: str
+    seed: int
+
+    def row(self, arm: str, attack: str, victims: str = "all hospitals") -> Row | None:
+        """Return one row, or None if that was not tried."""
+        wanted = (arm, attack, victims)
+        return next((r for r in self.rows if (r.arm, r.attack, r.victims) == wanted), None)
+
+    @property
+    def private(self) -> bool:
+        """Whether the system as built has noise, so that there is something to compare with."""
+        return any(r.arm == BARE for r in self.rows)
+
+    def numbers(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "profile": self.profile,
+            "seed": self.seed,
+            "target federations": self.targets,
+            "candidate records": self.records,
+            "intervals over": OVER_WHAT,
+            "rows": [vars(row) for row in self.rows],
+        }
+
+    def summary(self) -> str:
+        built = self.row(BUILT, ROUNDS) or self.row(BUILT, FINAL[0])
+        return (
+            f"{built.attack}, as built: {built.tpr.percent(1)} of members at 1% false positives; {self.targets} targets; "
+            f"{self.source}; {self.profile}, seed {self.seed}"
+        )
+
+    def table(self) -> pd.DataFrame:
+        import pandas as pd
+
+        rows = [
+            {
+                "attack": row.attack,
+                "arm": row.arm,
+                "victims": row.victims,
+                "TPR at 1% FPR": row.tpr.percent(1),
+                "allowed by the promise": "no promise"
+                if row.ceiling is None
+                else f"{100 * row.ceiling:.1f}%",
+                "AUC": "" if row.auc is None else str(row.auc),
+            }
+            for row in self.rows
+        ]
+        return pd.DataFrame(rows).set_index(["attack", "arm"])
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw the ROC curves on log axes, with the ceiling of the promise."""
+        fig, ax = plots.figure(6.8, 4.6) if ax is None else (ax.figure, ax)
+        lowest = self.rates[0]
+        styles = {FINAL[0]: "--", ROUNDS: "-", INSIDER: "-."}
+        colours = {BUILT: plots.COLOURS[0], BARE: plots.COLOURS[1], CLIPPED: plots.COLOURS[2]}
+        for name, tpr in self.curves.items():
+            attack, _, arm = name.partition("; ")
+            if attack == "ceiling":
+                ax.plot(self.rates, tpr, color="#000000", linestyle=":", label=arm)
+            else:
+                look = {"color": colours[arm], "linestyle": styles[attack]}
+                ax.plot(self.rates, np.maximum(tpr, lowest), label=f"{attack}: {arm}", **look)
+        ax.plot(self.rates, self.rates, color="#777777", linestyle="-", linewidth=1, label="guessing")
+        ax.set(xscale="log", yscale="log", xlim=(lowest, 1), ylim=(lowest, 1.1))
+        ax.set_xlabel("false-positive rate (non-members called members)")
+        ax.set_ylabel("true-positive rate")
+        ax.set_title(f"Who trained the model? {self.targets} target federations\n{self.source}", fontsize=10)
+        ax.legend(fontsize=8, loc="lower right")
+        return plots.describe(fig, f"ROC curves of membership attacks, log axes. {self._alt()}")
+
+    def _alt(self) -> str:
+        parts = [f"{row.attack}, {row.arm}: {row.tpr.percent(1)}" for row in self.rows if row.auc is not None]
+        return "True positives at 1% false positives: " + "; ".join(parts) + "."
+
+    def findings(self) -> list[Finding]:
+        """Return what a review board should know of it."""
+        found = [self._final()]
+        if self.kind == "gradient":
+            found += [self._rounds(), self._insider(), self._exposed(), self._hardest()]
+        else:
+            why = "the attack that adds up all rounds is written for sums of gradients; this system sends updates."
+            found.append(
+                not_shown(
+                    "Membership from every round's sum", **_who(ROUNDS), control=_control(self), why=why
+                )
+            )
+        found.append(self._promise())
+        return found
+
+    def _final(self) -> Finding:
+        rows = {arm: _worse(self, arm) for arm in (BUILT, BARE)}
+        return self._finding("Membership from the final model", rows[BUILT], rows[BARE], FINAL[0])
+
+    def _rounds(self) -> Finding:
+        rows = [self.row(arm, ROUNDS) for arm in (BUILT, BARE)]
+        return self._finding("Membership from every round's sum", *rows, ROUNDS, figure=True)
+
+    def _insider(self) -> Finding:
+        rows = [self.row(arm, INSIDER) for arm in (BUILT, BARE)]
+        return self._finding("Membership at one hospital, found by another", *rows, INSIDER)
+
+    def _exposed(self) -> Finding:
+        rows = [self.row(arm, EXPOSED) for arm in (BUILT, BARE)]
+        return self._finding("Membership of the most exposed tenth of records", *rows, EXPOSED)
+
+    def _hardest(self) -> Finding:
+        """The hospital whose patients are found most often, by the estimates themselves: a choice, and said so."""
+        parts = [
+            r for r in self.rows if r.attack == ROUNDS and r.victims != "all hospitals" and r.arm == BUILT
+        ]
+        worst = max(parts, key=lambda r: r.tpr.estimate)
+        bare = self.row(BARE, ROUNDS, worst.victims)
+        title = "Membership at the hospital that is hit hardest"
+        chosen = f" {worst.victims} was picked because its estimate is the largest of {len(parts)}."
+        return self._finding(title, worst, bare, ROUNDS, more=chosen)
+
+    def _promise(self) -> Finding:
+        """Whether any attack found more than the promise against its observer allows."""
+        held = [
+            row for row in self.rows if row.ceiling is not None and row.arm == BUILT and row.auc is not None
+        ]
+        title = "More leaks than the promise allows"
+        if not held:
+            why = "the system makes no promise of privacy, so there is none to break."
+            return not_shown(title, **_who(ROUNDS), control="differential privacy, accounted for", why=why)
+        worst = max(held, key=lambda row: row.tpr.high - row.ceiling)
+        over = Interval(*(getattr(worst.tpr, end) - worst.ceiling for end in ("estimate", "low", "high")))
+        severity, status = judge(OVER, over)
+        return Finding(
+            title=title,
+            severity=severity,
+            **_who(worst.attack),
+            evidence=(
+                f"Of {len(held)} attacks, the one that comes closest to its ceiling ({worst.attack}) finds "
+                f"{worst.tpr.percent(1)} of members at 1% false positives, where the promise allows {100 * worst.ceiling:.1f}% "
+                f"({worst.promise}). An attack that stays below proves nothing about stronger ones."
+            ),
+            number="share of members found at 1% false positives, minus the ceiling",
+            interval=over,
+            interval_of=OVER_WHAT,
+            differs="nothing else: one system, against what it says about itself",
+            control="the accountant, and an audit of the code (lab 06)",
+            status=status,
+        )
+
+    def _finding(
+        self, title: str, built: Row, bare: Row | None, attack: str, *, figure: bool = False, more: str = ""
+    ) -> Finding:
+        severity, status = judge(FOUND, built.tpr if bare is None else bare.tpr, built.tpr)
+        allowed = "" if built.ceiling is None else f", under a ceiling of {100 * built.ceiling:.1f}%"
+        evidence = f"{built.attack} finds {built.tpr.percent(1)} of members while 1% of non-members are accused{allowed}."
+        differs = "nothing was compared: the system has no noise to take away"
+        if bare is not None:
+            evidence += f" Without clipping and noise it finds {bare.tpr.percent(1)}"
+            clipped = self.row(CLIPPED, built.attack, built.victims)
+            evidence += f", with clipping alone {clipped.tpr.percent(1)}." if clipped else "."
+            differs = "clipping and noise; architecture, kind, rounds, learning rate, records and halves are the same"
+        return Finding(
+            title=title,
+            severity=severity,
+            **_who(attack),
+            evidence=evidence + more,
+            number="share of members found at 1% false positives, as built",
+            interval=built.tpr,
+            interval_of=OVER_WHAT,
+            differs=differs,
+            control=_control(self),
+            status=status,
+            figure=self.plot() if figure else None,
+        )
+
+
+def study_membership(system: System, *, seed: int = 0, count: int | None = None) -> MembershipStudy:
+    """Attack the system and its two reduced arms with membership inference.
+
+    Parameters
+    ----------
+    seed : int
+        Of halves, batches, noise and resamples.
+    count : int, optional
+        Shadow federations of each arm, each a target once (default: 8, 64 or 256 by profile).
+    """
+    federation, profile = system.federation, profiles.current()
+    count = profile.pick(smoke=8, laptop=64, full=256) if count is None else count
+    arms = {BUILT: federation}
+    if federation.noise.placement != "none":
+        arms[BARE] = shadows.without_noise(federation)
+        if profile.name != "smoke":
+            arms[CLIPPED] = shadows.clipped_only(federation)
+    names = federation.hospitals.names
+    views = ((), *((name,) for name in names))
+    rates = np.geomspace(1e-3, 1, 120)
+    rows, curves = [], {}
+    for arm, federated in arms.items():
+        shown = shadows.shadow_federations(federated, count, views, seed=seed)
+        found, drawn = _attack(arm, federated, shown, rates, seed)
+        rows += found
+        curves |= drawn
+    if federation.noise.placement != "none":
+        promise = _promise(federation, "everyone who gets the model")
+        curves[f"ceiling; ceiling, ε = {promise.epsilon:.2f} (PLD)"] = promise.tradeoff_curve(rates)
+    return MembershipStudy(
+        rows=tuple(rows),
+        curves=curves,
+        rates=rates,
+        targets=count,
+        records=len(shadows.owners(federation)),
+        kind=federation.training.kind,
+        source=federation.hospitals.source,
+        profile=profile.name,
+        seed=seed,
+    )
+
+
+def _attack(
+    arm: str, federation: Federation, shown: shadows.Shadows, rates: np.ndarray, seed: int
+) -> tuple[list[Row], dict[str, np.ndarray]]:
+    """Run every attack on one arm: rows, and the curves to draw."""
+    masks, curves = shown.masks, {}
+    scored = {
+        FINAL[0]: (scoring.lira_scores(scoring.final_signal(shown), masks), masks),
+        FINAL[1]: (scoring.rmia_scores(shown), masks),
+    }
+    if () in shown.seen:
+        scored[ROUNDS] = (scoring.lira_scores(shown.seen[()], masks), masks)
+        scored[INSIDER] = _insiders(shown)
+    rows = []
+    for attack, (scores, members) in scored.items():
+        observer = "another hospital" if attack == INSIDER else "everyone who gets the model"
+        private = federation.noise.placement != "none" and arm == BUILT
+        statement = _promise(federation, observer) if private else None
+        about = {
+            "ceiling": None if statement is None else float(statement.tradeoff_curve(np.array([RATE]))[0]),
+            "promise": "no promise" if statement is None else str(statement),
+        }
+        area = scoring.auc_interval(scores, members, seed=seed)
+        rows.append(
+            Row(
+                arm,
+                attack,
+                "all hospitals",
+                scoring.tpr_interval(scores, members, RATE, seed=seed),
+                area,
+                **about,
+            )
+        )
+        if attack == ROUNDS:
+            for at, name in enumerate(shown.names):
+                part = scoring.tpr_interval(scores, members, RATE, shown.owner == at, seed=seed)
+                rows.append(Row(arm, attack, name, part, None, **about))
+            chosen, half = _most_exposed(scores, members)
+            part = scoring.tpr_interval(scores[half], members[half], RATE, chosen, seed=seed)
+            rows.append(Row(arm, EXPOSED, "all hospitals", part, None, **about))
+        if attack in (FINAL[0], ROUNDS):
+            curves[f"{attack}; {arm}"] = scoring.roc(scores, members, rates)
+    return rows, curves
+
+
+def _insiders(shown: shadows.Shadows) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores and truth of every hospital's attack on the records of the others, side by side: [K, pairs]."""
+    scores, members = [], []
+    for at, name in enumerate(shown.names):
+        victims = shown.owner != at
+        scores.append(scoring.lira_scores(shown.seen[(name,)][:, victims], shown.masks[:, victims]))
+        members.append(shown.masks[:, victims])
+    return np.hstack(scores), np.hstack(members)
+
+
+def _most_exposed(scores: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tenth of records that the first half of the targets gives away most, and the other half of the targets.
+
+    Chosen on one half and measured on the other: the largest of many noisy numbers is always large.
+    """
+    half = np.arange(len(scores)) < len(scores) // 4 * 2
+    first, truth = scores[half], members[half]
+    gap = (first * truth).sum(0) / truth.sum(0) - (first * ~truth).sum(0) / (~truth).sum(0)
+    chosen = np.zeros(scores.shape[1], dtype=bool)
+    chosen[np.argsort(-gap)[: max(1, scores.shape[1] // 10)]] = True
+    return chosen, ~half
+
+
+def _promise(federation: Federation, observer: str) -> Any:
+    """Return the promise in rounds where everybody survives, as in the shadow federations."""
+    return federation.noise.statement(
+        federation.training.rounds, observer=observer, survivors=len(federation.hospitals)
+    )
+
+
+def _worse(study: MembershipStudy, arm: str) -> Row | None:
+    """Return the attack on the final model that finds more on this arm."""
+    rows = [row for name in FINAL if (row := study.row(arm, name))]
+    return max(rows, key=lambda row: row.tpr.estimate, default=None)
+
+
+def _control(study: MembershipStudy) -> str:
+    built = study.row(BUILT, FINAL[0])
+    return "differential privacy" if built.ceiling is None else f"differential privacy: {built.promise}"
+
+
+def _who(attack: str) -> dict[str, str]:
+    """Return adversary and knowledge of an attack."""
+    rehearsal = (
+        "terms, code and noise level (shadow federations rehearse with the same), and all candidate records, each in or "
+        "out by a coin"
+    )
+    seen = {
+        ROUNDS: ("the server, or whoever follows the training", f"the model after every round; {rehearsal}"),
+        EXPOSED: ("the server, or whoever follows the training", f"the model after every round; {rehearsal}"),
+        INSIDER: (
+            "another hospital",
+            f"the model after every round, its own records and its own noise, which it subtracts; {rehearsal}",
+        ),
+    }
+    adversary, knowledge = seen.get(attack, ("whoever gets the final model", f"the final model; {rehearsal}"))
+    return {"adversary": adversary, "knowledge": knowledge}
