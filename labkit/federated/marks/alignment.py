@@ -32,7 +32,7 @@ def aligned(weights: np.ndarray, original: np.ndarray, make_model: Callable[[], 
     from labkit.federated.rounds import flatten, unflatten
 
     model, reference = unflatten(make_model(), weights), unflatten(make_model(), original)
-    pairs = list(zip(_hidden(model), _hidden(reference), strict=True))
+    pairs = list(zip(hidden(model), hidden(reference), strict=True))
     if not pairs:
         raise ValueError(f"{type(model).__name__} has no two linear layers in a row: leave make_model out")
     for (first, second, relu), (old, _, _) in pairs:
@@ -41,11 +41,11 @@ def aligned(weights: np.ndarray, original: np.ndarray, make_model: Callable[[], 
         _, order = linear_sum_assignment(-alike)
         size, target = np.linalg.norm(have[order], axis=1), np.linalg.norm(want, axis=1)
         scale = np.where((size > 0) & (target > 0), target / np.maximum(size, 1e-300), 1.0)
-        _rearrange(first, second, order, scale if relu else np.ones_like(scale))
+        rearrange(first, second, order, scale if relu else np.ones_like(scale))
     return flatten(model)
 
 
-def _hidden(model: nn.Module) -> list[tuple[nn.Linear, nn.Linear, bool]]:
+def hidden(model: nn.Module) -> list[tuple[nn.Linear, nn.Linear, bool]]:
     """Return pairs of successive linear layers, and whether a ReLU alone lies between them."""
     from torch import nn
 
@@ -72,7 +72,8 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
 
 
-def _rearrange(first: nn.Linear, second: nn.Linear, order: np.ndarray, scale: np.ndarray) -> None:
+def rearrange(first: nn.Linear, second: nn.Linear, order: np.ndarray, scale: np.ndarray) -> None:
+    """Put units in this order and multiply what comes into each by ``scale``, in place; what goes out is divided."""
     import torch
 
     rows = torch.from_numpy(order)

@@ -1,0 +1,137 @@
+"""What happens to a copy between the leak and the day it turns up: one hospital's, or several mixed.
+
+Each attack takes the leakers' copies and returns the weights that turn up. The leakers know how copies are made, not
+the key: they see where their copies differ, and that is all that a code can leak to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from labkit.federated.rounds import Federation, Training, flatten, train_locally, unflatten
+
+EPOCHS = 10  # of fine-tuning on a leaker's own records
+PRUNED = 0.3  # share of weights that are cut, the smallest first
+NOISE = 0.2  # over the root mean square of the weights: twice the step of a copy
+LEVELS = 16  # of the quantised weights
+
+
+@dataclass(frozen=True)
+class Leak:
+    """One way to leak.
+
+    Attributes
+    ----------
+    leakers : int
+        How many hospitals take part.
+    change : callable
+        From their copies [k, d], the federation, the leakers' names and a generator to weights [d].
+    """
+
+    leakers: int
+    change: Callable[[np.ndarray, Federation, tuple[str, ...], np.random.Generator], np.ndarray]
+
+
+def as_handed_out(
+    copies: np.ndarray, federation: Federation, names: tuple[str, ...], random: np.random.Generator
+) -> np.ndarray:
+    """Return the copy untouched."""
+    return copies[0]
+
+
+def fine_tuned(
+    copies: np.ndarray, federation: Federation, names: tuple[str, ...], random: np.random.Generator
+) -> np.ndarray:
+    """Train the first copy on its hospital's records, at the federation's rate, for 10 epochs."""
+    model = unflatten(federation.make_model(), copies[0])
+    terms = Training(1, "update", federation.training.learning_rate, local_epochs=EPOCHS)
+    train_locally(model, federation.dataset(names[0]), terms, 0, random)
+    return flatten(model)
+
+
+def pruned(
+    copies: np.ndarray, federation: Federation, names: tuple[str, ...], random: np.random.Generator
+) -> np.ndarray:
+    """Set the smallest weights to 0."""
+    size = np.abs(copies[0])
+    return np.where(size >= np.quantile(size, PRUNED), copies[0], 0.0)
+
+
+def noised(
+    copies: np.ndarray, federation: Federation, names: tuple[str, ...], random: np.random.Generator
+) -> np.ndarray:
+    """Add Gaussian noise, twice the step of a copy."""
+    return copies[0] + NOISE * np.sqrt(np.mean(copies[0] ** 2)) * random.standard_normal(copies.shape[1])
+
+
+def quantised(
+    copies: np.ndarray, federation: Federation, names: tuple[str, ...], random: np.random.Generator
+) -> np.ndarray:
+    """Round weights to 16 levels between the smallest and the largest."""
+    low, high = copies[0].min(), copies[0].max()
+    step = (high - low) / (LEVELS - 1)
+    return low + step * np.round((copies[0] - low) / step)
+
+
+def permuted(
+    copies: np.ndarray, federation: Federation, names: tuple[str, ...], random: np.random.Generator
+) -> np.ndarray:
+    """Reorder and rescale hidden units: no answer changes, every weight moves."""
+    from labkit.federated.marks import alignment
+
+    model = unflatten(federation.make_model(), copies[0])
+    for first, second, relu in alignment.hidden(model):
+        units = first.out_features
+        scale = np.exp(random.normal(size=units)) if relu else np.ones(units)
+        alignment.rearrange(first, second, random.permutation(units), scale)
+    return flatten(model)
+
+
+def averaged(
+    copies: np.ndarray, federation: Federation, names: tuple[str, ...], random: np.random.Generator
+) -> np.ndarray:
+    """Take the mean of the copies."""
+    return copies.mean(0)
+
+
+def min_or_max(
+    copies: np.ndarray, federation: Federation, names: tuple[str, ...], random: np.random.Generator
+) -> np.ndarray:
+    """Take each weight's least or greatest value, by the toss of a coin."""
+    return np.where(random.random(copies.shape[1]) < 0.5, copies.min(0), copies.max(0))
+
+
+def interleaved(
+    copies: np.ndarray, federation: Federation, names: tuple[str, ...], random: np.random.Generator
+) -> np.ndarray:
+    """Take each weight from one copy, drawn evenly."""
+    return copies[random.integers(len(copies), size=copies.shape[1]), np.arange(copies.shape[1])]
+
+
+def averaged_and_tuned(
+    copies: np.ndarray, federation: Federation, names: tuple[str, ...], random: np.random.Generator
+) -> np.ndarray:
+    """Average, add noise of half the step where the copies differ, then fine-tune: several means at once."""
+    mixed = copies.mean(0)
+    differ = np.ptp(copies, axis=0) > 0
+    blur = 0.5 * NOISE * np.sqrt(np.mean(mixed**2)) * random.standard_normal(len(mixed))
+    return fine_tuned((mixed + differ * blur)[None], federation, names, random)
+
+
+LEAKS = {
+    "as handed out": Leak(1, as_handed_out),
+    "fine-tuned": Leak(1, fine_tuned),
+    "pruned": Leak(1, pruned),
+    "noised": Leak(1, noised),
+    "quantised": Leak(1, quantised),
+    "permuted": Leak(1, permuted),
+    "two averaged": Leak(2, averaged),
+    "two, min or max": Leak(2, min_or_max),
+    "two interleaved": Leak(2, interleaved),
+    "two averaged, noised, tuned": Leak(2, averaged_and_tuned),
+    "three averaged": Leak(3, averaged),
+    "three, min or max": Leak(3, min_or_max),
+}

@@ -1,0 +1,355 @@
+"""Marks against privacy: what noise does to a mark, and what no mark can do under hospital-level noise.
+
+**Patient-level** privacy does not limit a mark: it follows from a key and public weights, so it is post-processing.
+The noise does blur it, and a stronger pull buys it back, at the cost of accuracy.
+
+**Hospital-level** privacy hides whether a hospital took part. To find its mark is to find that out: a membership test. At
+a false positive rate of a, no mark of any strength is found more often than the trade-off curve of the noise allows
+(Dong, Roth & Su, arXiv 1905.02383); `labkit.dp` gives both that curve and the weaker ceiling by (ε, δ) alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labkit import plots, profiles, progress, stats
+from labkit.federated.marks import bits
+from labkit.federated.marks.enrolment import MarkError, enrol
+from labkit.federated.noise import Noise, calibrate
+from labkit.federated.rounds import Federation, Training
+from labkit.results import Result
+from labkit.watermark.keys import Key
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from torch import nn
+
+    from labkit.dp.accounting import PrivacyStatement
+    from labkit.federated.hospitals import Hospitals
+
+FPR = 0.01
+LOUD = 10.0  # times the agreed strength: a bit is pulled to its margin in one round
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """One noise level and strength.
+
+    Attributes
+    ----------
+    epsilon : float
+        Asked for; infinity without noise.
+    strength : float
+        Of the pull.
+    statement : PrivacyStatement or None
+    ranks : ndarray of shape [federations, hospitals]
+        p-value of each mark among redrawn keys, in the same model.
+    z : Interval
+        Strength of marks, mean over federations.
+    rate : Interval
+        Share of marks found at the curve's false positive rate, mean over federations.
+    ceiling, loose_ceiling : float or None
+        Most that this share can be in expectation, by the trade-off curve and by (ε, δ) alone; None where the unit of
+        privacy is a patient, or there is no noise.
+    accuracy, cost : Interval
+        Test accuracy of marked models, and what marks change about it on the same records with the same noise, in
+        points; means over federations.
+    """
+
+    epsilon: float
+    strength: float
+    statement: PrivacyStatement | None
+    ranks: np.ndarray = field(repr=False)
+    z: stats.Interval
+    rate: stats.Interval
+    ceiling: float | None
+    loose_ceiling: float | None
+    accuracy: stats.Interval
+    cost: stats.Interval
+
+
+@dataclass(frozen=True, eq=False)
+class PrivacyCurve(Result):
+    """Marks at several noise levels: see `privacy_curve`.
+
+    Attributes
+    ----------
+    points : tuple of Point
+    unit : {"patient", "hospital"}
+    fpr : float
+    redraws, federations : int
+    differs : str
+        What else differs between the points.
+    source, profile : str
+    seed : int
+    """
+
+    points: tuple[Point, ...]
+    unit: str
+    fpr: float
+    redraws: int
+    federations: int
+    differs: str
+    source: str
+    profile: str
+    seed: int
+
+    def numbers(self) -> dict[str, Any]:
+        return {
+            "unit of privacy": self.unit,
+            "false positive rate": self.fpr,
+            "redrawn keys": self.redraws,
+            "federations": self.federations,
+            "source": self.source,
+            "profile": self.profile,
+            "seed": self.seed,
+            "what else differs": self.differs,
+            "points": [
+                {
+                    "statement": "no promise" if p.statement is None else str(p.statement),
+                    "strength": p.strength,
+                    "z": p.z,
+                    "found": p.rate,
+                    "ceiling (trade-off curve)": p.ceiling,
+                    "ceiling (ε, δ)": p.loose_ceiling,
+                    "accuracy": p.accuracy,
+                    "accuracy, marked - unmarked, points": p.cost,
+                }
+                for p in self.points
+            ],
+        }
+
+    def summary(self) -> str:
+        return (
+            f"marks under noise, unit of privacy: {self.unit}; found at a false positive rate of {self.fpr:g} among "
+            f"{self.redraws:,} redrawn keys; intervals are over {self.federations} federations (split, keys and noise); "
+            f"{self.differs}; {self.source}; {self.profile}, seed {self.seed}"
+        )
+
+    def table(self) -> pd.DataFrame:
+        """One row per noise level and strength."""
+        import pandas as pd
+
+        rows = [
+            {
+                "promise": f"none (unit {self.unit})"
+                if p.statement is None
+                else f"{p.statement}, unit {self.unit}",
+                "strength": p.strength,
+                "z": str(p.z),
+                f"found at {self.fpr:g}": p.rate.percent(0),
+                "ceiling": "none" if p.ceiling is None else f"{100 * p.ceiling:.1f}%",
+                "accuracy": p.accuracy.percent(1),
+                "marks' cost, points": str(p.cost),
+            }
+            for p in self.points
+        ]
+        return pd.DataFrame(rows).set_index("promise")
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw the share of marks found against ε, with the ceiling where there is one."""
+        fig, ax = plots.figure(6.6, 4.0) if ax is None else (ax.figure, ax)
+        private = [p for p in self.points if np.isfinite(p.epsilon)]
+        for at, strength in enumerate(sorted({p.strength for p in private})):
+            own = sorted((p for p in private if p.strength == strength), key=lambda p: p.epsilon)
+            x = [p.epsilon for p in own]
+            reach = np.array([[p.rate.estimate - p.rate.low, p.rate.high - p.rate.estimate] for p in own]).T
+            label = f"strength {strength:g}"
+            look = {"color": plots.COLOURS[at], "linestyle": plots.LINES[at]}
+            ax.errorbar(
+                x, [p.rate.estimate for p in own], yerr=reach, marker="o", capsize=3, label=label, **look
+            )
+        own = sorted(
+            {p.epsilon: p for p in private if p.ceiling is not None}.values(), key=lambda p: p.epsilon
+        )
+        if own:
+            x = [p.epsilon for p in own]
+            ax.plot(x, [p.ceiling for p in own], "k--", label="ceiling, trade-off curve")
+            ax.plot(x, [p.loose_ceiling for p in own], "k:", label="ceiling, (ε, δ) alone")
+        plots.epsilon_axis(ax, f"ε (PLD, unit: {self.unit}, others in the table)")
+        ax.set_ylim(-0.03, 1.03)
+        ax.set_ylabel(f"share of marks found at FPR {self.fpr:g}")
+        ax.set_title(f"{self.source}\n{self.federations} federations a point", fontsize=9)
+        ax.legend(fontsize=8)
+        said = "; ".join(
+            f"ε {p.epsilon:g}, strength {p.strength:g}: {p.rate.percent(0)}"
+            + ("" if p.ceiling is None else f", ceiling {100 * p.ceiling:.0f}%")
+            for p in private
+        )
+        return plots.describe(fig, f"Share of marks found against ε, unit {self.unit}: {said}.")
+
+    def plot_roc(self, epsilon: float, ax: Axes | None = None) -> Figure:
+        """Draw found marks against false positives at one noise level, under both ceilings."""
+        fig, ax = plots.figure(5.4, 4.4) if ax is None else (ax.figure, ax)
+        rates = np.geomspace(1 / (self.redraws + 1), 1, 60)
+        own = [p for p in self.points if p.epsilon == epsilon]
+        if not own:
+            known = sorted({p.epsilon for p in self.points})
+            raise MarkError(f"epsilon is {epsilon}; expected one of {known}")
+        for p in own:
+            ax.plot(rates, [(p.ranks <= rate).mean() for rate in rates], label=f"strength {p.strength:g}")
+        if self.unit == "hospital" and own[0].statement is not None:
+            ax.plot(rates, own[0].statement.tradeoff_curve(rates), "k--", label="ceiling, trade-off curve")
+            ax.plot(rates, own[0].statement.roc_ceiling(rates), "k:", label="ceiling, (ε, δ) alone")
+        ax.plot(rates, rates, color="#999999", linestyle="-", linewidth=1, label="chance")
+        ax.set_xscale("log")
+        ax.set_xlabel("false positive rate (redrawn keys)")
+        ax.set_ylabel("share of marks found")
+        promise = "no noise" if own[0].statement is None else str(own[0].statement).split(",")[0]
+        ax.set_title(f"unit: {self.unit}; {promise}\n{self.source}", fontsize=9)
+        ax.legend(fontsize=8)
+        said = "; ".join(f"strength {p.strength:g}: {p.rate.percent(0)} at FPR {self.fpr:g}" for p in own)
+        return plots.describe(
+            fig, f"Share of marks found against the false positive rate, {promise}. {said}."
+        )
+
+
+def privacy_curve(
+    load: Callable[[int], Hospitals],
+    make_model: Callable[[], nn.Module],
+    *,
+    unit: str = "patient",
+    epsilons: Sequence[float] | None = None,
+    training: Training | None = None,
+    max_grad_norm: float = 0.5,
+    strengths: Sequence[float] = (bits.STRENGTH, LOUD * bits.STRENGTH),
+    federations: int | None = None,
+    fpr: float = FPR,
+    redraws: int | None = None,
+    delta: float = 1e-5,
+    seed: int = 0,
+) -> PrivacyCurve:
+    """Train federations at several noise levels, marked and unmarked, and look for the marks.
+
+    Parameters
+    ----------
+    load : callable
+        Takes a seed, returns hospitals with preprocessed records.
+    make_model : callable
+    unit : {"patient", "hospital"}
+        Noise is "distributed"; all hospitals survive every round.
+    epsilons : sequence of float, optional
+        (3,) (smoke), (1, 3, 8) (laptop) or (.5, 1, 3, 8, 20) (full); a point without noise comes first.
+    training : Training, optional
+        Of every point; its kind must be the unit's (gradient for patients, update for hospitals).
+    max_grad_norm : float
+        Clipping norm of a patient's gradient, or of a hospital's contribution with its mark.
+    strengths : sequence of float
+        Of the pull.
+    federations : int, optional
+        2 (smoke), 6 (laptop) or 20 (full) seeds a point, the same for all points.
+    fpr : float
+        At which marks are looked for; fixed in advance.
+    redraws : int, optional
+        199 (smoke), 999 (laptop) or 9,999 (full).
+    """
+    profile = profiles.current()
+    count = federations or profile.pick(smoke=2, laptop=6, full=20)
+    redraws = redraws or profile.pick(smoke=199, laptop=999, full=9999)
+    wanted = epsilons or profile.pick(smoke=(3.0,), laptop=(1.0, 3.0, 8.0), full=(0.5, 1.0, 3.0, 8.0, 20.0))
+    if not 1 / (redraws + 1) <= fpr < 1:
+        raise MarkError(f"fpr is {fpr}; {redraws} redrawn keys give ranks of {1 / (redraws + 1):.2g} to 1")
+    training = training or _terms(unit, profile)
+    setups = []
+    for epsilon in (np.inf, *wanted):
+        noise = _noise(epsilon, unit, training, max_grad_norm, delta, len(load(seed)))
+        setups.append((float(epsilon), noise))
+    points = []
+    with progress.bar(len(setups) * count * (1 + len(strengths)), "marks under noise") as shown:
+        for epsilon, noise in setups:
+            runs = []
+            for own in range(seed, seed + count):
+                federation = Federation(load(own), make_model, training, noise)
+                runs.append(_runs(federation, strengths, redraws, own))
+                shown.update(1 + len(strengths))
+            points += _points(epsilon, noise, unit, training, strengths, runs, fpr, delta)
+    clips = (
+        "patients' gradients are" if unit == "patient" else "hospitals' contributions, marks included, are"
+    )
+    differs = f"without noise nothing is clipped; with it {clips} clipped to {max_grad_norm:g}, and only the noise differs"
+    source = load(seed).source
+    return PrivacyCurve(tuple(points), unit, fpr, redraws, count, differs, source, profile.name, seed)
+
+
+def _terms(unit: str, profile: profiles.Profile) -> Training:
+    rounds = profile.pick(smoke=10, laptop=40, full=60)
+    if unit == "patient":
+        return Training(rounds, "gradient", 0.5, momentum=0.9, schedule="linear", average_from=0.5)
+    rounds = profile.pick(smoke=5, laptop=20, full=20)
+    return Training(rounds, "update", 0.1, average_from=0.5, batch_size=64)
+
+
+def _noise(
+    epsilon: float, unit: str, training: Training, max_grad_norm: float, delta: float, hospitals: int
+) -> Noise:
+    if not np.isfinite(epsilon):
+        return Noise(hospitals=hospitals)
+    return calibrate(
+        "distributed",
+        epsilon,
+        rounds=training.rounds,
+        unit=unit,
+        delta=delta,
+        max_grad_norm=max_grad_norm,
+        hospitals=hospitals,
+        threshold=hospitals,
+    )
+
+
+def _runs(
+    federation: Federation, strengths: Sequence[float], redraws: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray, float, float]]:
+    """Return, for each strength, ranks and strengths by hospital, accuracy, and accuracy minus the unmarked one."""
+    from labkit.federated.loop import federate
+
+    plain = 100 * federate(federation, seed=seed, secure=False).accuracy.estimate
+    found = []
+    for strength in strengths:
+        enrolment = enrol(federation.hospitals.names, seed, federation.dimension, strength=strength, places=1)
+        result = federate(replace(federation, marks=enrolment.marks), seed=seed, secure=False)
+        z = np.array([mark.strength_in(result.weights) for mark in enrolment.bit_marks.values()])
+        some = next(iter(enrolment.bit_marks.values()))
+        drawn = bits.redrawn(some, result.weights, redraws, Key.from_phrase(f"redrawn keys {seed}"))
+        ranks = (1 + (drawn[None] >= z[:, None]).sum(1)) / (1 + redraws)
+        accuracy = result.accuracy.estimate
+        found.append((ranks, z, accuracy, 100 * accuracy - plain))
+    return found
+
+
+def _points(
+    epsilon: float,
+    noise: Noise,
+    unit: str,
+    training: Training,
+    strengths: Sequence[float],
+    runs: list[list[tuple[np.ndarray, np.ndarray, float, float]]],
+    fpr: float,
+    delta: float,
+) -> list[Point]:
+    statement = noise.statement(training.rounds, survivors=noise.hospitals, delta=delta)
+    bounded = statement is not None and unit == "hospital"
+    rate = np.array([fpr])
+    points = []
+    for at, strength in enumerate(strengths):
+        ranks = np.stack([run[at][0] for run in runs])
+        points.append(
+            Point(
+                epsilon,
+                float(strength),
+                statement,
+                ranks,
+                stats.mean_interval([float(run[at][1].mean()) for run in runs]),
+                stats.mean_share((ranks <= fpr).mean(1)),
+                float(statement.tradeoff_curve(rate)[0]) if bounded else None,
+                float(statement.roc_ceiling(rate)[0]) if bounded else None,
+                stats.mean_share([run[at][2] for run in runs]),
+                stats.mean_interval([run[at][3] for run in runs]),
+            )
+        )
+    return points
