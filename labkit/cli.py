@@ -1,4 +1,4 @@
-"""The command line: ``labkit doctor | data | prepare | run | build | progress | bench``."""
+"""The command line: ``labkit doctor | data | prepare | run | build | progress | bench | federated``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from pathlib import Path
 
 from labkit import profiles
 
-BENCHES = {
-    "dp": "private training against Opacus's stock loop",
-    "membership": "shadow training against a plain loop, attacks against ART's",
-    "watermark": "models without a mark against a plain loop, questions that a verdict takes",
+BENCHES = {  # subject: (module, what it measures)
+    "dp": ("labkit.dp.bench", "private training against Opacus's stock loop"),
+    "membership": ("labkit.membership.bench", "shadow training against a plain loop, attacks against ART's"),
+    "watermark": (
+        "labkit.watermark.bench",
+        "models without a mark against a plain loop, questions that a verdict takes",
+    ),
+    "federated": ("labkit.bench.federated", "secure aggregation against plain sums and Flower's SecAgg+"),
 }
 
 
@@ -81,7 +85,14 @@ def progress(options: argparse.Namespace) -> int:
 
 
 def bench(options: argparse.Namespace) -> int:
-    return importlib.import_module(f"labkit.{options.subject}.bench").main(options.arguments) or 0
+    module, _ = BENCHES[options.subject]
+    return importlib.import_module(module).main(options.arguments) or 0
+
+
+def federated(options: argparse.Namespace) -> int:
+    from labkit.federated import deployment
+
+    return deployment.main(options.arguments)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -155,9 +166,19 @@ def parser() -> argparse.ArgumentParser:
         "measure speed against peers on this machine",
         "  labkit bench dp\n  labkit bench membership --json membership.json",
     )
-    subjects = "; ".join(f"{name}: {what}" for name, what in BENCHES.items())
+    subjects = "; ".join(f"{name}: {what}" for name, (_, what) in BENCHES.items())
     sub.add_argument("subject", choices=BENCHES, help=subjects)
     sub.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on to the benchmark")
+
+    sub = command(
+        federated,
+        "run the federated app as hospitals would, on this machine",
+        "  labkit federated deploy --hospitals 3\n  labkit federated deploy --help",
+    )
+    sub.add_argument(
+        "action", choices=["deploy"], help="deploy: SuperLink and SuperNodes with TLS on loopback"
+    )
+    sub.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on; deploy --help lists them")
     return top
 
 

@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 
-from labkit import profiles, progress
-from labkit.federated import noise as noises
+from labkit import cache, profiles, progress
 from labkit.federated.result import FederatedResult, Round, measure
 from labkit.federated.rounds import (
     Federation,
@@ -52,6 +54,8 @@ def federate(
     secure: bool = True,
     drop: Drops | None = None,
     keep_states: bool = False,
+    checkpoint: str | Path | None = None,
+    quiet: bool = False,
 ) -> FederatedResult:
     """Train for all rounds and measure once, at the end, on the test records.
 
@@ -68,6 +72,10 @@ def federate(
         By round (from 1): who vanishes, and at which stage ("advertise", "share", "masked", "consistency", "unmask").
     keep_states : bool
         Whether the result keeps the server's state after each round, for attacks on what it saw.
+    checkpoint : path, optional
+        Where to keep the state after each round; the same call goes on from there after an interrupt.
+    quiet : bool
+        No progress bar, for a caller that shows its own.
 
     Returns
     -------
@@ -76,26 +84,70 @@ def federate(
     Raises
     ------
     FederationError
-        Before the first round, for terms that cannot be kept.
+        Before the first round, for terms that cannot be kept, or a checkpoint of another federation.
     labkit.federated.secagg.SecAggError
-        If fewer hospitals than the threshold are left in a round. Earlier rounds are lost with it; a real federation
-        goes on from its last state, see `labkit.federated.app`.
+        If fewer hospitals than the threshold are left in a round; earlier rounds are in the checkpoint, if one was named.
     """
     drop = _checked(federation, drop or {}, secure)
     identities = {name: Identity.generate() for name in federation.hospitals.names} if secure else {}
-    state, rounds = begin(federation), []
-    states = [state]
-    with progress.bar(federation.training.rounds, "federated rounds") as shown:
-        for number in range(1, federation.training.rounds + 1):
+    saved = _Checkpoint(federation, seed, secure, checkpoint)
+    states, rounds = saved.load() or ([begin(federation)], [])
+    total_rounds = federation.training.rounds
+    shown = nullcontext() if quiet else progress.bar(total_rounds, "federated rounds", initial=len(rounds))
+    with shown as bar:
+        for number in range(len(rounds) + 1, total_rounds + 1):
             start = time.perf_counter()
-            total, survivors, sent = _sum(federation, state, drop.get(number, {}), identities, seed)
-            state = step(federation, state, total, survivors, seed=seed)
-            done = Round(number, survivors, dict(drop.get(number, {})), time.perf_counter() - start, sent)
-            rounds.append(done)
-            if keep_states:
-                states.append(state)
-            shown.update()
-    return conclude(federation, state, rounds, seed=seed, secure=secure, states=states if keep_states else ())
+            total, survivors, sent = _sum(federation, states[-1], drop.get(number, {}), identities, seed)
+            state = step(federation, states[-1], total, survivors, seed=seed)
+            rounds.append(
+                Round(number, survivors, dict(drop.get(number, {})), time.perf_counter() - start, sent)
+            )
+            states = [*states, state] if keep_states else [state]
+            saved.save(states, rounds)
+            if bar is not None:
+                bar.update()
+    return conclude(
+        federation, states[-1], rounds, seed=seed, secure=secure, states=states if keep_states else ()
+    )
+
+
+class _Checkpoint:
+    """State and rounds of one federation in a file, or nothing where no file was named."""
+
+    def __init__(
+        self, federation: Federation, seed: int | None, secure: bool, path: str | Path | None
+    ) -> None:
+        self.path = None if path is None else Path(path)
+        if self.path is None:
+            return
+        state = begin(federation)
+        pulls = {name: mark.pull(state.weights, 0) for name, mark in federation.marks.items()}
+        terms = (asdict(federation.training), asdict(federation.noise), federation.hospitals.digest)
+        self.identity = cache.digest(*terms, state.weights, pulls, seed, secure)
+
+    def load(self) -> tuple[list[State], list[Round]] | None:
+        if self.path is None or not self.path.exists():
+            return None
+        import torch
+
+        try:
+            found = torch.load(self.path, weights_only=False)
+            identity, states, rounds = found["identity"], found["states"], found["rounds"]
+        except Exception as error:
+            raise FederationError(
+                f"{self.path} is no checkpoint of a federation ({error}): name another file, or delete it"
+            ) from error
+        if identity != self.identity:
+            raise FederationError(
+                f"{self.path} belongs to a federation with other terms, records, marks or seed: name another file"
+            )
+        return states, rounds
+
+    def save(self, states: list[State], rounds: list[Round]) -> None:
+        if self.path is None:
+            return
+        with cache.atomic_path(self.path) as temporary:
+            cache.save({"identity": self.identity, "states": states, "rounds": rounds}, temporary)
 
 
 def conclude(
@@ -109,14 +161,13 @@ def conclude(
 ) -> FederatedResult:
     """Return the result of a finished federation, measured on test records for the first time."""
     model = unflatten(federation.make_model(), state.model)
-    private = federation.noise.placement != "none"
     return FederatedResult(
         model=model,
         weights=state.model,
         rounds=tuple(rounds),
         accuracy=measure(model, federation.hospitals.pooled()),
         per_hospital={h.name: measure(model, h.dataset) for h in federation.hospitals},
-        promises=noises.promises(federation.noise, len(rounds)) if private else None,
+        noise=federation.noise,
         secure=secure,
         source=federation.hospitals.source,
         profile=profiles.current().name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from labkit.data import Dataset
     from labkit.dp.accounting import PrivacyStatement
-    from labkit.federated.noise import Promises
+    from labkit.federated.noise import Noise, Promises
     from labkit.federated.rounds import State
 
 
@@ -64,8 +65,8 @@ class FederatedResult(Result):
         model over test patients: not of the training's chance.
     per_hospital : dict of str to Interval
         The same on each hospital's own test records.
-    promises : Promises or None
-        What may be said about privacy, by observer; None without noise.
+    noise : Noise
+        Where noise was placed, and how much.
     secure : bool
         Whether sums were taken by secure aggregation, or contributions added in the clear.
     source, profile : str
@@ -77,7 +78,7 @@ class FederatedResult(Result):
     rounds: tuple[Round, ...] = field(repr=False)
     accuracy: stats.Interval
     per_hospital: dict[str, stats.Interval]
-    promises: Promises | None
+    noise: Noise
     secure: bool
     source: str
     profile: str
@@ -85,12 +86,23 @@ class FederatedResult(Result):
     states: tuple[State, ...] = field(default=(), repr=False)
 
     @property
+    def fewest(self) -> int:
+        """Fewest hospitals whose contributions made up a round's sum."""
+        return min(len(round.survivors) for round in self.rounds)
+
+    @cached_property
     def privacy(self) -> PrivacyStatement | None:
         """The promise towards everyone who gets the model, at the fewest survivors that a round really had."""
-        if self.promises is None:
+        if self.noise.placement == "none":
             return None
-        noise, fewest = self.promises.noise, min(len(r.survivors) for r in self.rounds)
-        return noise.statement(len(self.rounds), survivors=fewest)
+        return self.noise.statement(len(self.rounds), survivors=self.fewest)
+
+    @cached_property
+    def promises(self) -> Promises | None:
+        """The promise towards each observer, with dropouts and colluders; None without noise."""
+        from labkit.federated.noise import promises
+
+        return None if self.noise.placement == "none" else promises(self.noise, len(self.rounds))
 
     def numbers(self) -> dict[str, Any]:
         promise = self.privacy
@@ -102,7 +114,7 @@ class FederatedResult(Result):
             "accuracy": self.accuracy,
             "accuracy by hospital": dict(self.per_hospital),
             "privacy": "no promise" if promise is None else str(promise),
-            "unit of privacy": "none" if self.promises is None else self.promises.noise.unit,
+            "unit of privacy": "none" if promise is None else self.noise.unit,
             "secure aggregation": self.secure,
             "rounds with dropouts": sum(bool(r.dropped) for r in self.rounds),
             "bytes up": sum(r.bytes_up for r in self.rounds),
@@ -111,7 +123,7 @@ class FederatedResult(Result):
 
     def summary(self) -> str:
         promise = self.privacy
-        said = "no promise of privacy" if promise is None else f"{promise}, unit {self.promises.noise.unit}"
+        said = "no promise of privacy" if promise is None else f"{promise}, unit {self.noise.unit}"
         seed = "no kept seed" if self.seed is None else f"seed {self.seed}"
         return f"test accuracy {self.accuracy.percent(1)} (over patients); {said}; {self.source}; {self.profile}, {seed}"
 

@@ -225,3 +225,31 @@ def test_secure_aggregation_refuses_a_threshold_that_lets_a_server_open_two_sums
 def test_training_refuses_values_out_of_range(change):
     with pytest.raises(FederationError, match=next(iter(change))):
         replace(STEPS, **change)
+
+
+def test_an_interrupted_federation_goes_on_from_its_checkpoint_to_the_same_model(tmp_path, monkeypatch):
+    whole = federated.federate(federation(), seed=0, secure=False)
+    real, calls = rounds.step, []
+
+    def stops(*arguments, **settings):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr("labkit.federated.loop.step", stops)
+    again = partial(federated.federate, federation(), seed=0, secure=False, checkpoint=tmp_path / "f.pt")
+    with pytest.raises(KeyboardInterrupt):
+        again()
+    assert np.array_equal(again().weights, whole.weights)
+    assert len(calls) == 4  # the two rounds that were kept were not run again
+
+
+def test_a_checkpoint_of_another_federation_or_a_damaged_one_is_refused(tmp_path):
+    path = tmp_path / "f.pt"
+    federated.federate(federation(), seed=0, secure=False, checkpoint=path)
+    with pytest.raises(FederationError, match="other terms, records, marks or seed"):
+        federated.federate(federation(), seed=1, secure=False, checkpoint=path)
+    path.write_bytes(b"half")
+    with pytest.raises(FederationError, match="no checkpoint of a federation"):
+        federated.federate(federation(), seed=0, secure=False, checkpoint=path)
