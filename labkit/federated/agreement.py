@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from labkit.federated.noise import Noise
@@ -88,9 +89,15 @@ class Agreement:
         module, _, function = self.model.partition(":")
         return getattr(importlib.import_module(module), function)(**self.arguments)
 
-    def seat(self, hospital: Hospital | None = None) -> Seat:
-        """Return the federation as ``hospital`` sees it, or the server without one."""
-        return Seat(_Table(self.sizes, self.dimension, hospital), self.make_model, self.training, self.noise)
+    def seat(self, records: Callable[[], Hospital] | None = None) -> Seat:
+        """Return the federation as one hospital sees it, or the server without ``records``.
+
+        Parameters
+        ----------
+        records : callable, optional
+            Loads the hospital; called only when a contribution is computed.
+        """
+        return Seat(_Table(self.sizes, self.dimension, records), self.make_model, self.training, self.noise)
 
 
 @dataclass(frozen=True)
@@ -99,11 +106,15 @@ class _Table:
 
     declared: Mapping[str, int]
     dimension: int
-    own: Hospital | None = None
-    names: tuple[str, ...] = field(init=False)
+    records: Callable[[], Hospital] | None = None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "names", tuple(self.declared))
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.declared)
+
+    @cached_property
+    def own(self) -> Hospital | None:
+        return None if self.records is None else self.records()
 
     def __len__(self) -> int:
         return len(self.names)

@@ -194,6 +194,7 @@ def _ray(cpus: int) -> Iterator[None]:
     flower.setLevel(
         logging.ERROR
     )  # its notices on every message, and that another call will replace this one
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of a change to come
     mine = not ray.is_initialized()
     try:
         if mine:

@@ -96,7 +96,7 @@ class Leader:
                 state, done = self.round(state)
                 rounds.append(done)
             model = np.asarray(state.model, dtype="<f8").tobytes()
-            self.exchange(state.round)("finish", {name: [model] for name in self.nodes})
+            self.exchange(state.round)("finish", {name: [model] for name in self.present()})
         finally:
             plan.finished(state, rounds)
 
@@ -120,12 +120,14 @@ class Leader:
 
     def join(self) -> int:
         """Ask new nodes who they are; return how many hospitals have joined so far."""
+        online = set(self.grid.get_node_ids())
         known = {*self.nodes.values(), *self.strangers}
-        new = {node: [b"who"] for node in self.grid.get_node_ids() if node not in known}
+        new = {node: [b"who"] for node in online - known}
         terms = terms_digest(self.plan.federation, self.plan.roster)
         for node, parts in self.ask("join", new, group="0").items():
             name = parts[0].decode(errors="replace")
-            if name not in self.plan.roster or name in self.nodes or parts[1:] != [terms]:
+            here = self.nodes.get(name) in online
+            if name not in self.plan.roster or here or parts[1:] != [terms]:
                 self.strangers.add(node)
                 self.plan.say(
                     f"a node says that it is {name!r}: unknown, here already, or of another agreement; left out"
@@ -133,6 +135,11 @@ class Leader:
             else:
                 self.nodes[name] = node
         return len(self.nodes)
+
+    def present(self) -> list[str]:
+        """Return the hospitals whose nodes are online."""
+        online = set(self.grid.get_node_ids())
+        return [name for name, node in self.nodes.items() if node in online]
 
     def round(self, state: State) -> tuple[State, Round]:
         """Return the state after the next round, and how it went.
@@ -145,8 +152,8 @@ class Leader:
         plan, number = self.plan, state.round + 1
         for attempt in range(1, ATTEMPTS + 1):
             start = time.perf_counter()
-            online = set(self.grid.get_node_ids())
-            present = [name for name, node in self.nodes.items() if node in online]
+            self.join()  # a node that was away may be back under another number
+            present = self.present()
             try:
                 opened = secure_round(self.exchange(number), plan.federation, plan.roster, state, present)
                 break
