@@ -53,24 +53,32 @@ def reconstruction_bound(statement: PrivacyStatement, prior: float) -> float:
     return max(prior, min(by_pair, float(statement.tradeoff_curve(np.array([prior]))[0])))
 
 
-def identify(
-    candidates: Tensor,
-    targets: Tensor,
-    *,
-    max_grad_norm: float,
-    noise_std: float,
-    generator: torch.Generator,
-) -> Tensor:
-    """Return which candidate an informed attacker names, for each target: the strongest attack that is simulated here.
+def exact_prior(covariance: Tensor, tolerance: float) -> float:
+    """Return the chance that one guess lies within `tolerance` of a record in every coordinate, under a Gaussian model.
 
-    The attacker knows every record but one and N candidates for it, one of them right. It sends a model whose first
-    neuron fires for all, so that a record's clipped gradient is ``C [x, 1] / norm([x, 1])``, subtracts the known
-    records' gradients, averages over rounds, and names the likeliest candidate (all signals have length C: that is
-    the largest inner product). It is told the label.
+    At most the density's maximum times the volume of the box: κ for "returned exactly".
 
     Parameters
     ----------
-    candidates : Tensor, shape [N, d]
+    covariance : Tensor, shape [d, d]
+        Of the records.
+    """
+    eigenvalues = torch.linalg.eigvalsh(covariance.double()).clamp_min(1e-12)
+    log_density = -0.5 * float((2 * math.pi * eigenvalues).log().sum())
+    return math.exp(min(0.0, log_density + len(eigenvalues) * math.log(2 * tolerance)))
+
+
+def identify(signals: Tensor, targets: Tensor, *, noise_std: float, generator: torch.Generator) -> Tensor:
+    """Return which candidate an informed attacker names, for each target: the attack that comes closest to the bound.
+
+    The attacker knows every record but one and has N candidates for that one, one of them right. It sends a model of
+    its choice (such as `labkit.federated.inversion.malicious.codebook`), subtracts the known records' gradients from
+    the sum, averages over rounds, and names the likeliest candidate.
+
+    Parameters
+    ----------
+    signals : Tensor, shape [N, p]
+        Clipped gradient of every candidate under that model.
     targets : Tensor, int64, shape [trials]
         The true candidate of each trial; each trial is a federation of its own with fresh noise.
     noise_std : float
@@ -80,7 +88,9 @@ def identify(
     -------
     Tensor, int64, shape [trials]
     """
-    extended = torch.cat([candidates, candidates.new_ones(len(candidates), 1)], 1)
-    signals = max_grad_norm * extended / extended.norm(dim=1, keepdim=True)
-    noise = torch.randn(len(targets), extended.shape[1], generator=generator, dtype=candidates.dtype)
-    return ((signals[targets] + noise_std * noise) @ signals.T).argmax(1)
+    # Only the noise's inner products with the signals matter: Gaussian with the signals' Gram matrix.
+    gram = signals @ signals.T
+    values, vectors = torch.linalg.eigh(gram)
+    root = vectors * values.clamp_min(0).sqrt()
+    noise = torch.randn(len(targets), len(gram), generator=generator, dtype=gram.dtype) @ root.T
+    return (gram[targets] + noise_std * noise - gram.diagonal() / 2).argmax(1)

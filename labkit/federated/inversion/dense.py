@@ -96,11 +96,15 @@ def recover(model: nn.Module, gradient: Gradient | Observation, *, tolerance: fl
     weight, bias = dense_rows(model, gradient)
     largest = bias.abs().max()
     rows = (
-        torch.nonzero(bias.abs() > 1e-7 * largest).flatten() if largest > 0 else torch.empty(0, dtype=torch.long)
+        torch.nonzero(bias.abs() > 1e-7 * largest).flatten()
+        if largest > 0
+        else torch.empty(0, dtype=torch.long)
     )
     quotients = weight[rows] / bias[rows, None]
     _, layer = first_dense(model)
-    preactivation = (quotients * layer.weight.detach().double()[rows]).sum(1) + layer.bias.detach().double()[rows]
+    preactivation = (quotients * layer.weight.detach().double()[rows]).sum(1) + layer.bias.detach().double()[
+        rows
+    ]
     return distinct(quotients[preactivation > -tolerance], tolerance)
 
 

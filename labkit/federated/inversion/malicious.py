@@ -126,3 +126,17 @@ def in_the_tail(mean: Tensor, covariance: Tensor, direction: Tensor, cut: float)
         mean + towards * (cut - direction @ mean) / variance,
         covariance - torch.outer(towards, towards) / variance,
     )
+
+
+def codebook(model: nn.Module, covariance: Tensor, generator: torch.Generator) -> nn.Module:
+    """Return a copy whose neurons each fire on about a sixth of the records, each on others: gradients tell records apart.
+
+    Rows are random directions of the whitened records: neither large features nor correlated ones make two
+    gradients alike. For `labkit.federated.inversion.bound.identify`.
+    """
+    first, _ = two_dense(model)
+    values, vectors = torch.linalg.eigh(covariance)
+    rows = torch.randn(first.weight.shape, generator=generator, dtype=covariance.dtype)
+    rows = rows / rows.norm(dim=1, keepdim=True)
+    whitened = rows @ (vectors * values.clamp_min(1e-9).rsqrt()) @ vectors.T
+    return _question(model, whitened, -torch.ones(len(rows), dtype=covariance.dtype))

@@ -120,7 +120,7 @@ def dlg(
             return loss
 
         optimiser.step(closure)
-        mismatch = float(distance(x))
+        mismatch = float(distance(x).detach())
         if mismatch == mismatch and (best is None or mismatch < best.mismatch):
             best = Reconstruction(x.detach().clamp(0, 1), labels, mismatch)
     # Where every start diverged, the attacker is left with a blank guess.
@@ -163,7 +163,7 @@ def invert(
         schedule.step()
         with torch.no_grad():
             x.clamp_(0, 1)
-    return Reconstruction(x.detach(), labels, float(mismatch))
+    return Reconstruction(x.detach(), labels, float(mismatch.detach()))
 
 
 def variation(x: Tensor) -> Tensor:

@@ -158,7 +158,9 @@ def _views(layers: _TwoLayers, left: Tensor, tolerance: float) -> tuple[Tensor, 
         return left[alive], alive, alive, single
     towards = layers.last[0] - layers.last[1]
     inverse = 1 / towards
-    heard = torch.nonzero(towards.abs() > 0.03 * towards.abs().max()).flatten()  # others only multiply rounding
+    heard = torch.nonzero(
+        towards.abs() > 0.03 * towards.abs().max()
+    ).flatten()  # others only multiply rounding
     one, two = torch.combinations(heard, 2).unbind(1)
     scales = torch.stack([inverse[one], inverse[two]], 1)
     pairs = left[one] * scales[:, :1] - left[two] * scales[:, 1:]
