@@ -11,6 +11,7 @@ _HOME = {
     "audit_explorer": "audit",
     "ceiling_explorer": "ceilings",
     "cell_explorer": "cells",
+    "dropout_explorer": "dropouts",
     "epsilon_explorer": "epsilon",
     "clipping_explorer": "clipping",
     "suspects_explorer": "suspects",

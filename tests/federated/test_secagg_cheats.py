@@ -46,7 +46,7 @@ def test_two_lists_of_survivors_never_open_both_secrets(scene: Scene) -> None:
     for name in ("Birch", "Doum"):
         with pytest.raises(SecAggError, match="the survivors were changed"):
             scene.clients[name].unmask([*signed.values()])
-    with pytest.raises(SecAggError, match="2 hospitals are left at stage 'unmask'"):
+    with pytest.raises(SecAggError, match="2 of 5 hospitals are left at stage 'unmask'"):
         scene.clients["Elm"].unmask([signed["Doum"], signed["Elm"]])
 
 
@@ -71,7 +71,7 @@ def test_no_answer_reveals_both_secrets_of_one_peer(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("survivors", "dropped", "said"),
     [
-        (NAMES[:2], NAMES[2:], "2 hospitals are left"),
+        (NAMES[:2], NAMES[2:], "2 of 5 hospitals are left"),
         (NAMES[1:], ("Ash",), "listed as dropped: its mask key would be opened"),
         (NAMES[:4], (), "are not the hospitals that shared"),
         ((*NAMES, "Fir"), (), "are not the hospitals that shared"),
@@ -177,7 +177,7 @@ def test_a_round_of_one_or_two_is_refused_at_every_stage(scene: Scene) -> None:
         with pytest.raises(SecAggError, match="expected at least the threshold"):
             client.share(few)
     scene.clients["Ash"].share(keys)
-    with pytest.raises(SecAggError, match="1 hospitals are left at stage 'masked'"):
+    with pytest.raises(SecAggError, match="1 of 5 hospitals are left at stage 'masked'"):
         scene.clients["Ash"].masked(scene.values["Ash"], [])
 
 

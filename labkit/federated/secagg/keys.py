@@ -125,12 +125,12 @@ def check_public(public: bytes) -> bytes:
     y = int.from_bytes(public, "little") & (2**255 - 1)
     if y >= _P or y in _SMALL_ORDER:
         raise SecAggError(
-            f"public key {public.hex()} is of small order or not canonical: it binds nobody, refuse it"
+            f"public key {public.hex()[:16]}… is of small order or not canonical: it binds nobody, refuse it"
         )
     # x^2 = (y^2 - 1) / (d y^2 + 1) must be a square (Euler's criterion).
     square = (y * y - 1) * pow(_D * y * y + 1, -1, _P) % _P
     if pow(square, (_P - 1) // 2, _P) != 1:
-        raise SecAggError(f"public key {public.hex()} is no point of the curve: damaged, or made up")
+        raise SecAggError(f"public key {public.hex()[:16]}… is no point of the curve: damaged, or made up")
     return public
 
 
@@ -149,7 +149,7 @@ def verify(public: bytes, signature: bytes, message: bytes) -> None:
         Ed25519PublicKey.from_public_bytes(check_public(public)).verify(signature, message)
     except (InvalidSignature, ValueError) as error:
         raise SecAggError(
-            f"a signature does not fit public key {public.hex()}: the message was changed, or the key substituted"
+            f"a signature does not fit public key {public.hex()[:16]}…: the message was changed, or the key substituted"
         ) from error
 
 
@@ -192,10 +192,10 @@ class AgreementKey:
             secret = self._private.exchange(X25519PublicKey.from_public_bytes(peer_public))
         except ValueError as error:
             raise SecAggError(
-                f"agreement key {peer_public.hex()} is malformed or of small order: refuse it"
+                f"agreement key {peer_public.hex()[:16]}… is malformed or of small order: refuse it"
             ) from error
         if not any(secret):
-            raise SecAggError(f"agreement key {peer_public.hex()} gives an all-zero secret: refuse it")
+            raise SecAggError(f"agreement key {peer_public.hex()[:16]}… gives an all-zero secret: refuse it")
         return secret
 
 

@@ -33,7 +33,7 @@ T = TypeVar("T")
 M = TypeVar("M", bound=Message)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SecureSum(Result):
     """The sum of the survivors' vectors, and what it took.
 
@@ -66,6 +66,9 @@ class SecureSum(Result):
     bytes_up: dict[str, int]
     bytes_down: dict[str, int]
     peak_bytes: int | None = None
+
+    def __repr__(self) -> str:
+        return f"SecureSum({self.summary()})"
 
     def numbers(self) -> dict[str, Any]:
         """Return times, bytes and who is in the sum."""

@@ -119,7 +119,7 @@ class Terms:
             )
         if len(group) < self.threshold:
             raise SecAggError(
-                f"{len(group)} hospitals are left at stage {stage!r}: {sorted(group)}; expected at least the threshold, "
+                f"{len(group)} of {len(self.names)} hospitals are left at stage {stage!r}: {sorted(group)}; expected at least the threshold, "
                 f"{self.threshold}: the round is given up, start a new one"
             )
 
