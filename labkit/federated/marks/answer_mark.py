@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from labkit.data import Dataset
     from labkit.federated.rounds import Mark
 
-COUNT = 24
-RATE = 0.5
+COUNT = 16
+RATE = 0.1
 CAP = 0.05
 
 

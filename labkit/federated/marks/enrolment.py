@@ -92,7 +92,7 @@ class Enrolment(Result):
     copy_strength : float
         How far a copy's weights lie from the model's, each, over their root mean square.
     places : int
-        Length of the code.
+        Length of the code; 0 where no copies will be handed out.
     """
 
     names: tuple[str, ...]
@@ -124,11 +124,15 @@ class Enrolment(Result):
     @cached_property
     def code(self) -> tardos.TardosCode:
         """Code words, in the order of `names`."""
+        if not self.places:
+            raise MarkError("this enrolment has no code for copies: enrol with colluders=2, say")
         return tardos.TardosCode.draw(self.tracer, len(self.names), self.places, self.colluders)
 
     @cached_property
     def chips(self) -> tuple[np.ndarray, np.ndarray]:
         """Secret places of the code: weights in a keyed order, shape [places, width], and their signs, same shape."""
+        if not self.places:
+            raise MarkError("this enrolment has no code for copies: enrol with colluders=2, say")
         width = self.terms.dimension // self.places
         order = self.tracer.permutation("places", self.terms.dimension)[: self.places * width]
         signs = 2.0 * self.tracer.integers("signs", 2, self.places * width) - 1
@@ -210,7 +214,7 @@ def enrol(
     low, high, rate
         Of the triggers: `labkit.federated.marks.answer_mark.AnswerMark`.
     colluders, false_accusation, copy_strength
-        Of the copies: see `Enrolment`.
+        Of the copies: see `Enrolment`. 0 colluders: no copies will be handed out.
     places : int, optional
         Length of the code; `labkit.federated.marks.tardos.length` of the numbers above by default.
     tracer : Key, optional
@@ -227,9 +231,9 @@ def enrol(
     keys = _keys(names, seed_or_keys)
     if tracer is None:
         tracer = Key.from_phrase(f"tracer {seed_or_keys}") if isinstance(seed_or_keys, int) else Key.new()
-    least = tardos.length(len(names), colluders, false_accusation)
-    places = least if places is None else places
-    if not 1 <= places <= dimension:
+    if places is None or not colluders:
+        places = tardos.length(len(names), colluders, false_accusation) if colluders else 0
+    if places > dimension or (colluders and places < 1):
         raise MarkError(
             f"a code of {places} places for {len(names)} hospitals and {colluders} colluders does not fit {dimension} "
             "weights: lower colluders, allow more false accusations, set places=, or take a larger model"

@@ -54,7 +54,7 @@ class Traced:
 
 @dataclass(frozen=True, eq=False)
 class LeakReport(Result):
-    """Leaks and what was traced: see `leak_study`.
+    """Leaks and what was traced: see `study_leaks`.
 
     Attributes
     ----------
@@ -143,7 +143,7 @@ class LeakReport(Result):
         return plots.describe(fig, f"Share of leaks traced to all who leaked: {said}.")
 
 
-def leak_study(
+def study_leaks(
     trained: Sequence[tuple[Federation, np.ndarray]],
     enrolment: Enrolment,
     *,

@@ -81,5 +81,5 @@ def _strangers(enrolment: Enrolment, federation: Federation, seed: int) -> Enrol
         low=terms.low,
         high=terms.high,
         rate=terms.rate,
-        places=min(enrolment.places, terms.dimension),
+        colluders=0,
     )

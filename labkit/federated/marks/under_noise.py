@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from labkit.federated.hospitals import Hospitals
 
 FPR = 0.01
-LOUD = 10.0  # times the agreed strength: a bit is pulled to its margin in one round
+STRENGTHS = {
+    "patient": (0.02 * bits.STRENGTH, bits.STRENGTH),
+    "hospital": (bits.STRENGTH, 10 * bits.STRENGTH),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +221,7 @@ def privacy_curve(
     epsilons: Sequence[float] | None = None,
     training: Training | None = None,
     max_grad_norm: float = 0.5,
-    strengths: Sequence[float] = (bits.STRENGTH, LOUD * bits.STRENGTH),
+    strengths: Sequence[float] | None = None,
     federations: int | None = None,
     fpr: float = FPR,
     redraws: int | None = None,
@@ -240,21 +243,25 @@ def privacy_curve(
         Of every point; its kind must be the unit's (gradient for patients, update for hospitals).
     max_grad_norm : float
         Clipping norm of a patient's gradient, or of a hospital's contribution with its mark.
-    strengths : sequence of float
-        Of the pull.
+    strengths : sequence of float, optional
+        Of the pull. For patients a faint one, which noise blurs, and the usual; for hospitals the usual, and one that
+        takes up all that clipping leaves.
     federations : int, optional
-        2 (smoke), 6 (laptop) or 20 (full) seeds a point, the same for all points.
+        2 (smoke), 4 (laptop) or 20 (full) seeds a point, the same for all points.
     fpr : float
         At which marks are looked for; fixed in advance.
     redraws : int, optional
         199 (smoke), 999 (laptop) or 9,999 (full).
     """
     profile = profiles.current()
-    count = federations or profile.pick(smoke=2, laptop=6, full=20)
+    count = federations or profile.pick(smoke=2, laptop=4, full=20)
     redraws = redraws or profile.pick(smoke=199, laptop=999, full=9999)
     wanted = epsilons or profile.pick(smoke=(3.0,), laptop=(1.0, 3.0, 8.0), full=(0.5, 1.0, 3.0, 8.0, 20.0))
     if not 1 / (redraws + 1) <= fpr < 1:
         raise MarkError(f"fpr is {fpr}; {redraws} redrawn keys give ranks of {1 / (redraws + 1):.2g} to 1")
+    if unit not in STRENGTHS:
+        raise MarkError(f"unit is {unit!r}; expected 'patient' or 'hospital'")
+    strengths = STRENGTHS[unit] if strengths is None else strengths
     training = training or _terms(unit, profile)
     setups = []
     for epsilon in (np.inf, *wanted):
@@ -278,7 +285,7 @@ def privacy_curve(
 
 
 def _terms(unit: str, profile: profiles.Profile) -> Training:
-    rounds = profile.pick(smoke=10, laptop=40, full=60)
+    rounds = profile.pick(smoke=10, laptop=30, full=60)
     if unit == "patient":
         return Training(rounds, "gradient", 0.5, momentum=0.9, schedule="linear", average_from=0.5)
     rounds = profile.pick(smoke=5, laptop=20, full=20)
@@ -311,7 +318,9 @@ def _runs(
     plain = 100 * federate(federation, seed=seed, secure=False).accuracy.estimate
     found = []
     for strength in strengths:
-        enrolment = enrol(federation.hospitals.names, seed, federation.dimension, strength=strength, places=1)
+        enrolment = enrol(
+            federation.hospitals.names, seed, federation.dimension, strength=strength, colluders=0
+        )
         result = federate(replace(federation, marks=enrolment.marks), seed=seed, secure=False)
         z = np.array([mark.strength_in(result.weights) for mark in enrolment.bit_marks.values()])
         some = next(iter(enrolment.bit_marks.values()))
