@@ -18,27 +18,23 @@ Examples
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labkit import cache
 from labkit.data.dataset import Dataset
+from labkit.federated import splitting
 from labkit.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-WAYS = ("label", "size", "site")
-LEAST_TRAIN, LEAST_TEST = 8, 2  # records that every hospital of a split has
-MOST_HOSPITALS = 26  # as many as the alphabet has names for
-REDRAWS = 1_000
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -188,10 +184,13 @@ class Hospitals(Result):
         from labkit import plots
 
         train, most = self.counts("train"), len(plots.COLOURS)
-        if ax is None:
-            # 0.35 inch a bar, and room for the axis, the title and the legend.
-            rows = 1 + len(self.classes) // 4
-            fig, ax = plots.figure(7.4, 1.5 + 0.35 * len(self) + 0.22 * rows)
+        columns = min(3, len(self.classes))
+        alone = ax is None
+        if alone:
+            # 0.35 inch a bar, and room for the axis, the title and the rows of the legend.
+            fig, ax = plots.figure(
+                7.4, 1.5 + 0.35 * len(self) + 0.22 * math.ceil(len(self.classes) / columns)
+            )
         else:
             fig = ax.figure
         left = np.zeros(len(self))
@@ -206,9 +205,11 @@ class Hospitals(Result):
         ax.grid(axis="y", visible=False)
         ax.set_xlabel("train records")
         ax.set_title(_wrapped(self.source), fontsize=10, loc="left")
-        fig.legend(
-            *ax.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(self.classes))
-        )
+        if alone:  # below the axes, where it covers no bar
+            handles, labels = ax.get_legend_handles_labels()
+            fig.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+        else:
+            ax.legend(ncols=columns, fontsize=8)
         held = "; ".join(
             f"{name}: " + ", ".join(f"{n} {c}" for n, c in zip(row, self.classes, strict=True))
             for name, row in zip(self.names, train.tolist(), strict=True)
@@ -256,7 +257,7 @@ def load_hospitals(
 
     sources.known(name)
     loading.check_source(name, source)
-    _whole("seed", seed, 0, 2**32 - 1)
+    splitting.check_seed(seed)
     given = {
         key: value for key, value in (("count", count), ("by", by), ("alpha", alpha)) if value is not None
     }
@@ -268,7 +269,7 @@ def load_hospitals(
             )
         return _heart(seed)
     settings = {"count": 5, "by": "label", "alpha": 0.5} | given
-    _check(**settings, seed=seed)
+    splitting.check(**settings, seed=seed)
     if name == "breast_cancer":
         from labkit.data import tabular
 
@@ -306,11 +307,10 @@ def split(
     ValueError
         For a setting out of range, or if no draw in 1,000 gives every hospital enough records.
     """
-    _check(count, by, alpha, seed)
+    splitting.check(count, by, alpha, seed)
     rng = np.random.default_rng(seed)
-    shares, draw = _shares(dataset, count, by, alpha, rng)
-    rows = {part: _rows(_labels(dataset, part), shares, rng) for part in ("train", "test")}
-    source = f"{dataset.source}, {_how(count, by, alpha, seed, draw)}"
+    rows, draw = splitting.rows(dataset, count, by, alpha, rng)
+    source = f"{dataset.source}, {splitting.describe(count, by, alpha, seed, draw)}"
     shift = None
     if by == "site":
         from labkit.federated import sites
@@ -346,72 +346,6 @@ def _heart(seed: int) -> Hospitals:
     )
 
 
-def _check(count: int, by: str, alpha: float, seed: int) -> None:
-    """Refuse settings before any work."""
-    _whole("count", count, 2, MOST_HOSPITALS)
-    _whole("seed", seed, 0, 2**32 - 1)
-    if by not in WAYS:
-        raise ValueError(f"by is {by!r}; expected one of {', '.join(map(repr, WAYS))}")
-    if isinstance(alpha, bool) or not isinstance(alpha, Real) or not math.isfinite(alpha) or alpha <= 0:
-        raise ValueError(f"alpha is {alpha!r}; expected a number above 0, such as 0.5")
-
-
-def _whole(name: str, value: int, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
-        raise ValueError(f"{name} is {value!r}; expected a whole number from {low} to {high}")
-
-
-def _labels(dataset: Dataset, part: str) -> np.ndarray:
-    return getattr(dataset, f"{part}_y").cpu().numpy()
-
-
-def _shares(
-    dataset: Dataset, count: int, by: str, alpha: float, rng: np.random.Generator
-) -> tuple[np.ndarray, int]:
-    """Return each hospital's share of each class, ``[classes, count]``, and the number of the draw taken."""
-    classes = len(dataset.classes)
-    sizes = {part: np.bincount(_labels(dataset, part), minlength=classes) for part in ("train", "test")}
-    for draw in range(1, REDRAWS + 1):
-        if by == "label":
-            shares = rng.dirichlet(np.full(count, alpha), size=classes)
-        elif by == "size":
-            shares = np.tile(rng.dirichlet(np.full(count, alpha)), (classes, 1))
-        else:
-            shares = np.full((classes, count), 1 / count)
-        held = {part: np.diff(_cuts(shares, sizes[part]), axis=1).sum(0) for part in sizes}
-        if held["train"].min() >= LEAST_TRAIN and held["test"].min() >= LEAST_TEST:
-            return shares, draw
-    raise ValueError(
-        f"no draw in {REDRAWS:,} of {dataset.name} among {count} hospitals by {by} (alpha {alpha:g}) left each with "
-        f"{LEAST_TRAIN} train and {LEAST_TEST} test records: raise alpha, lower count, or take more records"
-    )
-
-
-def _cuts(shares: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Return where each class's records are cut, ``[classes, count + 1]``, by rounding cumulative shares."""
-    edges = np.round(np.cumsum(shares, axis=1) * sizes[:, None]).astype(int)
-    edges[:, -1] = sizes  # whatever rounding says, every record has a hospital
-    return np.concatenate([np.zeros((len(sizes), 1), int), edges], axis=1)
-
-
-def _rows(labels: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
-    """Return each hospital's records, as sorted positions in the data set."""
-    cuts = _cuts(shares, np.bincount(labels, minlength=len(shares)))
-    held: list[list[np.ndarray]] = [[] for _ in range(shares.shape[1])]
-    for label, edges in enumerate(cuts):
-        order = rng.permutation(np.flatnonzero(labels == label))
-        for index, part in enumerate(np.split(order, edges[1:-1])):
-            held[index].append(part)
-    return [np.sort(np.concatenate(parts)) for parts in held]
-
-
-def _how(count: int, by: str, alpha: float, seed: int, draw: int) -> str:
-    rule = "" if by == "site" else f", Dirichlet({alpha:g})"
-    again = f", draw {draw}" if draw > 1 else ""
-    return f"{count} hospitals by {by}{rule}, seed {seed}{again}"
-
-
 def _wrapped(text: str, width: int = 88) -> str:
-    import textwrap
-
+    """Return a title in lines that a figure has room for."""
     return "\n".join(textwrap.wrap(text, width))

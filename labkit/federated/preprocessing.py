@@ -30,7 +30,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labkit.federated.feature_map import FeatureMap, check_positive, fixed, refuse_pooled
-from labkit.federated.hospitals import LEAST_TRAIN, Hospitals
+from labkit.federated.hospitals import Hospitals
+from labkit.federated.splitting import LEAST_TRAIN
 
 if TYPE_CHECKING:
     from torch import Tensor
