@@ -19,6 +19,7 @@ from typing import Protocol
 import numpy as np
 
 from labkit.federated.rounds import Federation, FederationError, begin, contribute, grid_of, step
+from labkit.federated.secagg import Encoding, fresh_round_id, least_threshold, secure_sum_integers
 from labkit.federated.secagg.terms import SMALLEST
 
 Sent = Mapping[str, np.ndarray]
@@ -77,6 +78,26 @@ class NormBound:
 
 
 @dataclass(frozen=True)
+class RangeBound:
+    """Add up what keeps every value within ``bound``; cut the rest to it: the range of an encoding, were it enforced.
+
+    In d dimensions it allows sqrt(d) times as long a vector as an L2 bound of the same size. Under secure aggregation it
+    too holds only with a proof (of range, for each value): see `labkit.federated.threats.wrapping`.
+    """
+
+    bound: float
+
+    title = "range bound, with proofs"
+
+    def mixed(self, hospitals: int) -> int:
+        return hospitals
+
+    def __call__(self, federation: Federation, sent: Sent, round: int, seed: int | None) -> np.ndarray:
+        means, weights = per_hospital(federation, sent)
+        return grid_of(federation).round(weights @ np.clip(means, -self.bound, self.bound))
+
+
+@dataclass(frozen=True)
 class Groups:
     """Add up small groups, drawn anew in every round, and take the coordinatewise median of the groups' means.
 
@@ -85,6 +106,7 @@ class Groups:
     """
 
     size: int
+    secure: bool = False
 
     def __post_init__(self) -> None:
         if self.size < SMALLEST:
@@ -110,9 +132,23 @@ class Groups:
         means = []
         for group in np.array_split(order, len(names) // self.size):
             members = tuple(names[int(i)] for i in group)
-            total = sum(sent[name] for name in members)
+            total = self._total(federation, {name: sent[name] for name in members})
             means.append(grid_of(federation).value(total) / federation.divisor(members))
         return _as_sum(federation, sent, np.median(means, axis=0))
+
+    def _total(self, federation: Federation, sent: Sent) -> np.ndarray:
+        """Return the sum of one group, by the protocol or in the clear: the same whole numbers."""
+        if not self.secure:
+            return sum(sent.values())
+        scale = 1 / grid_of(federation).step
+        found = secure_sum_integers(
+            sent,
+            threshold=least_threshold(len(sent)),
+            encoding=Encoding(scale=scale, bits=64, parties=len(sent), bound=2.0**52 / scale),
+            round_id=fresh_round_id(),
+            model_digest=b"the model of this round",
+        )
+        return found.integers
 
 
 @dataclass(frozen=True)
@@ -179,15 +215,21 @@ def per_hospital(federation: Federation, sent: Sent) -> tuple[np.ndarray, np.nda
     return values / weights[:, None], weights
 
 
-def pilot_bound(federation: Federation, *, seed: int) -> float:
-    """Return the greatest L2 norm of a mean contribution in an honest pilot run: a bound to fix in advance.
+def pilot_bound(federation: Federation, *, seed: int, order: float = 2) -> float:
+    """Return the greatest norm of a mean contribution in an honest pilot run: a bound to fix in advance.
 
-    ``seed`` must be none of those that the study then uses.
+    Parameters
+    ----------
+    seed : int
+        None of those that the study then uses.
+    order : float
+        2 for the Euclidean norm, infinity for the greatest value.
     """
     state, names, longest = begin(federation), federation.hospitals.names, 0.0
     for _ in range(federation.training.rounds):
         sent = {name: contribute(federation, name, state, seed=seed) for name in names}
-        longest = max(longest, float(np.linalg.norm(per_hospital(federation, sent)[0], axis=1).max()))
+        norms = np.linalg.norm(per_hospital(federation, sent)[0], ord=order, axis=1)
+        longest = max(longest, float(norms.max()))
         state = step(federation, state, sum(sent.values()), names, seed=seed)
     return longest
 

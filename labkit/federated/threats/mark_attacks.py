@@ -65,20 +65,26 @@ class Subtract:
 
 @dataclass(frozen=True)
 class Distil:
-    """Replace the global model, in the last round, by a fresh one that answers alike and shares no weight with it.
+    """Replace the global model by a fresh one that answers alike and shares no weight with it.
 
     The fresh model learns the global model's answers on the own records and on moved copies of them. White-box marks
-    live in weights, so none can survive; what is lost in accuracy is the price. Before the last round: honest.
+    live in weights, so none can survive; what is lost in accuracy is the price. Honest until the last ``share`` of the
+    rounds (at least one), then aiming at the same fresh model in each.
     """
+
+    share: float = 0.0
 
     title = "marks: model distilled afresh"
 
     def __call__(
         self, federation: Federation, name: str, states: Sequence[State], seed: int | None
     ) -> np.ndarray:
-        if states[-1].round < federation.training.rounds - 1:
+        rounds = federation.training.rounds
+        start = rounds - max(1, round(self.share * rounds))
+        if states[-1].round < start:
             return contribute(federation, name, states[-1], seed=seed)
-        fresh = distilled(federation, name, states[-1].weights, _draws(federation, name, states, seed))
+        then = states[: start + 1]
+        fresh = distilled(federation, name, then[-1].weights, _draws(federation, name, then, seed))
         return replacing(federation, name, states[-1], fresh)
 
 
@@ -152,9 +158,13 @@ class Wear:
 
 
 def replacing(federation: Federation, name: str, state: State, wanted: np.ndarray) -> np.ndarray:
-    """Return what to send so that the model handed out after this round is ``wanted``, as far as others stand still."""
+    """Return what to send so that the model after this round is ``wanted``, as far as others stand still.
+
+    After the last round that is the model handed out, a mean of weights where the training averages.
+    """
     training = federation.training
-    if state.round + 1 > training.average_from * training.rounds:  # it enters an average of weights
+    last = state.round + 1 == training.rounds
+    if last and state.counted:  # the model is a mean, and these weights are its last summand
         wanted = (state.counted + 1) * wanted - state.total
     values = change_to_values(federation, state, wanted - state.weights)
     share = federation.divisor(federation.hospitals.names) / federation.divisor((name,))

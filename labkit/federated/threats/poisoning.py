@@ -54,7 +54,9 @@ def change_to_values(federation: Federation, state: State, change: np.ndarray) -
 
     The server's momentum is undone with it: whoever has seen all weights knows the velocity.
     """
-    means = change if federation.training.kind == "update" else -change / federation.training.rate(state.round)
+    means = (
+        change if federation.training.kind == "update" else -change / federation.training.rate(state.round)
+    )
     return means - federation.training.momentum * state.velocity
 
 
@@ -239,6 +241,24 @@ class UnderNorm:
         # A hair inside: rounding to the grid must not carry it over the bound.
         factor = min(1.0, 0.999 * self.bound / max(float(np.linalg.norm(values)), 1e-300))
         return send(federation, name, factor * values)
+
+
+@dataclass(frozen=True)
+class WithinRange:
+    """Another attack, every value of the mean contribution cut to a known bound, in every round."""
+
+    attack: Attack
+    bound: float
+
+    @property
+    def title(self) -> str:
+        return f"{self.attack.title}, within the range"
+
+    def __call__(
+        self, federation: Federation, name: str, states: Sequence[State], seed: int | None
+    ) -> np.ndarray:
+        wanted = grid_of(federation).value(self.attack(federation, name, states, seed))
+        return send(federation, name, np.clip(wanted / weight(federation, name), -self.bound, self.bound))
 
 
 @dataclass(frozen=True)
