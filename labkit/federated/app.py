@@ -134,7 +134,7 @@ def simulate(
         hospitals = hospital_app(_seats(federation, roster, root, seed))
         run = {"ray": _run_on_ray, "memory": _run_in_memory}[backend]
         run(server_app(lambda context: plan), hospitals, len(federation.hospitals))
-    state, rounds = left[0]
+    state, rounds = left[-1]
     return conclude(federation, state, rounds, seed=seed, secure=True)
 
 

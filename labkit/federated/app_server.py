@@ -35,8 +35,10 @@ class Plan:
         A `labkit.federated.agreement.Seat` without records, or in a simulation the whole.
     roster : mapping of str to bytes
         Public signing keys by hospital.
-    finished : callable
-        Takes the last state and the rounds as they went, also when the federation had to stop early.
+    keep : callable
+        Takes the state and the rounds so far, after each round.
+    start : tuple of State and list of Round, optional
+        What was kept, to go on from.
     seed : int, optional
         Of central noise, for study.
     patience, timeout : float
@@ -49,7 +51,8 @@ class Plan:
 
     federation: Federation
     roster: Mapping[str, bytes]
-    finished: Callable[[State, list[Round]], None]
+    keep: Callable[[State, list[Round]], None]
+    start: tuple[State, list[Round]] | None = None
     seed: int | None = None
     patience: float = 60.0
     timeout: float = 60.0
@@ -87,18 +90,16 @@ class Leader:
     strangers: set[int] = field(default_factory=set)  # nodes that said another name, or other terms
 
     def lead(self) -> None:
-        """Run all rounds; hand over what there is, whether they all went through or not."""
-        plan, rounds = self.plan, []
-        state = begin(plan.federation)
+        """Run all rounds that are left, and send the hospitals the model."""
+        plan = self.plan
+        state, rounds = plan.start or (begin(plan.federation), [])
         self.gather()
-        try:
-            while state.round < plan.federation.training.rounds:
-                state, done = self.round(state)
-                rounds.append(done)
-            model = np.asarray(state.model, dtype="<f8").tobytes()
-            self.exchange(state.round)("finish", {name: [model] for name in self.present()})
-        finally:
-            plan.finished(state, rounds)
+        while state.round < plan.federation.training.rounds:
+            state, done = self.round(state)
+            rounds = [*rounds, done]
+            plan.keep(state, rounds)
+        model = np.asarray(state.model, dtype="<f8").tobytes()
+        self.exchange(state.round)("finish", {name: [model] for name in self.present()})
 
     def gather(self) -> None:
         """Wait until all hospitals have joined, or at least the threshold once patience is over.
@@ -125,7 +126,7 @@ class Leader:
         new = {node: [b"who"] for node in online - known}
         terms = terms_digest(self.plan.federation, self.plan.roster)
         for node, parts in self.ask("join", new, group="0").items():
-            name = parts[0].decode(errors="replace")
+            name = parts[0].decode(errors="replace") if parts else ""
             here = self.nodes.get(name) in online
             if name not in self.plan.roster or here or parts[1:] != [terms]:
                 self.strangers.add(node)
@@ -201,8 +202,11 @@ class Leader:
             node = reply.metadata.src_node_id
             if reply.has_error():
                 self.plan.say(f"node {node} did not answer {stage}: {reply.error.reason}")
-            elif "refusal" in (record := reply.content["messages"]):
-                self.plan.say(f"node {node} stops at {stage}: {record['refusal']}; its own log says why")
-            else:
+                continue
+            record = reply.content.get("messages", {})
+            if isinstance(record.get("parts"), list):
                 answers[node] = list(record["parts"])
+            else:
+                reason = record.get("refusal", "an answer that is none")
+                self.plan.say(f"node {node} stops at {stage}: {reason}; its own log says why")
         return answers

@@ -13,20 +13,20 @@ QUIET = {
 }
 
 
+class MissingExtraError(ModuleNotFoundError):
+    """A package of one of labkit's extras is not installed; the message names the extra."""
+
+
 def ready(*packages: str) -> None:
     """Set the switches for this process and its children; call before Flower's first import, which reads them once.
 
     Raises
     ------
-    ModuleNotFoundError
-        If one of ``packages`` ("flwr", "ray") is not installed; the message names the extra that brings it.
+    MissingExtraError
+        If one of ``packages`` ("flwr", "ray") is not installed.
     """
     os.environ.update(QUIET)
     for package in packages:
         if importlib.util.find_spec(package) is None:
-            extra = "simulation" if package == "ray" else "federated"
-            raise ModuleNotFoundError(
-                f"{package} is not installed: pip install 'labkit[{extra}]' (or use backend='memory')"
-                if package == "ray"
-                else f"{package} is not installed: pip install 'labkit[{extra}]'"
-            )
+            extra = {"flwr": "federated", "ray": "simulation"}[package]
+            raise MissingExtraError(f"{package} is not installed: pip install 'labkit[{extra}]'")

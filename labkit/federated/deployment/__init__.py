@@ -6,37 +6,51 @@ shuts everything down.
 
 On real hosts
 -------------
-What runs where. The server runs `flower-superlink`, one TCP port, 8000, with TLS. Each hospital runs
-`flower-supernode`, which connects out to that port; nothing connects in to a hospital. Every host has
-`pip install 'labkit[federated]'` of one version. `labkit federated deploy --dry-run --server HOST:PORT` prints
-all commands.
+What runs where. The server runs `flower-superlink`: one TCP port, 8000, with TLS. Each hospital runs
+`flower-supernode`, which connects out to that port; nothing connects in to a hospital. Every host has the same
+version of `labkit[federated]` installed. `labkit federated deploy --dry-run --server HOST:PORT` prints all
+commands, host by host.
 
 Who holds what. The server's operator runs `labkit federated certify` and gives `authority.crt` to every hospital;
-`server.key` stays. A hospital runs `labkit federated enrol` on its records, gives `node.pub` to the operator (who
-registers it) and its line of enrolment to the other hospitals; `node`, `identity` and `records.npz` stay, readable
-by their owner only. `agreement.json` (roster, declared records, training, noise, model) lies at every party.
+`server.key` stays. A hospital runs `labkit federated enrol` on its records. It gives `node.pub` to the operator,
+who registers it, and its line of enrolment to the other hospitals; `node`, `identity` and `records.npz` stay,
+readable by their owner only. `agreement.json` lies in every party's folder: roster, declared records, training,
+noise, model.
 
-How a signing key is enrolled. The hospitals exchange their enrolment lines outside of the system: in person, by
-signed mail, read out over the telephone. Each writes the agreement from the lines it was given, not from a file of
-the server's: a server that makes the roster can put keys of its own in it, and secure aggregation then protects
-nobody. Nodes compare digests of the agreement when they join and in every round, and stop on a difference.
+How a signing key is enrolled. The hospitals exchange their lines of enrolment outside of the system: in person, by
+signed mail, read out over the telephone. Each writes the agreement from the lines that it was given, never from a
+file of the server's: a server that makes the roster can put keys of its own into it, and secure aggregation then
+protects nobody. In Python:
 
-What a hospital's folder remembers. Its signing key and rounds, the secrets of the current round until the next
-message, and how many sums it helped to open: a run of more rounds than agreed is refused.
+    from labkit.federated import Training, calibrate
+    from labkit.federated.agreement import Agreement
+    lines = [...]  # one of each hospital, in an order that all agree on
+    noise = calibrate("distributed", 3.0, rounds=60, hospitals=len(lines), threshold=3)
+    terms = Agreement(
+        roster={line["name"]: line["signing_key"] for line in lines},
+        sizes={line["name"]: line["records"] for line in lines},
+        training=Training(rounds=60, learning_rate=1.0, momentum=0.9), noise=noise,
+        model="labkit.models:logistic_regression", arguments={"in_features": 30, "classes": 2}, dimension=62,
+    )
+    Path("hospital/agreement.json").write_text(terms.to_json())
+
+Nodes compare digests of the agreement when they join and in every round, and stop on a difference.
+
+What a folder remembers. At a hospital: its signing key and the rounds it entered, the secrets of the current round
+until the next message, and how many sums it helped to open: a run of more rounds than agreed is refused. At the
+server: the state after each round, from which the same command goes on after an interrupt. A round that too few
+hospitals finish is tried three times; then the run stops, and the state stays.
 
 What this does not protect against
 ----------------------------------
-- The app comes from whoever starts the run, and a node runs it. A server that sends another app runs code at the
-  hospitals. Run each node in a container that sees nothing but its folder, pin the app bundle, or use Flower's
-  `--trusted-entities`.
-- Flower's one port carries the nodes' API and the operator's. Whoever reaches `/v1/control` with the authority's
-  certificate can register a node and start a run. Let a proxy pass only `/v1/fleet` to hospitals, and keep the
-  rest to the operator's machine. (A node registered that way still cannot take part in a sum: it has no key on the
-  roster.)
-- A SuperNode talks to its own processes in clear on its own machine (port 9094): give it a machine or a container
-  of its own.
-- A node that is killed may miss rounds; a round that too few finish is tried three times, then the server keeps
-  the last model and stops.
+- A node runs the app that comes with a run. Whoever may start runs can send another app, which reads the folder
+  that the node reads. Secure aggregation holds against a server that cheats in its messages, not against code that
+  a hospital runs for it: let only a party that all trust start runs, and give a node a container of its own.
+- Flower's one port carries the nodes' interface and the operator's. Whoever reaches `/v1/control` and has
+  `authority.crt` can register a node and start a run. Let a proxy pass only `/v1/fleet` to the hospitals. (A node
+  registered that way cannot take part in a sum: the roster has no key for it.)
+- A SuperNode talks to its own processes in clear on its own machine, port 9094: no other user should be there.
+- On one machine, `deploy` ends its programs on errors, Ctrl-C and SIGTERM; after SIGKILL they stay.
 """
 
 from labkit.federated.deployment.command import main, parser

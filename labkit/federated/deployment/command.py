@@ -14,23 +14,22 @@ from types import FrameType
 
 from labkit.federated import deployment, quiet
 from labkit.federated.deployment import programs
-from labkit.federated.deployment.processes import DeploymentError
-from labkit.federated.rounds import FederationError
 
 HOST = "federation.example.org"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``labkit federated`` with ``arguments``; return the exit code."""
+    """Run ``labkit federated`` with ``arguments`` (``["deploy", "--hospitals", "3"]``); return the exit code.
+
+    Raises
+    ------
+    DeploymentError
+        If a program does not do what it should; all are ended, and the message says what the log says.
+    FederationError
+        Before anything starts, for terms that cannot be kept.
+    """
     options = parser().parse_args(arguments)
-    try:
-        return options.run(options)
-    except KeyboardInterrupt:
-        print("labkit federated: interrupted; every program was ended", file=sys.stderr)
-        return 130
-    except (DeploymentError, FederationError, ModuleNotFoundError, OSError, ValueError) as error:
-        print(f"labkit federated: {error}", file=sys.stderr)
-        return 1
+    return options.run(options)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,7 +63,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--dry-run", action="store_true", help="start nothing: print the commands for real hosts"
     )
-    one.add_argument("--server", default=f"{HOST}:8000", help="HOST:PORT for --dry-run")
+    one.add_argument(
+        "--server", type=_address, default=(HOST, 8000), metavar="HOST:PORT", help="for --dry-run"
+    )
     one.set_defaults(run=deploy)
 
     two = commands.add_parser("enrol", help="at a hospital: make its keys and its folder from records.npz")
@@ -75,9 +76,11 @@ def parser() -> argparse.ArgumentParser:
     two.add_argument("folder", type=Path, help="a new folder")
     two.set_defaults(run=enrol)
 
-    three = commands.add_parser("certify", help="at the server: make its certificate and the authority's")
+    three = commands.add_parser(
+        "certify", help="at the server: make its certificate, the app, and the operator's connection"
+    )
     three.add_argument("folder", type=Path, help="a new folder")
-    three.add_argument("hosts", nargs="+", help="names and addresses under which hospitals reach the server")
+    three.add_argument("server", type=_address, metavar="HOST:PORT", help="where hospitals reach the server")
     three.add_argument("--days", type=int, default=365, help="how long it is valid (default 365)")
     three.set_defaults(run=certify)
     return top
@@ -91,7 +94,7 @@ def deploy(options: argparse.Namespace) -> int:
     kill = min(1, most.hospitals - most.threshold) if options.kill is None else options.kill
     settings = Settings(options.hospitals, options.rounds, kill, options.epsilon, options.seed)
     if options.dry_run:
-        print(commands(settings.hospitals, options.server))
+        print(commands(settings.hospitals, *options.server))
         return 0
     quiet.ready("flwr")
     if options.kill is None and not kill:
@@ -122,33 +125,42 @@ def enrol(options: argparse.Namespace) -> int:
 
 
 def certify(options: argparse.Namespace) -> int:
-    """Make the server's certificate."""
+    """Make what the server and its operator need, but for the agreement."""
     from labkit.federated.deployment import keys
 
-    files = keys.make_server(options.folder, options.hosts, options.days)
-    print(
-        f"{files.authority}: give it to every hospital. {files.certificate}, {files.key}: keep them at the server."
-    )
+    host, port = options.server
+    files = keys.make_server(options.folder, [host], options.days)
+    app = programs.write_app(options.folder / "app")
+    programs.write_connection(options.folder / "flower", f"{host}:{port}", files.authority.resolve())
+    print(f"{files.authority}: give it to every hospital. {files.certificate}, {files.key}: keep them here.")
+    print(f"{app}: what `flwr run` starts. {options.folder / 'flower'}: the operator's FLWR_HOME.")
     return 0
 
 
-def commands(hospitals: int, server: str) -> str:
-    """Return the commands for real hosts, host by host."""
-    host, _, port = server.rpartition(":")
+def _address(text: str) -> tuple[str, int]:
+    """Return HOST:PORT in its parts."""
+    host, _, port = text.rpartition(":")
     if not host or not port.isdigit():
-        raise ValueError(f"server is {server!r}; expected HOST:PORT, such as {HOST}:8000")
+        raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT, such as {HOST}:8000")
+    return host, int(port)
+
+
+def commands(hospitals: int, host: str, port: int) -> str:
+    """Return the commands for real hosts, host by host."""
     folder, node = Path("server"), Path("hospital")
     environment = [f"export {name}={value}" for name, value in quiet.QUIET.items()]
     lines = ["# On every host, first: nothing phones home", *environment, ""]
-    lines += ["# At the server", f"labkit federated certify server {shlex.quote(host)}"]
-    lines += [shlex.join(programs.superlink(folder, "0.0.0.0", int(port))), ""]
+    lines += ["# At the server", f"labkit federated certify server {shlex.quote(f'{host}:{port}')}"]
+    lines += ["# copy agreement.json to server/", shlex.join(programs.superlink(folder, "0.0.0.0", port)), ""]
     for number in range(1, hospitals + 1):
         name = f"Hospital {number}"
         lines += [f"# At {name}", f"labkit federated enrol {shlex.quote(name)} records.npz hospital"]
-        lines += [shlex.join(programs.supernode(name, node, server, 9094)), ""]
-    lines += ["# At the server's operator: let each hospital's node in, then start the run"]
+        lines += ["# copy agreement.json and authority.crt to hospital/"]
+        lines += [shlex.join(programs.supernode(name, node, f"{host}:{port}", 9094)), ""]
+    lines += ["# At the server, by its operator: let each hospital's node in, then start the run"]
+    lines += ["export FLWR_HOME=$PWD/server/flower"]
     lines += [shlex.join(programs.register(Path(f"hospital-{n}.node.pub"))) for n in range(1, hospitals + 1)]
-    lines += [shlex.join(programs.run(Path("app"), folder, 600.0, 120.0))]
+    lines += [shlex.join(programs.run(folder / "app", folder, 600.0, 120.0))]
     return "\n".join(lines)
 
 

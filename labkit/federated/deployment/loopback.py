@@ -230,8 +230,9 @@ class Loopback:
         DeploymentError
             If they differ, or a killed hospital was not survived.
         """
+        with np.load(self.home() / "state.npz") as kept:
+            rounds = json.loads(str(kept["words"]))["rounds"]
         weights = np.load(self.home() / "model.npy")
-        rounds = json.loads((self.home() / "rounds.json").read_text(encoding="utf-8"))
         if len(rounds) < self.settings.rounds:
             raise DeploymentError(
                 f"{len(rounds)} of {self.settings.rounds} rounds went through; the log ends:\n{log[-800:]}"
