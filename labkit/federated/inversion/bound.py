@@ -10,6 +10,7 @@ where κ is the chance of success of the best guess without the release (Balle, 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -49,6 +50,11 @@ def reconstruction_bound(statement: PrivacyStatement, prior: float) -> float:
     """
     if not 0 <= prior <= 1:
         raise ValueError(f"prior={prior}: expected a probability, such as 1/455 for one of 455 records")
+    return _bound(statement, prior)
+
+
+@lru_cache(maxsize=64)
+def _bound(statement: PrivacyStatement, prior: float) -> float:
     by_pair = min(1.0, math.exp(min(statement.epsilon, 700.0)) * prior + statement.delta)
     return max(prior, min(by_pair, float(statement.tradeoff_curve(np.array([prior]))[0])))
 

@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 Gradient = Mapping[str, Tensor] | np.ndarray | Tensor
 NoiseBy = Literal["shared", "each"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -86,11 +87,16 @@ def picture_line(
         guesses.append(float(matched_psnr(x.mean(0, keepdim=True), x[picked]).mean()))
     extra = f", mean of {rounds} rounds" if rounds > 1 else ""
     extra += f", noise {relative_noise:g} of the gradient's norm on each value" if relative_noise else ""
+    who = f"{hospitals} hospitals" if hospitals > 1 else "1 hospital"
+    label = f"{who}, {records} record{'s' if records > 1 else ''}"
+    label += f", noise {relative_noise:g}" if relative_noise else ""
+    label += ", distributed noise" if noise_multiplier else ""
     return Leakage(
         attack=name,
         adversary="honest but curious server",
         knowledge="the model, labels, number of records, clipping norm",
         observed=seen.describe() + extra,
+        label=label,
         unit=PSNR,
         measure="PSNR after matching",
         value=mean_interval(values),
@@ -154,5 +160,8 @@ def picture_lines(
                 )
             )
     guarded = {"noise_multiplier": noise_multiplier, "rounds": rounds, "privacy": privacy, **summed}
-    lines.append(picture_line(name="inverting gradients", attack=invert, steps=min(steps, 100), **guarded))
+    smooth = partial(invert, total_variation=1.0)  # the best that this attack does against so much noise
+    lines.append(
+        picture_line(name="inverting gradients, smoothed", attack=smooth, steps=min(steps, 100), **guarded)
+    )
     return lines

@@ -27,6 +27,8 @@ class Leakage(Result):
         What was done, by whom, and what that party knows.
     observed : str
         What the server saw: one update, a sum of k hospitals, with which noise.
+    label : str
+        `observed` in a few words, for figures.
     unit : {"share", "PSNR, dB"}
         Of `value`, `control` and `bound`. More is worse in both.
     measure : str
@@ -49,6 +51,7 @@ class Leakage(Result):
     adversary: str
     knowledge: str
     observed: str
+    label: str
     unit: str
     measure: str
     value: Interval
@@ -153,7 +156,8 @@ class Study(Result):
         """Draw all shares, or on two axes shares and PSNR where there are both (``ax`` then takes the shares)."""
         from labkit import plots
 
-        shares = [each for each in self.leakages if each.unit == RATE]
+        # Explained variance is no rate of success: it stays in the table.
+        shares = [each for each in self.leakages if each.unit == RATE and "variance" not in each.measure]
         pictures = [each for each in self.leakages if each.unit == PSNR]
         if ax is not None or not pictures:
             return _bars(shares, RATE, ax)
@@ -161,7 +165,7 @@ class Study(Result):
             return _bars(pictures, PSNR, None)
         fig, axes = plots.figure(
             9.0,
-            0.34 * len(self.leakages) + 2.2,
+            0.24 * len(shares + pictures) + 2.2,
             nrows=2,
             gridspec_kw={"height_ratios": [len(shares) + 1, len(pictures) + 1]},
         )
@@ -172,6 +176,8 @@ class Study(Result):
 def _figure(value: float, unit: str) -> str:
     if unit == PSNR:
         return f"{value:.1f} dB"
+    if 0 < value < 1e-6:
+        return "< 1e-6"
     return f"{value:.1%}" if value == 0 or value >= 1e-3 else f"{value:.1e}"
 
 
@@ -180,7 +186,7 @@ def _bars(leakages: Sequence[Leakage], unit: str, ax: Axes | None) -> Figure:
     from labkit import plots
 
     if ax is None:
-        _, ax = plots.figure(9.0, 0.34 * len(leakages) + 1.4)
+        _, ax = plots.figure(9.0, 0.24 * len(leakages) + 1.4)
     fig = ax.figure
     for height, each in enumerate(leakages):
         value = each.value
@@ -191,16 +197,17 @@ def _bars(leakages: Sequence[Leakage], unit: str, ax: Axes | None) -> Figure:
     bounded = [(each.bound, height) for height, each in enumerate(leakages) if each.bound is not None]
     if bounded:
         ax.plot(*zip(*bounded, strict=True), "x", color=plots.COLOURS[1], label="any attacker at most")
-    ax.set_yticks(
-        range(len(leakages)),
-        [f"{each.attack}: {each.measure}\n{each.observed}" for each in leakages],
-        fontsize=6,
-    )
+    labels = [f"{each.label}: {each.attack}" for each in leakages]
+    ax.set_yticks(range(len(leakages)), labels, fontsize=8)
     ax.invert_yaxis()
-    ax.set_xlabel("share (95% intervals)" if unit == RATE else "PSNR, dB (95% intervals)")
+    ax.set_xlabel(
+        "success rate (95% intervals; what counts as success: see the table)"
+        if unit == RATE
+        else "PSNR, dB (95% intervals)"
+    )
     source = " and ".join(dict.fromkeys(each.source for each in leakages))
     ax.set_title(f"{source}, profile {leakages[0].profile}", fontsize=9)
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.legend(loc="upper center", bbox_to_anchor=(0.2, -0.12 - 1.2 / len(leakages)), ncols=3)
     said = "; ".join(
         f"{each.attack} on {each.observed}, {each.measure} {each.shown()}, guess {_figure(each.control, unit)}"
         for each in leakages

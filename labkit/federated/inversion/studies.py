@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional as F  # noqa: N812
 
 from labkit import data, profiles
 from labkit.federated.inversion import pictures, tabular
@@ -45,7 +45,7 @@ def study(
         For a setting out of range, before any work.
     """
     profile = profiles.current()
-    batches = profile.pick(smoke=20, laptop=100, full=400) if batches is None else batches
+    batches = profile.pick(smoke=10, laptop=100, full=400) if batches is None else batches
     seeds = tuple(range(profile.pick(smoke=2, laptop=3, full=20)) if seeds is None else seeds)
     if hospitals_count < 2 or batches < 1 or len(seeds) < 2 or rounds < 1:
         raise ValueError(

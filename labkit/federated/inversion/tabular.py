@@ -80,14 +80,15 @@ def _honest(scene: Scene, records: int, hospitals: int) -> list[Leakage]:
         observed = seen.describe()
         one += bool(scene.found(dense.recover(model, seen).records, x).any())
         whole += bool(scene.found(peel(model, seen).records, x).all())
-    shared = {"observed": observed, "adversary": CURIOUS, "knowledge": "the model"}
+    label = f"{hospitals} hospitals, {records} records" if hospitals > 1 else f"1 hospital, {records} records"
+    shared = {"observed": observed, "label": label, "adversary": CURIOUS, "knowledge": "the model"}
     return [
         _line(scene, "dW/db", "batches with a record returned", one, scene.batches, **shared),
         _line(scene, "peeling", "batches returned whole", whole, scene.batches, **shared),
     ]
 
 
-def imprinted(scene: Scene, rounds: int = 5) -> Leakage:
+def imprinted(scene: Scene, rounds: int = 12) -> Leakage:
     """Attack sums with models made for it (`imprint`), a few rounds over the same records."""
     records, hits = 8 * scene.hospitals, 0
     covariance = scene.x.T.cov()
@@ -112,6 +113,7 @@ def imprinted(scene: Scene, rounds: int = 5) -> Leakage:
         hits,
         count,
         observed,
+        label=f"{scene.hospitals} hospitals, {records} records",
         adversary=CHOOSES,
         knowledge=STANDARD,
     )
@@ -142,6 +144,7 @@ def grouped(scene: Scene, models: int = 10) -> Leakage:
         hits,
         count,
         observed,
+        label=f"{scene.hospitals} hospitals, {len(x)} records",
         adversary=CHOOSES,
         knowledge=STANDARD,
         interval_of="federations",
@@ -171,7 +174,7 @@ def under_noise(
         ("local noise", 8, local, shared),
         ("distributed noise", many, total, shared),
         ("record-level noise at each", many, total | {"noise_by": "each"}, each),
-        ("central noise, seen before it is added", many, total | {"noise_multiplier": 0.0}, None),
+        ("central noise (seen before it is added)", many, total | {"noise_multiplier": 0.0}, None),
     ]
     lines = []
     for name, records, options, statement in placements:
@@ -219,7 +222,12 @@ def trapped(
             [float((guess - x[target]).square().sum()), float((expected - x[target]).square().sum())]
         )
     observed = _observed(name, seen, options["rounds"])
-    known = {"adversary": CHOOSES, "knowledge": DEFENCE, "interval_of": "federations, a target record each"}
+    known = {
+        "label": name,
+        "adversary": CHOOSES,
+        "knowledge": DEFENCE,
+        "interval_of": "federations, a target record each",
+    }
     limit = (
         None
         if statement is None
@@ -270,6 +278,7 @@ def _honest_noisy(
         hits,
         scene.batches,
         observed,
+        label=name,
         adversary=CURIOUS,
         knowledge="the model",
         statement=statement,
@@ -296,6 +305,7 @@ def named(scene: Scene, name: str, options: dict, statement: PrivacyStatement, n
         hits,
         namings,
         f"sum minus known records, noise std {std:.3g}, mean of {options['rounds']} rounds: {name}",
+        label=name,
         adversary=f"{CHOOSES} and holds all other records",
         knowledge=f"all other records, {len(scene.x)} candidates, the defence, the label",
         statement=statement,
@@ -313,6 +323,7 @@ def _line(
     trials: int,
     observed: str,
     *,
+    label: str,
     adversary: str,
     knowledge: str,
     statement: PrivacyStatement | None = None,
@@ -325,6 +336,7 @@ def _line(
         adversary=adversary,
         knowledge=knowledge,
         observed=observed,
+        label=label,
         unit=RATE,
         measure=measure,
         value=value if isinstance(value, Interval) else clopper_pearson(value, trials),
