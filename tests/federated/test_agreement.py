@@ -39,7 +39,9 @@ def test_an_agreement_is_read_as_it_was_written(agreement: Agreement) -> None:
     assert Agreement.from_json(agreement.to_json()) == agreement
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"roster": {}}', '{"training": {"rounds": 1, "extra": 2}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"roster": {}}', '{"training": {"rounds": 1, "extra": 2}}']
+)
 def test_a_damaged_agreement_is_refused(text: str) -> None:
     with pytest.raises(FederationError, match="no agreement"):
         Agreement.from_json(text)
