@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 COPY_STRENGTH = 0.1
 FALSE_ACCUSATION = 1e-3
+STRANGERS = 999
 
 
 class MarkError(ValueError):
@@ -137,6 +138,11 @@ class Enrolment(Result):
         order = self.tracer.permutation("places", self.terms.dimension)[: self.places * width]
         signs = 2.0 * self.tracer.integers("signs", 2, self.places * width) - 1
         return order.reshape(self.places, width), signs.reshape(self.places, width)
+
+    @cached_property
+    def strangers(self) -> np.ndarray:
+        """Code words of hospitals that do not exist, shape [999, places]: how innocents score."""
+        return self.code.innocents(self.tracer.sub("innocents"), STRANGERS)
 
     def without(self, *names: str) -> dict[str, Mark]:
         """Return the marks of all others."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from labkit.data import Dataset
     from labkit.federated.rounds import Federation
 
 
@@ -174,7 +175,8 @@ def study_leaks(
         raise MarkError(f"got {len(trained)} models and {trials} trials; expected at least one of each")
     if too_many := [n for n, leak in leaks.items() if not 1 <= leak.leakers < len(enrolment.names)]:
         raise MarkError(f"{too_many} take {len(enrolment.names)} hospitals or more: nobody would be innocent")
-    accuracy = [_accuracy(federation, weights) for federation, weights in trained]
+    pooled = [federation.hospitals.pooled() for federation, _ in trained]
+    accuracy = [_accuracy(f, weights, data) for (f, weights), data in zip(trained, pooled, strict=True)]
     counts = {
         name: np.zeros(3, dtype=int) for name in leaks
     }  # leakers accused, all of them, innocents accused
@@ -185,14 +187,14 @@ def study_leaks(
         federation, weights = trained[at]
         fresh = _again(enrolment, seed * 1_000_003 + trial)
         handed = fingerprint(weights, fresh)
-        copies[at] += [_accuracy(federation, copy) - accuracy[at] for copy in handed.values()]
+        copies[at] += [_accuracy(federation, copy, pooled[at]) - accuracy[at] for copy in handed.values()]
         for number, (name, leak) in enumerate(leaks.items()):
             random = np.random.default_rng([seed, trial, number])
             who = tuple(random.choice(enrolment.names, leak.leakers, replace=False))
             found = leak.change(np.stack([handed[n] for n in who]), federation, who, random)
             accused = set(trace(found, fresh, weights, make_model=federation.make_model).accused)
             counts[name] += (len(accused & set(who)), set(who) <= accused, len(accused - set(who)))
-            costs[name].append(_accuracy(federation, found) - accuracy[at])
+            costs[name].append(_accuracy(federation, found, pooled[at]) - accuracy[at])
     return _report(trained, enrolment, leaks, counts, costs, copies, trials, seed)
 
 
@@ -250,10 +252,10 @@ def _again(enrolment: Enrolment, seed: int) -> Enrolment:
     )
 
 
-def _accuracy(federation: Federation, weights: np.ndarray) -> float:
+def _accuracy(federation: Federation, weights: np.ndarray, pooled: Dataset) -> float:
     """Return the accuracy on the pooled test records, in points."""
     from labkit.federated.result import measure
     from labkit.federated.rounds import unflatten
 
     model = unflatten(federation.make_model(), weights)
-    return 100 * measure(model, federation.hospitals.pooled()).estimate
+    return 100 * measure(model, pooled).estimate

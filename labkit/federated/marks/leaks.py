@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from labkit.federated.rounds import Federation, Training, flatten, train_locally, unflatten
 
 EPOCHS = 10  # of fine-tuning on a leaker's own records
-PRUNED = 0.3  # share of weights that are cut, the smallest first
-NOISE = 0.2  # over the root mean square of the weights: twice the step of a copy
 LEVELS = 16  # of the quantised weights
 
 
@@ -43,28 +42,43 @@ def as_handed_out(
 
 
 def fine_tuned(
-    copies: np.ndarray, federation: Federation, names: tuple[str, ...], random: np.random.Generator
+    copies: np.ndarray,
+    federation: Federation,
+    names: tuple[str, ...],
+    random: np.random.Generator,
+    *,
+    epochs: int = EPOCHS,
 ) -> np.ndarray:
-    """Train the first copy on its hospital's records, at the federation's rate, for 10 epochs."""
+    """Train the first copy on its hospital's records, at the federation's rate."""
     model = unflatten(federation.make_model(), copies[0])
-    terms = Training(1, "update", federation.training.learning_rate, local_epochs=EPOCHS)
+    terms = Training(1, "update", federation.training.learning_rate, local_epochs=epochs)
     train_locally(model, federation.dataset(names[0]), terms, 0, random)
     return flatten(model)
 
 
 def pruned(
-    copies: np.ndarray, federation: Federation, names: tuple[str, ...], random: np.random.Generator
+    copies: np.ndarray,
+    federation: Federation,
+    names: tuple[str, ...],
+    random: np.random.Generator,
+    *,
+    share: float = 0.3,
 ) -> np.ndarray:
-    """Set the smallest weights to 0."""
+    """Set a share of the weights to 0, the smallest first."""
     size = np.abs(copies[0])
-    return np.where(size >= np.quantile(size, PRUNED), copies[0], 0.0)
+    return np.where(size >= np.quantile(size, share), copies[0], 0.0)
 
 
 def noised(
-    copies: np.ndarray, federation: Federation, names: tuple[str, ...], random: np.random.Generator
+    copies: np.ndarray,
+    federation: Federation,
+    names: tuple[str, ...],
+    random: np.random.Generator,
+    *,
+    ratio: float = 0.2,
 ) -> np.ndarray:
-    """Add Gaussian noise, twice the step of a copy."""
-    return copies[0] + NOISE * np.sqrt(np.mean(copies[0] ** 2)) * random.standard_normal(copies.shape[1])
+    """Add Gaussian noise, ``ratio`` times the root mean square of the weights (a copy's step is 0.1 times)."""
+    return copies[0] + ratio * np.sqrt(np.mean(copies[0] ** 2)) * random.standard_normal(copies.shape[1])
 
 
 def quantised(
@@ -114,20 +128,24 @@ def interleaved(
 def averaged_and_tuned(
     copies: np.ndarray, federation: Federation, names: tuple[str, ...], random: np.random.Generator
 ) -> np.ndarray:
-    """Average, add noise of half the step where the copies differ, then fine-tune: several means at once."""
+    """Average, add noise as large as a copy's step where the copies differ, then fine-tune: several means at once."""
     mixed = copies.mean(0)
     differ = np.ptp(copies, axis=0) > 0
-    blur = 0.5 * NOISE * np.sqrt(np.mean(mixed**2)) * random.standard_normal(len(mixed))
+    blur = 0.1 * np.sqrt(np.mean(mixed**2)) * random.standard_normal(len(mixed))
     return fine_tuned((mixed + differ * blur)[None], federation, names, random)
 
 
 LEAKS = {
     "as handed out": Leak(1, as_handed_out),
-    "fine-tuned": Leak(1, fine_tuned),
-    "pruned": Leak(1, pruned),
-    "noised": Leak(1, noised),
-    "quantised": Leak(1, quantised),
-    "permuted": Leak(1, permuted),
+    "fine-tuned, 2 epochs": Leak(1, partial(fine_tuned, epochs=2)),
+    "fine-tuned, 10 epochs": Leak(1, fine_tuned),
+    "30% pruned": Leak(1, pruned),
+    "60% pruned": Leak(1, partial(pruned, share=0.6)),
+    "noise 0.2": Leak(1, noised),
+    "noise 0.5": Leak(1, partial(noised, ratio=0.5)),
+    "noise 1": Leak(1, partial(noised, ratio=1.0)),
+    "quantised to 16 levels": Leak(1, quantised),
+    "units permuted, rescaled": Leak(1, permuted),
     "two averaged": Leak(2, averaged),
     "two, min or max": Leak(2, min_or_max),
     "two interleaved": Leak(2, interleaved),

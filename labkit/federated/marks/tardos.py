@@ -12,6 +12,7 @@ bounds its tail by Chernoff's inequality for just these readings.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,22 +96,36 @@ class TardosCode:
         return self._weights(self.words if words is None else words) @ readings
 
     def chance(self, score: float, readings: np.ndarray) -> float:
-        """Bound the chance that an innocent reaches ``score`` on these readings (Chernoff), however they came about."""
+        """Bound the chance that an innocent reaches ``score`` on these readings (Chernoff), however they came about.
+
+        With K(t) = log E[exp(t S)] of an innocent's score S, it is the least of exp(K(t) - t score) over t > 0, which
+        lies where K'(t) = score.
+        """
         if score <= 0 or not np.any(readings):
             return 1.0
-        return min(1.0, math.exp(self._least(readings, score)))
-
-    def threshold(self, readings: np.ndarray, false_accusation: float) -> float:
-        """Return the least score whose `chance` is at most ``false_accusation``."""
         from scipy.optimize import brentq
 
+        high = self._beyond(readings, lambda t: self._cumulant(t, readings)[1] >= score)
+        if not high:  # no t gets there: the score is at the end of what is possible
+            t = self._last(readings)
+        else:
+            t = brentq(lambda t: self._cumulant(t, readings)[1] - score, 0.0, high)
+        return min(1.0, math.exp(self._cumulant(t, readings)[0] - t * score))
+
+    def threshold(self, readings: np.ndarray, false_accusation: float) -> float:
+        """Return the least score whose `chance` is at most ``false_accusation``; infinity if there is none."""
         if not np.any(readings):
             return math.inf
-        goal = math.log(false_accusation)
-        most = float(self._extremes(readings)[1].sum())
-        if self._least(readings, most * (1 - 1e-9)) > goal:
+        from scipy.optimize import brentq
+
+        def excess(t: float) -> float:
+            k, slope = self._cumulant(t, readings)
+            return k - t * slope - math.log(false_accusation)
+
+        high = self._beyond(readings, lambda t: excess(t) <= 0)
+        if not high:
             return math.inf  # so few places speak that not even a perfect match would convince
-        return float(brentq(lambda s: self._least(readings, s) - goal, 1e-9 * most, most * (1 - 1e-9)))
+        return self._cumulant(brentq(excess, 0.0, high), readings)[1]
 
     def innocents(self, key: Key, count: int) -> np.ndarray:
         """Return words of ``count`` parties that do not exist, shape [count, m], drawn from the same biases."""
@@ -121,23 +136,24 @@ class TardosCode:
         odds = np.sqrt((1 - self.biases) / self.biases)
         return np.where(words == 1, odds, -1 / odds)
 
-    def _extremes(self, readings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        both = np.stack([readings * self._weights(np.full(len(readings), bit)) for bit in (0, 1)])
-        return both.min(0), both.max(0)
-
-    def _least(self, readings: np.ndarray, score: float) -> float:
-        """Return the least of log E[exp(t S)] - t score over t > 0; S is an innocent's score."""
-        from scipy.optimize import minimize_scalar
-
+    def _cumulant(self, t: float, readings: np.ndarray) -> tuple[float, float]:
+        """Return K(t), the logarithm of E[exp(t S)] for an innocent's score S, and its slope K'(t)."""
         odds = np.sqrt((1 - self.biases) / self.biases)
         one, zero = readings * odds, -readings / odds
-        with np.errstate(divide="ignore"):
-            log_one, log_zero = np.log(self.biases), np.log1p(-self.biases)
+        with_one, with_zero = np.log(self.biases) + t * one, np.log1p(-self.biases) + t * zero
+        each = np.logaddexp(with_one, with_zero)
+        return float(each.sum()), float(
+            (one * np.exp(with_one - each) + zero * np.exp(with_zero - each)).sum()
+        )
 
-        def exponent(log_t: float) -> float:
-            t = math.exp(log_t)
-            return float(np.logaddexp(log_one + t * one, log_zero + t * zero).sum() - t * score)
+    def _last(self, readings: np.ndarray) -> float:
+        return 2.0**40 / float(np.linalg.norm(readings))
 
-        scale = math.log(max(float(np.linalg.norm(readings)), 1e-300))
-        found = minimize_scalar(exponent, bounds=(-12 - scale, 8 - scale), method="bounded")
-        return min(0.0, float(found.fun))
+    def _beyond(self, readings: np.ndarray, there: Callable[[float], bool]) -> float:
+        """Return a t > 0 that lies beyond what is looked for, doubling from a small one; 0 if none does."""
+        t = 1 / float(np.linalg.norm(readings))
+        while not there(t):
+            t *= 2
+            if t > self._last(readings):
+                return 0.0
+        return t

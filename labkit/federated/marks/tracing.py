@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 LIMIT = 2.0  # steps: a single weight that was cut or tuned far away speaks no louder than this
-INNOCENTS = 999  # words of hospitals that do not exist, for the rank
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,14 +189,14 @@ def trace(
     raw = code.scores(readings)
     level = enrolment.false_accusation / len(enrolment.names)
     threshold = code.threshold(readings, level)
-    key = enrolment.tracer.sub("innocents")
-    innocents = code.scores(readings, code.innocents(key, INNOCENTS))
+    innocents = code.scores(readings, enrolment.strangers)
     names = enrolment.names
     return TraceReport(
         scores=dict(zip(names, (raw / norm).tolist(), strict=True)),
         bounds={name: code.chance(score, readings) for name, score in zip(names, raw, strict=True)},
         ranks={
-            n: (1 + int((innocents >= s).sum())) / (1 + INNOCENTS) for n, s in zip(names, raw, strict=True)
+            name: (1 + int((innocents >= score).sum())) / (1 + len(innocents))
+            for name, score in zip(names, raw, strict=True)
         },
         threshold=threshold / norm,
         accused=tuple(name for name, score in zip(names, raw, strict=True) if score >= threshold),
