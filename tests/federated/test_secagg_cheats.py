@@ -248,3 +248,76 @@ def test_the_server_takes_one_masked_input_of_each_in_time(scene: Scene) -> None
     scene.server.survivors()
     with pytest.raises(SecAggError, match="in time"):
         scene.server.add(replace(first, sender="Elm"))
+
+
+def test_a_share_that_is_wrong_by_one_is_noticed_by_what_was_committed_to(scene: Scene) -> None:
+    """It gives a secret of the right size, but not the one that the hospital advertised."""
+    signatures = scene.server.signatures(scene.signed(NAMES[:4]))
+    honest = [scene.clients[name].unmask(signatures) for name in NAMES[:4]]
+    for field, said in (("seed_shares", "committed to"), ("key_shares", "advertised")):
+        (peer, share), *rest = getattr(honest[2], field)
+        value = int.from_bytes(share, "big") ^ 1
+        wrong = replace(honest[2], **{field: ((peer, value.to_bytes(66, "big")), *rest)})
+        with pytest.raises(SecAggError, match=said):
+            scene.server.unmask([*honest[:2], wrong, honest[3]])
+
+
+def test_the_server_opens_nothing_for_answers_that_were_not_asked_for(scene: Scene) -> None:
+    signed = scene.signed(NAMES[:4])
+    signatures = scene.server.signatures(signed[:3])  # Doum did not sign in time
+    honest = [scene.clients[name].unmask(signatures) for name in NAMES[:4]]
+    with pytest.raises(SecAggError, match="expected some of those that signed"):
+        scene.server.unmask(honest)
+    for changed in (
+        replace(honest[0], seed_shares=honest[0].seed_shares[1:]),
+        replace(honest[0], key_shares=()),
+        replace(honest[0], key_shares=honest[0].seed_shares[:1]),
+    ):
+        with pytest.raises(SecAggError, match="shares of others than survivors"):
+            scene.server.unmask([changed, *honest[1:3]])
+    assert scene.server.unmask(honest[:3]).tolist() == sum(scene.values[name] for name in NAMES[:4]).tolist()
+
+
+def test_a_signature_of_a_hospital_outside_the_sum_counts_for_nothing(scene: Scene) -> None:
+    scene.masked(NAMES[:4])
+    signed = [scene.clients[name].consistency(scene.server.survivors()) for name in NAMES[:4]]
+    view = scene.server.terms.view(scene.shown)
+    text = scene.server.terms.signed_survivors(view, NAMES, NAMES[:4])
+    outside = replace(signed[0], sender="Elm", signature=scene.identities["Elm"].sign(text))
+    with pytest.raises(SecAggError, match="Elm signed, but sent no masked input"):
+        scene.server.signatures([*signed, outside])
+    with pytest.raises(SecAggError, match="Elm signed, but is not among the survivors"):
+        scene.clients["Ash"].unmask([*signed, outside])
+
+
+def test_shares_that_were_sent_elsewhere_or_left_out_are_refused(scene: Scene) -> None:
+    shown = scene.server.advertisements([client.advertise() for client in scene.clients.values()])
+    boxes = {name: client.share(shown) for name, client in scene.clients.items()}
+    with pytest.raises(SecAggError, match="Ash did not send one message to each"):
+        scene.server.shares(boxes | {"Ash": boxes["Ash"][1:]})
+    with pytest.raises(SecAggError, match="Ash did not send one message to each"):
+        scene.server.shares(boxes | {"Ash": [replace(boxes["Ash"][0], sender="Elm"), *boxes["Ash"][1:]]})
+    mail = scene.server.shares(boxes)
+    with pytest.raises(SecAggError, match="wrong address"):
+        scene.clients["Birch"].masked(scene.values["Birch"], mail["Cedar"])
+
+
+def test_a_hospital_that_seals_nonsense_is_noticed(scene: Scene) -> None:
+    mail = scene.shared()
+    nonsense = replace(mail["Birch"][0], box=scene.clients["Ash"]._seal("Birch", b"too short"))
+    with pytest.raises(SecAggError, match="shares of Ash have 9 bytes"):
+        scene.clients["Birch"].masked(scene.values["Birch"], [nonsense, *mail["Birch"][1:]])
+
+
+@pytest.mark.parametrize("values", [np.zeros((2, 2), int), np.zeros(0, int), np.int64(3)])
+def test_a_vector_is_flat_and_not_empty(scene: Scene, values: np.ndarray) -> None:
+    mail = scene.shared()
+    with pytest.raises(SecAggError, match="expected one flat vector"):
+        scene.clients["Ash"].masked(values, mail["Ash"])
+
+
+def test_words_of_another_size_are_refused(scene: Scene) -> None:
+    mail = scene.shared()
+    message = scene.clients["Ash"].masked(scene.values["Ash"], mail["Ash"])
+    with pytest.raises(SecAggError, match="sent uint64; expected uint32"):
+        scene.server.add(replace(message, vector=message.vector.astype("<u8")))
