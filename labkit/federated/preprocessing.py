@@ -1,10 +1,11 @@
 """Features on one scale in all hospitals, without anybody seeing all records: two ways behind one map.
 
 `fixed` uses public constants alone and costs no privacy. `private_statistics` improves such a map by the mean and
-variance of each feature: every hospital sums bounded contributions of its train records, adds its share of Gaussian
-noise, and only the sum over hospitals is used. The map that comes back carries the event that this costs, for the
-privacy statement of the training that follows. There is no third way here: standardising the pooled records would
-need them in one place, and its statistics are released like everything else.
+variance of each feature: every hospital sums bounded contributions of its train records, rounds them to a grid, adds
+its share of discrete Gaussian noise there, and only the sum over hospitals is opened, by secure aggregation. The map
+that comes back carries the event that this costs, for the privacy statement of the training that follows. There is no
+third way here: standardising the pooled records would need them in one place, and its statistics are released like
+everything else.
 
 Examples
 --------
@@ -22,8 +23,9 @@ Examples
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,30 +33,21 @@ import numpy as np
 
 from labkit.federated.feature_map import FeatureMap, check_positive, fixed, refuse_pooled
 from labkit.federated.hospitals import Hospitals
+from labkit.federated.noise import Grid
+from labkit.federated.secagg import Encoding, fresh_round_id, least_threshold, secure_sum_integers
+from labkit.federated.secagg.terms import STAGES
 from labkit.federated.splitting import LEAST_TRAIN
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FeatureMap", "contribution", "fixed", "plain_sum", "private_statistics"]
-
-SecureSum = Callable[[dict[str, np.ndarray]], np.ndarray]
+__all__ = ["FeatureMap", "contribution", "fixed", "private_statistics"]
 
 CAP = 2.5  # half bands from the middle: where a value stops to count more in the statistics
 COUNT, SQUARES = 3.0, 0.5  # weights of the record itself, and of squares, beside values in a contribution
 NARROWEST, WIDEST = 0.5, 2.0  # of the prior's width: how far a noisy variance may move it
 DOUBT = 0.5  # standard deviation of a variance about the prior's, in the prior's units
-
-
-def plain_sum(contributions: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Add up vectors **in clear**: the server sees every hospital's own. Stands in for secure aggregation.
-
-    Parameters
-    ----------
-    contributions : dict of str to array, shape [m]
-        Vector of each hospital.
-    """
-    return np.sum(list(contributions.values()), axis=0)
+EARLY = STAGES[:3]  # who vanishes at one of these is not in the sum
 
 
 def private_statistics(
@@ -64,17 +57,19 @@ def private_statistics(
     noise_multiplier: float,
     norm: float | None = None,
     threshold: int | None = None,
-    secure_sum: SecureSum = plain_sum,
+    secure: bool = True,
+    drop: Mapping[str, str] | None = None,
     seed: int | None = None,
 ) -> FeatureMap:
     """Return `prior` with each feature's centre and width moved to a private mean and standard deviation.
 
     One release: the noisy sum, over all hospitals' train records, of the vector that `contribution` clips to `norm`.
-    Each hospital adds Gaussian noise of standard deviation ``noise_multiplier * norm / sqrt(threshold)`` to its own
-    part, so that the sum of any `threshold` hospitals carries at least ``noise_multiplier * norm``. Hospitals that
-    collude know their own noise: against c of them the rest must be at least `threshold` for the statement to hold.
-    What follows is post-processing: the noisy means and variances are drawn towards the prior by as much as their
-    noise is large (the posterior mean under a normal prior), and variances are kept within bounds.
+    Sums are taken on the grid of `labkit.federated.noise.Grid`, whose noise covers what rounding adds to a record's
+    influence. Each hospital adds discrete Gaussian noise of noise multiplier ``noise_multiplier / sqrt(threshold)``
+    to its own part, so that the sum of any `threshold` hospitals carries at least ``noise_multiplier``. Hospitals
+    that collude know their own noise: against c of them the rest must be at least `threshold` for the statement to
+    hold. What follows is post-processing: the noisy means and variances are drawn towards the prior by as much as
+    their noise is large (the posterior mean under a normal prior), and variances are kept within bounds.
 
     Parameters
     ----------
@@ -83,15 +78,19 @@ def private_statistics(
     prior : FeatureMap, optional
         The map to improve: `fixed` of the data set's name by default.
     noise_multiplier : float
-        Standard deviation of the noise in the sum / `norm`.
+        Standard deviation of the noise in the sum / what one record moves it by.
     norm : float, optional
         L2 bound of one record's vector. By default that of a record that is standard normal after `prior`,
         sqrt(9 + 1.5 k) for k features: a constant.
     threshold : int, optional
-        Fewest hospitals whose sum is used. All by default.
-    secure_sum : callable
-        Takes each hospital's vector by name, returns the sum of those that survived, shape [m]. The default adds up in
-        clear.
+        How many hospitals' shares make up the full noise; with fewer left, nothing is opened. All by default.
+        Secure aggregation itself asks for more than half, whatever is given here.
+    secure : bool
+        Whether the sum is taken by secure aggregation, with fresh keys. False adds the same whole numbers in the
+        clear: the same map, bit for bit, without the protocol's protection; its title says so.
+    drop : mapping of str to str, optional
+        Stage at which a hospital vanishes ("advertise", "share", "masked", "consistency", "unmask"), as in
+        `labkit.federated.federate`.
     seed : int, optional
         For experiments that can be repeated. Left out, the noise comes from the operating system's entropy, which is
         what a deployment needs: who knows the seed can subtract the noise.
@@ -106,13 +105,15 @@ def private_statistics(
     TypeError
         For a pooled `Dataset`.
     ValueError
-        For a setting out of range, or a sum of the wrong shape or with values that are not finite.
+        For a setting out of range, before any record is read.
+    labkit.federated.secagg.SecAggError
+        Before any record is read, for fewer than three hospitals, which the protocol cannot protect.
     """
     refuse_pooled(hospitals)
     check_positive("noise_multiplier", noise_multiplier)
     threshold = len(hospitals) if threshold is None else threshold
-    if threshold not in range(1, len(hospitals) + 1):
-        raise ValueError(f"threshold is {threshold!r}; expected a whole number from 1 to {len(hospitals)}")
+    drop = drop or {}
+    _check(hospitals, threshold, secure, drop)
     prior = prior or fixed(hospitals.hospitals[0].dataset.name)
     if norm is None:
         norm = math.sqrt(COUNT**2 + (1 + 2 * SQUARES**2) * len(prior.columns))
@@ -120,24 +121,63 @@ def private_statistics(
     from labkit.dp.events import SampledGaussian
 
     event = SampledGaussian(float(noise_multiplier), steps=1, sampler="full")
-    own = noise_multiplier * norm / math.sqrt(threshold)
-    streams = np.random.SeedSequence(seed).spawn(len(hospitals))
+    size = 1 + len(_gaps(prior)) + 2 * len(prior.columns)
+    grid = Grid(float(norm), size, noise_multiplier / math.sqrt(threshold))
+    streams = [None] * len(hospitals) if seed is None else np.random.SeedSequence(seed).spawn(len(hospitals))
     noisy = {
-        each.name: (clean := contribution(each.dataset.train_x, prior, norm))
-        + own * np.random.default_rng(stream).standard_normal(len(clean))
+        each.name: grid.round(contribution(each.dataset.train_x, prior, norm))
+        + grid.noise(None if stream is None else np.random.default_rng(stream))
         for each, stream in zip(hospitals, streams, strict=True)
     }
-    total = np.asarray(secure_sum(noisy), dtype=float)
-    expected = next(iter(noisy.values())).shape
-    if total.shape != expected or not np.isfinite(total).all():
-        raise ValueError(
-            f"secure_sum returned shape {total.shape}; expected {expected}, all finite: it must add up the vectors"
-        )
-    centre, width = _moved(prior, total, own * math.sqrt(len(hospitals)), LEAST_TRAIN * threshold)
+    total, count = _sum(noisy, grid, prior, threshold, secure, drop)
+    own = math.sqrt(grid.variance) * grid.step
+    centre, width = _moved(prior, grid.value(total), own * math.sqrt(count), LEAST_TRAIN * count)
     how = f"private mean and variance (noise multiplier {noise_multiplier:g}, L2 norm {norm:.3g}, patients)"
-    if secure_sum is plain_sum:
+    if not secure:
         how += ", summed in clear"
     return replace(prior, centre=centre, width=width, how=how, events=(*prior.events, event))
+
+
+def _check(hospitals: Hospitals, threshold: int, secure: bool, drop: Mapping[str, str]) -> None:
+    """Refuse, before any record is read, terms under which the promise would not be kept."""
+    count = len(hospitals)
+    if threshold not in range(1, count + 1):
+        raise ValueError(f"threshold is {threshold!r}; expected a whole number from 1 to {count}")
+    if set(drop) - set(hospitals.names) or set(drop.values()) - set(STAGES):
+        raise ValueError(
+            f"drop is {dict(drop)}; expected hospitals of {list(hospitals.names)}, each with a stage of {STAGES}"
+        )
+    if secure:
+        threshold = max(threshold, least_threshold(count))
+    if count - len(drop) < threshold:
+        raise ValueError(
+            f"{count - len(drop)} hospitals would be left; the threshold is {threshold}: the noise that is promised "
+            "would not be in the sum"
+        )
+
+
+def _sum(
+    noisy: Mapping[str, np.ndarray],
+    grid: Grid,
+    prior: FeatureMap,
+    threshold: int,
+    secure: bool,
+    drop: Mapping[str, str],
+) -> tuple[np.ndarray, int]:
+    """Return the sum of those vectors that arrived, int64 [m], and their number."""
+    if not secure:
+        arrived = [vector for name, vector in noisy.items() if drop.get(name) not in EARLY]
+        return np.sum(arrived, axis=0), len(arrived)
+    found = secure_sum_integers(
+        noisy,
+        threshold=max(threshold, least_threshold(len(noisy))),
+        # A ring of 64 bits, and room on the grid for any noise that is sane, as for the rounds of training.
+        encoding=Encoding(scale=1 / grid.step, bits=64, parties=len(noisy), bound=2.0**52 * grid.step),
+        round_id=fresh_round_id(),
+        model_digest=hashlib.sha256(prior.centre.tobytes() + prior.width.tobytes()).digest(),
+        drop=drop,
+    )
+    return found.integers, len(found.survivors)
 
 
 def contribution(x: Tensor, prior: FeatureMap, norm: float) -> np.ndarray:

@@ -9,9 +9,11 @@ import torch
 from labkit import data
 from labkit.data import heart
 from labkit.dp import privacy_statement
-from labkit.federated import Hospital, Hospitals, load_hospitals
+from labkit.federated import Hospital, Hospitals, load_hospitals, preprocessing
 from labkit.federated.feature_map import FeatureMap
-from labkit.federated.preprocessing import contribution, fixed, plain_sum, private_statistics
+from labkit.federated.noise import Grid
+from labkit.federated.preprocessing import contribution, fixed, private_statistics
+from labkit.federated.secagg import SecAggError
 
 
 def clinic(name, x, labels=None):
@@ -103,36 +105,57 @@ def test_the_bound_holds_with_missing_values():
             assert np.linalg.norm(whole - without) <= 3.0 * (1 + 1e-9)
 
 
+@pytest.fixture
+def sums(monkeypatch):
+    """Return the sums that were opened, in the unit of the values, as `private_statistics` is called."""
+    opened, whole = [], preprocessing._sum
+
+    def keep(noisy, grid, *more):
+        total, count = whole(noisy, grid, *more)
+        opened.append(grid.value(total))
+        return total, count
+
+    monkeypatch.setattr(preprocessing, "_sum", keep)
+    return opened
+
+
 @pytest.mark.parametrize("threshold", [None, 2])
-def test_the_noise_is_what_the_event_says(threshold):
-    held, sums = clinics(), []
-    clean = sum(contribution(each.dataset.train_x, fixed(BANDS), 2.0) for each in held)
-
-    def keep(parts):
-        sums.append(np.sum(list(parts.values())[: threshold or 3], axis=0))
-        return plain_sum(parts)
-
+def test_the_noise_is_what_the_event_says(sums, threshold):
+    held, settings = clinics(), {"noise_multiplier": 1.5, "norm": 2.0, "secure": False}
+    gone = {} if threshold is None else {"C": "masked"}
+    there = [each for each in held if each.name not in gone]
     for seed in range(400):
-        made = private_statistics(
-            held,
-            fixed(BANDS),
-            noise_multiplier=1.5,
-            norm=2.0,
-            threshold=threshold,
-            secure_sum=keep,
-            seed=seed,
-        )
+        made = private_statistics(held, fixed(BANDS), threshold=threshold, drop=gone, seed=seed, **settings)
     (event,) = made.events
     assert (event.noise_multiplier, event.steps, event.sampler) == (1.5, 1, "full")
-    expected = sum(
-        contribution(each.dataset.train_x, fixed(BANDS), 2.0) for each in held.hospitals[: threshold or 3]
-    )
-    assert threshold or np.allclose(expected, clean)
-    noise = np.array(sums) - expected
+    noise = np.array(sums) - sum(contribution(each.dataset.train_x, fixed(BANDS), 2.0) for each in there)
     # 3,600 normal draws: the relative error of their deviation is 1.2%, so 6% fails once in 2 million seeds.
     assert noise.std() == pytest.approx(1.5 * 2.0, rel=0.06)
     assert abs(noise.mean()) < 6 * 3.0 / math.sqrt(noise.size)
     assert abs(np.corrcoef(noise.T)[np.triu_indices(9, 1)]).max() < 0.25  # no coordinate repeats another
+
+
+def test_the_noise_covers_what_rounding_adds():
+    grid = Grid(2.0, 9, 1.5 / math.sqrt(3))
+    assert grid.sensitivity * grid.step > 2.0
+    assert math.sqrt(3 * grid.variance) >= 1.5 * grid.sensitivity
+    made = fixed(BANDS)
+    for one, other in _neighbours(torch.Generator().manual_seed(0)):
+        gap = grid.round(contribution(other, made, 2.0)) - grid.round(contribution(one, made, 2.0))
+        assert np.linalg.norm(gap) <= grid.sensitivity
+
+
+@pytest.mark.parametrize("drop", [{}, {"B": "advertise"}, {"A": "masked", "D": "unmask"}])
+@pytest.mark.parametrize("threshold", [1, 3])
+def test_secure_or_in_clear_the_map_is_the_same_bit_for_bit(threshold, drop):
+    terms = {"noise_multiplier": 2.0, "threshold": threshold, "drop": drop, "seed": 0}
+    held = clinics(count=5)
+    secure = private_statistics(held, fixed(BANDS), **terms)
+    clear = private_statistics(held, fixed(BANDS), secure=False, **terms)
+    assert secure.centre.tobytes() == clear.centre.tobytes()
+    assert secure.width.tobytes() == clear.width.tobytes()
+    assert secure.events == clear.events
+    assert clear.how == secure.how + ", summed in clear"
 
 
 def test_the_event_reaches_the_statement():
@@ -142,7 +165,6 @@ def test_the_event_reaches_the_statement():
     assert 0 < one < two
     assert "noise multiplier 4" in made.how
     assert "patients" in made.how
-    assert "in clear" in made.how
 
 
 def test_with_little_noise_the_features_are_standardised():
@@ -170,35 +192,27 @@ def test_a_seed_repeats_the_noise_and_none_does_not():
     assert not np.array_equal(centre(None), centre(None))
 
 
-def test_only_sums_and_only_of_train_records_are_used():
-    held, seen = clinics(), []
-
-    def spy(parts):
-        seen.append(parts)
-        return plain_sum(parts)
-
-    first = private_statistics(held, fixed(BANDS), noise_multiplier=2.0, secure_sum=spy, seed=0)
-    (parts,) = seen
-    assert list(parts) == list(held.names)
-    assert {part.shape for part in parts.values()} == {(9,)}
+def test_only_train_records_are_used():
+    held = clinics()
+    first = private_statistics(held, fixed(BANDS), noise_multiplier=2.0, seed=0)
     for each in held:
         each.dataset.test_x.fill_(0.9)
-    other = private_statistics(held, fixed(BANDS), noise_multiplier=2.0, secure_sum=spy, seed=0)
+    other = private_statistics(held, fixed(BANDS), noise_multiplier=2.0, seed=0)
     np.testing.assert_array_equal(first.centre, other.centre)
 
 
 def test_hospitals_that_dropped_out_leave_a_usable_map():
-    held = clinics(count=5)
-    made = private_statistics(
-        held,
-        fixed(BANDS),
-        noise_multiplier=0.5,
-        threshold=3,
-        secure_sum=lambda parts: np.sum([parts[name] for name in "ACE"], axis=0),
-        seed=0,
-    )
-    whole = private_statistics(held, fixed(BANDS), noise_multiplier=0.5, threshold=3, seed=0)
+    held, terms = clinics(count=5), {"noise_multiplier": 0.5, "threshold": 3, "seed": 0}
+    made = private_statistics(held, fixed(BANDS), drop={"B": "share", "D": "masked"}, **terms)
+    whole = private_statistics(held, fixed(BANDS), **terms)
+    assert not np.array_equal(made.centre, whole.centre)
     np.testing.assert_allclose(made.centre, whole.centre, atol=0.02)
+
+
+def test_two_hospitals_cannot_hide_from_each_other():
+    with pytest.raises(SecAggError, match="no threshold protects 2 hospitals"):
+        private_statistics(clinics(count=2), fixed(BANDS), noise_multiplier=2.0)
+    assert private_statistics(clinics(count=2), fixed(BANDS), noise_multiplier=2.0, secure=False).events
 
 
 def test_pooled_records_are_refused():
@@ -221,8 +235,11 @@ def test_pooled_records_are_refused():
         ({"norm": -1.0}, "norm is -1.0"),
         ({"threshold": 0}, "threshold is 0; expected a whole number from 1 to 3"),
         ({"threshold": 4}, "threshold is 4"),
-        ({"secure_sum": lambda parts: np.zeros(3)}, r"secure_sum returned shape \(3,\); expected \(9,\)"),
-        ({"secure_sum": lambda parts: np.full(9, np.nan)}, "all finite"),
+        ({"drop": {"E": "masked"}}, "drop is .* expected hospitals of"),
+        ({"drop": {"A": "lunch"}}, "each with a stage of"),
+        ({"drop": {"A": "masked"}}, "2 hospitals would be left; the threshold is 3"),
+        ({"drop": {"A": "masked"}, "secure": False}, "2 hospitals would be left; the threshold is 3"),
+        ({"drop": {"A": "masked"}, "threshold": 1}, "2 hospitals would be left; the threshold is 3"),
     ],
 )
 def test_wrong_settings_are_refused(settings, message):
