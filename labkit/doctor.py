@@ -167,7 +167,7 @@ def _data() -> Iterator[Finding]:
             yield Finding(f"Data: {name}", PROBLEM, place.message, "replace or delete that file")
         elif place.kind in ("files", "bundled"):
             yield Finding(f"Data: {name}", GOOD, place.message)
-        elif place.kind == "missing":
+        elif place.kind == "missing" or name not in sources.DOWNLOADS:
             absent.append(name)
         else:
             yield Finding(f"Data: {name}", NOTE, place.message, f"labkit data --fetch {name}")

@@ -5,7 +5,8 @@ from collections import namedtuple
 
 import pytest
 
-from labkit import cli, doctor
+from labkit import cli, data, doctor
+from labkit.data import sources
 
 
 def finding(findings, topic):
@@ -75,6 +76,18 @@ def test_a_corrupt_file_is_a_problem(monkeypatch, tmp_path):
     item = finding(doctor._data(), "Data: mnist")
     assert item.level == doctor.PROBLEM
     assert item.fix
+
+
+def test_what_cannot_be_fetched_is_optional_and_gets_no_fetch_command(monkeypatch, tmp_path):
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
+    found = list(doctor._data())
+    optional = finding(found, "Data: optional")
+    for name in set(data.DATASETS) - set(sources.DOWNLOADS):
+        if data.locate(name).kind in ("missing", "stand-in"):
+            assert name in optional.found
+            assert not any(name in item.fix for item in found)
+    assert "pathmnist" in optional.found
+    assert finding(found, "Data: mnist").fix == "labkit data --fetch mnist"
 
 
 def test_a_wrong_data_folder_is_a_problem(monkeypatch, tmp_path):
