@@ -213,7 +213,7 @@ def _tension(study: RobustStudy) -> Finding:
 
 def _in_clear(study: RobustStudy) -> Finding:
     found = promises([1, 3, COUNT])
-    alone, small, whole = (found[size].epsilon for size in (1, 3, COUNT))
+    alone, small = (found[size].epsilon for size in (1, 3))
     shown = stats.Interval(alone, alone, alone, method="accounting, exact")
     left = stats.Interval(small, small, small, method="accounting, exact")
     severity, status = judge(SEEN, shown, left)

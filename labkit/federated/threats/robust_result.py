@@ -125,7 +125,7 @@ class RobustStudy(Result):
         else:
             fig, axes = ax.figure, [ax]
         panels = (
-            (self.worst, "backdoor planted, points (the stronger of two attacks)"),
+            (self.worst, "backdoor planted, points (stronger of two)"),
             (lambda rule: self.lost(rule, "reversed"), "accuracy lost to a reversed update, points"),
         )
         for panel, (measure, label) in zip(axes, panels, strict=False):
