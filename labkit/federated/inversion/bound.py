@@ -56,6 +56,8 @@ def reconstruction_bound(statement: PrivacyStatement, prior: float) -> float:
 @lru_cache(maxsize=64)
 def _bound(statement: PrivacyStatement, prior: float) -> float:
     by_pair = min(1.0, math.exp(min(statement.epsilon, 700.0)) * prior + statement.delta)
+    if by_pair < 2 * statement.delta:  # the prior hardly counts: δ says it, without the whole curve
+        return max(prior, by_pair)
     return max(prior, min(by_pair, float(statement.tradeoff_curve(np.array([prior]))[0])))
 
 

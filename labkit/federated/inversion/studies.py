@@ -59,7 +59,7 @@ def study(
         target_epsilon=target_epsilon,
         delta=delta,
         rounds=rounds,
-        trials=profile.pick(smoke=30, laptop=300, full=3000),
+        trials=profile.pick(smoke=20, laptop=300, full=3000),
         namings=profile.pick(smoke=500, laptop=4000, full=20_000),
     )
     guarded = next(each for each in lines if "distributed noise" in each.observed)

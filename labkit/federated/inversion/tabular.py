@@ -80,7 +80,7 @@ def _honest(scene: Scene, records: int, hospitals: int) -> list[Leakage]:
         observed = seen.describe()
         one += bool(scene.found(dense.recover(model, seen).records, x).any())
         whole += bool(scene.found(peel(model, seen).records, x).all())
-    label = f"{hospitals} hospitals, {records} records" if hospitals > 1 else f"1 hospital, {records} records"
+    label = f"{hospitals} hospital{'s' * (hospitals > 1)}, {records} record{'s' * (records > 1)}"
     shared = {"observed": observed, "label": label, "adversary": CURIOUS, "knowledge": "the model"}
     return [
         _line(scene, "dW/db", "batches with a record returned", one, scene.batches, **shared),
