@@ -151,7 +151,7 @@ def exact_rate(recovered: Tensor, records: Tensor, tolerance: float = 1e-3) -> I
     --------
     >>> import torch
     >>> print(exact_rate(torch.eye(3)[:2], torch.eye(3)))
-    0.6667 [0.09431, 0.9916]
+    0.6667 [0.0943, 0.9916]
     """
     hits = exactly(recovered, records, tolerance)
     return clopper_pearson(int(hits.sum()), len(hits))
