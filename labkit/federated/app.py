@@ -203,6 +203,7 @@ def _ray(cpus: int) -> Iterator[None]:
                     num_cpus=cpus,
                     include_dashboard=False,
                     log_to_driver=False,
+                    object_store_memory=128 * 2**20,  # room for weights; the default takes a third of the memory
                     logging_level=logging.ERROR,
                     _node_ip_address="127.0.0.1",
                 )

@@ -22,9 +22,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
 
-from labkit.federated import FederationError, load_hospitals
+from labkit.federated import FederationError, federate, load_hospitals
 from labkit.federated.deployment import folders, keys, main, programs
-from labkit.federated.deployment.loopback import Settings
+from labkit.federated.deployment.loopback import Loopback, Settings
 from labkit.federated.deployment.processes import DeploymentError, Programs, environment, free_ports
 from labkit.federated.quiet import QUIET
 from labkit.federated.secagg import Identity
@@ -224,6 +224,40 @@ def test_the_page_explains_real_hosts(capsys: pytest.CaptureFixture[str]) -> Non
         "does not protect against",
     ):
         assert topic in printed
+
+
+def concluded(settings: Settings, folder: Path, *, wrong: float = 0.0) -> None:
+    """Leave in ``folder`` what a deployment with ``settings`` leaves, off by ``wrong``, and have it judged."""
+    from labkit.federated.deployment import apps
+
+    federation = settings.federation()
+    done = federate(federation, seed=settings.seed, keep_states=True, quiet=True)
+    last = replace(done.states[-1], weights=done.states[-1].weights + wrong)
+    (folder / "server").mkdir()
+    apps.keep(folder / "server", "terms", last, list(done.rounds))
+    Loopback(settings, folder, federation).conclude("")
+
+
+def test_the_conclusion_compares_with_the_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("flwr")
+    (tmp_path / "right").mkdir()
+    (tmp_path / "wrong").mkdir()
+    concluded(Settings(), tmp_path / "right")
+    assert (
+        "no promise of privacy; largest difference from the loop in one process: 0.0e+00"
+        in capsys.readouterr().out
+    )
+    with pytest.raises(DeploymentError, match="expected at most 1e-6"):
+        concluded(Settings(), tmp_path / "wrong", wrong=2e-6)
+
+
+def test_the_conclusion_states_the_promise_and_its_unit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("flwr")
+    concluded(Settings(epsilon=3.0), tmp_path)
+    printed = capsys.readouterr().out
+    assert re.search(r"ε = [\d.]+ \(PLD\).*δ = 1e-5.*unit patient, noise distributed, 4 survivors", printed)
 
 
 def left_over(folder: Path) -> list[psutil.Process]:

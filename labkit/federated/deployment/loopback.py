@@ -175,9 +175,9 @@ class Loopback:
             raise DeploymentError(
                 "a node that nobody registered was let in: stop, and check --enable-supernode-auth"
             )
-        reason = re.search(r"\[code: \d+\] [^\n]+", stranger.said())
+        why = re.search(r"exception: ([^\n]+)", running.running[0].said())
         self.say(
-            f"a node with an unregistered key is refused: {reason[0] if reason else stranger.last_words(1).strip()}"
+            f"a node with an unregistered key is refused: {why[1] if why else 'see ' + str(stranger.log)}"
         )
 
     def train(self, running: Programs, nodes: Sequence[Program]) -> str:
