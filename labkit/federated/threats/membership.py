@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 
 BUILT, CLIPPED, BARE = "as built", "clipping alone", "no clipping, no noise"
 FINAL = ("LiRA, final model", "RMIA, final model")
-ROUNDS, INSIDER, EXPOSED = (
-    "all rounds, outsider",
-    "all rounds, another hospital",
-    "all rounds, most exposed tenth",
-)
+ROUNDS, INSIDER = "all rounds, outsider", "all rounds, another hospital"
+ALL, EXPOSED = "all hospitals", "the tenth with the largest gradients"
 RATE = 0.01
 FOUND = Scale(
     "share of members found while 1% of non-members are accused",
@@ -40,6 +37,7 @@ FOUND = Scale(
     high=0.1,
     critical=0.5,
 )
+AREA = Scale("area under the ROC", low=0.55, medium=0.6, high=0.7, critical=0.9)
 OVER = Scale("share of members found beyond the promise", low=0.0, medium=0.005, high=0.01, critical=0.02)
 OVER_WHAT = "target federations (each with its own half of the records and its own noise) and records; threshold included"
 
@@ -52,21 +50,23 @@ class Row:
     ----------
     arm, attack : str
     victims : str
-        "all hospitals", or whose records were counted.
-    tpr, auc : Interval
-        At 1% false positives; the area (None for parts).
-    ceiling : float or None
-        What the promise against this observer allows at that rate; None without a promise.
+        "all hospitals", or whose records were scored.
+    tpr : Interval or None
+        Share of members found at 1% false positives; None for parts with too few non-members to tell.
+    auc : Interval
+    ceiling, area : float or None
+        What the promise against this observer allows for the two; None without a promise.
     promise : str
-        The statement of the promise, or why there is none.
+        The statement of the promise, or that there is none.
     """
 
     arm: str
     attack: str
     victims: str
-    tpr: Interval
-    auc: Interval | None
+    tpr: Interval | None
+    auc: Interval
     ceiling: float | None
+    area: float | None
     promise: str
 
 
@@ -97,7 +97,7 @@ class MembershipStudy(Result):
     profile: str
     seed: int
 
-    def row(self, arm: str, attack: str, victims: str = "all hospitals") -> Row | None:
+    def row(self, arm: str, attack: str, victims: str = ALL) -> Row | None:
         """Return one row, or None if that was not tried."""
         wanted = (arm, attack, victims)
         return next((r for r in self.rows if (r.arm, r.attack, r.victims) == wanted), None)
@@ -133,11 +133,10 @@ class MembershipStudy(Result):
                 "attack": row.attack,
                 "arm": row.arm,
                 "victims": row.victims,
-                "TPR at 1% FPR": row.tpr.percent(1),
-                "allowed by the promise": "no promise"
-                if row.ceiling is None
-                else f"{100 * row.ceiling:.1f}%",
-                "AUC": "" if row.auc is None else str(row.auc),
+                "TPR at 1% FPR": "" if row.tpr is None else row.tpr.percent(1),
+                "allowed": "" if row.ceiling is None or row.tpr is None else f"{100 * row.ceiling:.1f}%",
+                "AUC": str(row.auc),
+                "AUC allowed": "no promise" if row.area is None else f"{row.area:.3f}",
             }
             for row in self.rows
         ]
@@ -165,7 +164,7 @@ class MembershipStudy(Result):
         return plots.describe(fig, f"ROC curves of membership attacks, log axes. {self._alt()}")
 
     def _alt(self) -> str:
-        parts = [f"{row.attack}, {row.arm}: {row.tpr.percent(1)}" for row in self.rows if row.auc is not None]
+        parts = [f"{row.attack}, {row.arm}: {row.tpr.percent(1)}" for row in self.rows if row.tpr is not None]
         return "True positives at 1% false positives: " + "; ".join(parts) + "."
 
     def findings(self) -> list[Finding]:
@@ -196,24 +195,24 @@ class MembershipStudy(Result):
         return self._finding("Membership at one hospital, found by another", *rows, INSIDER)
 
     def _exposed(self) -> Finding:
-        rows = [self.row(arm, EXPOSED) for arm in (BUILT, BARE)]
-        return self._finding("Membership of the most exposed tenth of records", *rows, EXPOSED)
+        rows = [self.row(arm, ROUNDS, EXPOSED) for arm in (BUILT, BARE)]
+        more = " They were chosen by their gradients alone, without a look at any attack."
+        return self._finding("Membership of the records that move the model most", *rows, ROUNDS, more=more)
 
     def _hardest(self) -> Finding:
         """The hospital whose patients are found most often, by the estimates themselves: a choice, and said so."""
         parts = [
-            r for r in self.rows if r.attack == ROUNDS and r.victims != "all hospitals" and r.arm == BUILT
+            r for r in self.rows if r.arm == BUILT and r.attack == ROUNDS and r.victims not in (ALL, EXPOSED)
         ]
-        worst = max(parts, key=lambda r: r.tpr.estimate)
+        worst = max(parts, key=lambda r: r.auc.estimate)
+        more = f" {worst.victims} was picked because its estimate is the largest of {len(parts)}."
         bare = self.row(BARE, ROUNDS, worst.victims)
-        title = "Membership at the hospital that is hit hardest"
-        chosen = f" {worst.victims} was picked because its estimate is the largest of {len(parts)}."
-        return self._finding(title, worst, bare, ROUNDS, more=chosen)
+        return self._finding("Membership at the hospital that is hit hardest", worst, bare, ROUNDS, more=more)
 
     def _promise(self) -> Finding:
         """Whether any attack found more than the promise against its observer allows."""
         held = [
-            row for row in self.rows if row.ceiling is not None and row.arm == BUILT and row.auc is not None
+            row for row in self.rows if row.ceiling is not None and row.arm == BUILT and row.tpr is not None
         ]
         title = "More leaks than the promise allows"
         if not held:
@@ -242,28 +241,60 @@ class MembershipStudy(Result):
     def _finding(
         self, title: str, built: Row, bare: Row | None, attack: str, *, figure: bool = False, more: str = ""
     ) -> Finding:
-        severity, status = judge(FOUND, built.tpr if bare is None else bare.tpr, built.tpr)
-        allowed = "" if built.ceiling is None else f", under a ceiling of {100 * built.ceiling:.1f}%"
-        evidence = f"{built.attack} finds {built.tpr.percent(1)} of members while 1% of non-members are accused{allowed}."
+        """Return the finding of one attack: by members found where there are enough non-members, else by area."""
+        measure = _Found() if built.tpr is not None else _Area()
+        number = measure.of(built)
+        severity, status = judge(measure.scale, number if bare is None else measure.of(bare), number)
+        evidence = f"{built.attack}, {built.victims}: {measure.say(built)}{measure.allowed(built)}."
         differs = "nothing was compared: the system has no noise to take away"
         if bare is not None:
-            evidence += f" Without clipping and noise it finds {bare.tpr.percent(1)}"
+            evidence += f" Without clipping and noise: {measure.say(bare)}"
             clipped = self.row(CLIPPED, built.attack, built.victims)
-            evidence += f", with clipping alone {clipped.tpr.percent(1)}." if clipped else "."
+            evidence += f"; with clipping alone: {measure.say(clipped)}." if clipped else "."
             differs = "clipping and noise; architecture, kind, rounds, learning rate, records and halves are the same"
         return Finding(
             title=title,
             severity=severity,
             **_who(attack),
             evidence=evidence + more,
-            number="share of members found at 1% false positives, as built",
-            interval=built.tpr,
+            number=f"{measure.scale.what}, as built",
+            interval=number,
             interval_of=OVER_WHAT,
             differs=differs,
             control=_control(self),
             status=status,
             figure=self.plot() if figure else None,
         )
+
+
+class _Found:
+    """A row read as the share of members found."""
+
+    scale = FOUND
+
+    def of(self, row: Row) -> Interval:
+        return row.tpr
+
+    def say(self, row: Row) -> str:
+        return f"{row.tpr.percent(1)} of members found while 1% of non-members are accused"
+
+    def allowed(self, row: Row) -> str:
+        return "" if row.ceiling is None else f", where the promise allows {100 * row.ceiling:.1f}%"
+
+
+class _Area:
+    """A row read as the area under its ROC."""
+
+    scale = AREA
+
+    def of(self, row: Row) -> Interval:
+        return row.auc
+
+    def say(self, row: Row) -> str:
+        return f"AUC {row.auc}"
+
+    def allowed(self, row: Row) -> str:
+        return "" if row.area is None else f", where the promise allows {row.area:.3f}"
 
 
 def study_membership(system: System, *, seed: int = 0, count: int | None = None) -> MembershipStudy:
@@ -277,14 +308,13 @@ def study_membership(system: System, *, seed: int = 0, count: int | None = None)
         Shadow federations of each arm, each a target once (default: 8, 64 or 256 by profile).
     """
     federation, profile = system.federation, profiles.current()
-    count = profile.pick(smoke=8, laptop=64, full=256) if count is None else count
+    count = default_count() if count is None else count
     arms = {BUILT: federation}
     if federation.noise.placement != "none":
         arms[BARE] = shadows.without_noise(federation)
         if profile.name != "smoke":
             arms[CLIPPED] = shadows.clipped_only(federation)
-    names = federation.hospitals.names
-    views = ((), *((name,) for name in names))
+    views = shadows.views_of(federation)
     rates = np.geomspace(1e-3, 1, 120)
     rows, curves = [], {}
     for arm, federated in arms.items():
@@ -308,6 +338,11 @@ def study_membership(system: System, *, seed: int = 0, count: int | None = None)
     )
 
 
+def default_count() -> int:
+    """Return how many shadow federations an arm has in this profile."""
+    return profiles.current().pick(smoke=8, laptop=64, full=256)
+
+
 def _attack(
     arm: str, federation: Federation, shown: shadows.Shadows, rates: np.ndarray, seed: int
 ) -> tuple[list[Row], dict[str, np.ndarray]]:
@@ -323,33 +358,37 @@ def _attack(
     rows = []
     for attack, (scores, members) in scored.items():
         observer = "another hospital" if attack == INSIDER else "everyone who gets the model"
-        private = federation.noise.placement != "none" and arm == BUILT
-        statement = _promise(federation, observer) if private else None
-        about = {
-            "ceiling": None if statement is None else float(statement.tradeoff_curve(np.array([RATE]))[0]),
-            "promise": "no promise" if statement is None else str(statement),
-        }
-        area = scoring.auc_interval(scores, members, seed=seed)
-        rows.append(
-            Row(
-                arm,
-                attack,
-                "all hospitals",
-                scoring.tpr_interval(scores, members, RATE, seed=seed),
-                area,
-                **about,
-            )
-        )
+        about = _allowed(federation, observer) if arm == BUILT else _allowed(None, observer)
+        tpr = scoring.tpr_interval(scores, members, RATE, seed=seed)
+        rows.append(Row(arm, attack, ALL, tpr, scoring.auc_interval(scores, members, seed=seed), **about))
         if attack == ROUNDS:
-            for at, name in enumerate(shown.names):
-                part = scoring.tpr_interval(scores, members, RATE, shown.owner == at, seed=seed)
-                rows.append(Row(arm, attack, name, part, None, **about))
-            chosen, half = _most_exposed(scores, members)
-            part = scoring.tpr_interval(scores[half], members[half], RATE, chosen, seed=seed)
-            rows.append(Row(arm, EXPOSED, "all hospitals", part, None, **about))
+            for victims, chosen in _parts(shown).items():
+                area = scoring.auc_interval(scores[:, chosen], members[:, chosen], seed=seed)
+                rows.append(Row(arm, attack, victims, None, area, **about))
         if attack in (FINAL[0], ROUNDS):
             curves[f"{attack}; {arm}"] = scoring.roc(scores, members, rates)
     return rows, curves
+
+
+def _allowed(federation: Federation | None, observer: str) -> dict[str, Any]:
+    """Return what the promise against an observer allows, for a `Row`."""
+    if federation is None or federation.noise.placement == "none":
+        return {"ceiling": None, "area": None, "promise": "no promise"}
+    statement = _promise(federation, observer)
+    rates = np.linspace(0, 1, 2001)
+    return {
+        "ceiling": float(statement.tradeoff_curve(np.array([RATE]))[0]),
+        "area": float(np.trapezoid(statement.tradeoff_curve(rates), rates)),
+        "promise": str(statement),
+    }
+
+
+def _parts(shown: shadows.Shadows) -> dict[str, np.ndarray]:
+    """Return whose records are looked at by themselves, bool [n] each."""
+    found = {name: shown.owner == at for at, name in enumerate(shown.names)}
+    heavy = np.zeros(len(shown.owner), dtype=bool)
+    heavy[np.argsort(-shown.weight, kind="stable")[: max(2, len(heavy) // 10)]] = True
+    return {**found, EXPOSED: heavy}
 
 
 def _insiders(shown: shadows.Shadows) -> tuple[np.ndarray, np.ndarray]:
@@ -360,19 +399,6 @@ def _insiders(shown: shadows.Shadows) -> tuple[np.ndarray, np.ndarray]:
         scores.append(scoring.lira_scores(shown.seen[(name,)][:, victims], shown.masks[:, victims]))
         members.append(shown.masks[:, victims])
     return np.hstack(scores), np.hstack(members)
-
-
-def _most_exposed(scores: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tenth of records that the first half of the targets gives away most, and the other half of the targets.
-
-    Chosen on one half and measured on the other: the largest of many noisy numbers is always large.
-    """
-    half = np.arange(len(scores)) < len(scores) // 4 * 2
-    first, truth = scores[half], members[half]
-    gap = (first * truth).sum(0) / truth.sum(0) - (first * ~truth).sum(0) / (~truth).sum(0)
-    chosen = np.zeros(scores.shape[1], dtype=bool)
-    chosen[np.argsort(-gap)[: max(1, scores.shape[1] // 10)]] = True
-    return chosen, ~half
 
 
 def _promise(federation: Federation, observer: str) -> Any:
@@ -401,7 +427,6 @@ def _who(attack: str) -> dict[str, str]:
     )
     seen = {
         ROUNDS: ("the server, or whoever follows the training", f"the model after every round; {rehearsal}"),
-        EXPOSED: ("the server, or whoever follows the training", f"the model after every round; {rehearsal}"),
         INSIDER: (
             "another hospital",
             f"the model after every round, its own records and its own noise, which it subtracts; {rehearsal}",

@@ -67,25 +67,20 @@ def rmia_scores(shadows: Shadows, *, gamma: float = 1.0, offline_a: float = rmia
     return scores
 
 
-def tpr_at(scores: np.ndarray, members: np.ndarray, rate: float, victims: np.ndarray | None = None) -> float:
-    """Return the share of members above the threshold that at most ``rate`` of all non-members pass.
+def tpr_at(scores: np.ndarray, members: np.ndarray, rate: float) -> float:
+    """Return the share of members above the threshold that at most ``rate`` of the non-members pass.
 
     Parameters
     ----------
     scores, members : ndarray of shape [K, n]
-    victims : ndarray of bool, shape [n], optional
-        Whose members are counted; the threshold is set by the non-members of all.
     """
     outside = scores[~members]
     last = len(outside) - int(rate * len(outside) + 1e-9) - 1
     threshold = np.partition(outside, last)[last]
-    counted = members if victims is None else members & victims
-    return float((scores[counted] > threshold).mean()) if counted.any() else float("nan")
+    return float((scores[members] > threshold).mean())
 
 
-def tpr_interval(
-    scores: np.ndarray, members: np.ndarray, rate: float, victims: np.ndarray | None = None, *, seed: int = 0
-) -> Interval:
+def tpr_interval(scores: np.ndarray, members: np.ndarray, rate: float, *, seed: int = 0) -> Interval:
     """Return `tpr_at` with the interval of `crossed`: over targets and records, threshold set anew each time.
 
     Raises
@@ -102,7 +97,7 @@ def tpr_interval(
 
     def statistic(targets: np.ndarray, records: np.ndarray) -> float:
         at = np.ix_(targets, records)
-        return tpr_at(scores[at], members[at], rate, None if victims is None else victims[records])
+        return tpr_at(scores[at], members[at], rate)
 
     return crossed(statistic, *scores.shape, seed=seed)
 

@@ -36,6 +36,7 @@ from labkit.federated.secagg.messages import (
     MaskedInput,
     SignedSurvivors,
     SurvivorList,
+    UnmaskShares,
 )
 from labkit.federated.secagg.shamir import recover
 from labkit.federated.threats.findings import Finding, Scale, judge
@@ -73,6 +74,8 @@ class Round:
         self.threshold, self.round_id = threshold, fresh_round_id()
         self.clients: dict[str, Client] = {}
         self.shown: dict[str, Advertisement] = {}
+        self.sent: dict[str, MaskedInput] = {}
+        self.opened: dict[str, UnmaskShares] = {}
         self.server = Server(*self.terms())
 
     @property
@@ -333,20 +336,28 @@ def _told_dropped(fresh: Callable[..., Round], victim: str) -> tuple[str, bool]:
 def _peers_told_dropped(fresh: Callable[..., Round], victim: str) -> tuple[str, bool]:
     """The others believe it: the server gets the victim's mask key, takes off the pair masks, and looks at what is left."""
     round_ = fresh()
-    sent = round_.masked()[victim].vector.copy()
+    round_.sent = round_.masked()
+    left = _without_pair_masks(round_, victim)
+    read = bool((round_.encoding.from_ring(left) == round_.vectors[victim]).any())
+    return USELESS + "under the pair masks lies the self-mask, whose shares nobody gave", read
+
+
+def _without_pair_masks(round_: Round, victim: str) -> np.ndarray:
+    """Return the victim's masked vector less its pair masks, once the others were told that it dropped."""
     rest = tuple(sorted(name for name in round_.names if name != victim))
-    gone = SurvivorList(round_.round_id, rest, (victim,))
-    signed = [round_.clients[name].consistency(gone) for name in rest]
-    opened = {name: round_.clients[name].unmask(signed) for name in rest}
-    numbers = {name: round_.server.terms.number(name) for name in rest}
-    key = AgreementKey(
-        recover({numbers[name]: dict(opened[name].key_shares)[victim] for name in rest[: round_.threshold]})
-    )
+    if not round_.opened:
+        gone = SurvivorList(round_.round_id, rest, (victim,))
+        signed = [round_.clients[name].consistency(gone) for name in rest]
+        round_.opened = {name: round_.clients[name].unmask(signed) for name in rest}
+    shares = {
+        round_.server.terms.number(name): dict(round_.opened[name].key_shares)[victim]
+        for name in rest[: round_.threshold]
+    }
+    key, left = AgreementKey(recover(shares)), round_.sent[victim].vector.copy()
     for peer in rest:
         mask = pair_mask_key(key.agree(round_.shown[peer].mask_key), round_.round_id, peer, victim)
-        add_mask(sent, mask, -pair_sign(victim, peer))
-    read = bool((round_.encoding.from_ring(sent) == round_.vectors[victim]).any())
-    return USELESS + "under the pair masks lies the self-mask, whose shares nobody gave", read
+        add_mask(left, mask, -pair_sign(victim, peer))
+    return left
 
 
 def _changed_survivors(fresh: Callable[..., Round], victim: str) -> tuple[str, bool]:

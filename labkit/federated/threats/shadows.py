@@ -54,6 +54,8 @@ class Shadows:
         Logits of the final models on the records, and on test records that nobody trained on.
     seen : dict of View to ndarray of shape [K, n]
         `posterior` of each view; NaN for records that the view's hospitals hold. Empty unless sums of gradients travel.
+    weight : ndarray of shape [n]
+        Sum over rounds of the squared norm of each record's gradient, mean over federations: how much it can move.
     names : tuple of str
         The hospitals.
     """
@@ -65,6 +67,7 @@ class Shadows:
     final: np.ndarray
     population: np.ndarray
     seen: dict[View, np.ndarray]
+    weight: np.ndarray
     names: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -98,6 +101,23 @@ def owners(federation: Federation) -> np.ndarray:
     """Return the position of each train record's hospital, hospital after hospital, shape [n]."""
     sizes = [len(hospital.dataset.train_y) for hospital in federation.hospitals]
     return np.repeat(np.arange(len(sizes)), sizes)
+
+
+def largest(federation: Federation) -> str:
+    """Return the hospital with the most records."""
+    return max(federation.sizes, key=federation.sizes.__getitem__)
+
+
+def gang(federation: Federation, count: int) -> View:
+    """Return the first ``count`` hospitals other than the largest, whose patients they are after."""
+    return tuple(name for name in federation.hospitals.names if name != largest(federation))[:count]
+
+
+def views_of(federation: Federation) -> tuple[View, ...]:
+    """Return whose eyes all studies look through: an outsider, each hospital, and gangs of two and more."""
+    names = federation.hospitals.names
+    singles = [(name,) for name in names]
+    return ((), *singles, *(gang(federation, count) for count in range(2, len(names))))
 
 
 def without_noise(federation: Federation) -> Federation:
@@ -171,7 +191,7 @@ def train(federation: Federation, count: int, views: tuple[View, ...], *, seed: 
         for row in joblib.Parallel(return_as="generator")(jobs):
             rows.append(row)
             shown.update()
-    finals, populations, seen = zip(*rows, strict=True)
+    finals, populations, seen, weights = zip(*rows, strict=True)
     return Shadows(
         masks=masks,
         owner=owner,
@@ -180,14 +200,25 @@ def train(federation: Federation, count: int, views: tuple[View, ...], *, seed: 
         final=np.stack(finals),
         population=np.stack(populations),
         seen={view: np.stack([one[view] for one in seen]) for view in seen[0]},
+        weight=np.mean(weights, axis=0),
         names=federation.hospitals.names,
     )
 
 
 def observe(
     federation: Federation, mask: np.ndarray, views: tuple[View, ...], seed: int
-) -> tuple[np.ndarray, np.ndarray, dict[View, np.ndarray]]:
-    """Train one shadow federation; return the final model's logits on records and population, and each view's posterior."""
+) -> tuple[np.ndarray, np.ndarray, dict[View, np.ndarray], np.ndarray]:
+    """Train one shadow federation.
+
+    Returns
+    -------
+    final, population : ndarray of shapes [n, classes] and [m, classes]
+        The final model's logits.
+    seen : dict of View to ndarray of shape [n]
+        Each view's posterior.
+    weight : ndarray of shape [n]
+        Sum over rounds of the squared norms of the records' gradients.
+    """
     import torch
 
     own, pooled, owner = subset(federation, mask), federation.hospitals.pooled(), owners(federation)
@@ -215,7 +246,7 @@ def observe(
         seen[view][unknown] = posterior(
             gram[np.ix_(unknown, unknown)], moments[view][unknown], noise_variance(own, len(view))
         )
-    return final, population, seen
+    return final, population, seen, np.diag(gram).copy()
 
 
 def candidate_gradients(federation: Federation, state: State, x: Tensor, y: Tensor) -> np.ndarray:
