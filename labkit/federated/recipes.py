@@ -63,7 +63,7 @@ def plan(
     count = len(hospitals)
     if placement == "none":
         mapped = _mapped(hospitals, EXACT, count, seed)
-        return mapped, Noise(hospitals=count, threshold=_threshold(count)), _training(100, 1.0)
+        return mapped, Noise(hospitals=count, threshold=_threshold(count)), _training(100, 0.3)
     if epsilon is None:
         raise FederationError(f"placement {placement!r} needs an epsilon, such as 3.0")
     if unit == "hospital":
@@ -78,7 +78,9 @@ def plan(
     training = _training(rounds, rate)
     if placement == "record":  # five local steps a round, on all of a hospital's records each time
         terms |= {"local_steps": 5}
-        training = replace(training, kind="update", rounds=rounds // 5, momentum=0.0, learning_rate=10 * rate)
+        training = replace(
+            training, kind="update", rounds=rounds // 5, momentum=0.0, learning_rate=10 * rate
+        )  # momentum .9 adds up to ten steps
     noise = noises.calibrate(
         placement, epsilon, rounds=training.rounds, delta=delta, statistics_multiplier=multiplier, **terms
     )
@@ -110,7 +112,7 @@ def _mapped(hospitals: Hospitals, multiplier: float, full_at: int, seed: int | N
 def _hospital_level(
     hospitals: Hospitals, placement: str, epsilon: float, delta: float
 ) -> tuple[Hospitals, Noise, Training]:
-    """Return terms under which a whole hospital is hidden: public features only, four rounds of full-batch training."""
+    """Return terms under which a whole hospital is hidden: public features only, updates that all reach the bound."""
     if placement == "record":
         raise FederationError(
             "placement 'record' hides a patient: take central, distributed or local for hospitals"
@@ -118,7 +120,13 @@ def _hospital_level(
     count = len(hospitals)
     largest = max(len(hospital.dataset.train_y) for hospital in hospitals)
     training = Training(
-        4, kind="update", learning_rate=0.3, local_epochs=20, batch_size=largest, schedule="constant"
+        16,
+        kind="update",
+        learning_rate=0.1,
+        local_epochs=20,
+        batch_size=largest,
+        balanced=True,
+        average_from=0.5,
     )
     noise = noises.calibrate(
         placement,
@@ -128,7 +136,7 @@ def _hospital_level(
         delta=delta,
         hospitals=count,
         threshold=count,
-        max_grad_norm=0.3,
+        max_grad_norm=0.1,
     )
     return replace(fixed("breast_cancer"), norm=ROW_NORM).apply(hospitals), noise, training
 

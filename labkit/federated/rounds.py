@@ -66,6 +66,8 @@ class Training:
         Of a hospital's local training (``update`` without local DP-SGD).
     weight_decay : float
         Of the local training, or of the server's steps.
+    balanced : bool
+        Whether each class counts the same in a hospital's local training, however many records it has there.
 
     Raises
     ------
@@ -82,6 +84,7 @@ class Training:
     local_epochs: int = 1
     batch_size: int = 32
     weight_decay: float = 0.0
+    balanced: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in (("kind", KINDS), ("schedule", SCHEDULES)):
@@ -370,6 +373,7 @@ def train_locally(
     from torch.nn import functional as F  # noqa: N812
 
     random = random or np.random.default_rng()
+    weights = class_weights(dataset) if training.balanced else None
     optimizer = torch.optim.SGD(
         model.parameters(), lr=training.rate(round), weight_decay=training.weight_decay
     )
@@ -377,8 +381,16 @@ def train_locally(
         order = torch.from_numpy(random.permutation(len(dataset.train_y)))
         for batch in order.split(training.batch_size):
             optimizer.zero_grad(set_to_none=True)
-            F.cross_entropy(model(dataset.train_x[batch]), dataset.train_y[batch]).backward()
+            F.cross_entropy(model(dataset.train_x[batch]), dataset.train_y[batch], weight=weights).backward()
             optimizer.step()
+
+
+def class_weights(dataset: Dataset) -> Tensor:
+    """Return a weight for each class, inverse to its records in this hospital; 0 where it has none. Shape [classes]."""
+    import torch
+
+    counts = torch.bincount(dataset.train_y, minlength=len(dataset.classes)).float()
+    return torch.where(counts > 0, counts.sum() / counts.clamp(min=1), 0.0)
 
 
 def train_privately(
