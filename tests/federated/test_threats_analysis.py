@@ -33,6 +33,17 @@ def test_a_part_that_stops_is_said_and_loses_no_other(monkeypatch) -> None:
     assert found["A server that breaks the rules of secure aggregation"].status == "answered"
 
 
+def test_what_was_done_before_is_taken_over(monkeypatch) -> None:
+    monkeypatch.setitem(
+        PARTS, "server", replace(PARTS["server"], findings=lambda *_: pytest.fail("run again"))
+    )
+    own = study_collusion(system("none"), count=8).findings()
+    found = run(system(), seeds=[0], skip=set(PARTS) - {"server"}, done={"server": own})
+    assert {one.title for one in own} <= {one.title for one in found.findings}
+    with pytest.raises(ValueError, match="both skipped and done"):
+        run(system(), skip=["server"], done={"server": own})
+
+
 def test_wrong_requests_are_refused_before_any_work() -> None:
     with pytest.raises(ValueError, match="expected some of"):
         run(system(), skip=["weather"])

@@ -15,7 +15,16 @@ from labkit import cache, stats
 from labkit.federated.loop import federate
 from labkit.federated.rounds import Federation, begin, contribute, grid_of
 from labkit.federated.threats import keys, scoring, shadows, study_membership
-from labkit.federated.threats.membership import ALL, BARE, BUILT, EXPOSED, INSIDER, ROUNDS, MembershipStudy
+from labkit.federated.threats.membership import (
+    ALL,
+    BARE,
+    BUILT,
+    EXPOSED,
+    INFORMED,
+    INSIDER,
+    ROUNDS,
+    MembershipStudy,
+)
 
 COUNT = 8
 GROUND = {"cache.py", "progress.py", "profiles.py", "__init__.py"}
@@ -120,6 +129,27 @@ def test_the_posterior_is_the_least_squares_solution_where_noise_vanishes() -> N
     assert np.allclose(found, coins, atol=1e-6)
     blind = shadows.posterior(rows @ rows.T, rows @ (rows.T @ coins), 1e9)
     assert np.allclose(blind, 0.5, atol=1e-6)
+
+
+def test_who_knows_all_others_reaches_the_promise_and_not_more() -> None:
+    """The likelihood ratio of the sums is Gaussian with the mean and variance that the accounting assumes."""
+    random = np.random.default_rng(0)
+    gradient, sigma, rounds = np.array([1.0, 0, 0]), 4.0, 25
+    found = {}
+    for inside in (True, False):
+        moments = [
+            sum(gradient @ (gradient * inside + sigma * random.normal(size=3)) for _ in range(rounds))
+            for _ in range(4000)
+        ]
+        gram, mask = np.array([[rounds * 1.0]]), np.array([inside])
+        found[inside] = np.array(
+            [shadows.likelihood(gram, np.array([m]), mask, sigma**2)[0] for m in moments]
+        )
+    mu = np.sqrt(rounds) / sigma
+    # 4,000 draws each: a mean is known to 1.6% of the deviation mu, and 0.1 is more than four of that.
+    assert found[True].mean() == pytest.approx(mu**2 / 2, abs=0.1 * mu)
+    assert found[False].mean() == pytest.approx(-(mu**2) / 2, abs=0.1 * mu)
+    assert found[True].std() == pytest.approx(mu, rel=0.08)
 
 
 def test_lira_finds_members_that_stand_out_and_nothing_in_noise() -> None:
@@ -276,9 +306,10 @@ def study(tmp_path_factory) -> MembershipStudy:
 
 def test_both_arms_and_all_observers_are_in_the_study(study: MembershipStudy) -> None:
     for arm in (BUILT, BARE):
-        for attack in ("LiRA, final model", "RMIA, final model", ROUNDS, INSIDER):
+        for attack in ("LiRA, final model", "RMIA, final model", ROUNDS, INSIDER, INFORMED):
             assert study.row(arm, attack).tpr.low <= study.row(arm, attack).tpr.high
-        for part in (*small().hospitals.names, EXPOSED):
+        assert study.row(arm, INFORMED, EXPOSED).auc.estimate > 0.5
+        for part in small().hospitals.names:
             assert study.row(arm, ROUNDS, part).tpr is None
     assert study.row(BARE, ROUNDS).auc.estimate > study.row(BUILT, ROUNDS).auc.estimate + 0.1
 
@@ -292,7 +323,7 @@ def test_another_hospital_is_held_to_its_own_promise(study: MembershipStudy) -> 
 
 def test_findings_say_what_else_differs(study: MembershipStudy) -> None:
     found = {one.title: one for one in study.findings()}
-    assert len(found) == 6
+    assert len(found) == 7
     for one in found.values():
         assert "target federations" in one.interval_of
     assert "clipping and noise" in found["Membership from every round's sum"].differs

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from labkit import profiles
@@ -32,7 +32,13 @@ class Part:
     findings: Callable[[System, Seeds], list[Finding]]
 
 
-def run(system: System, *, seeds: Sequence[int] | None = None, skip: Collection[str] = ()) -> Findings:
+def run(
+    system: System,
+    *,
+    seeds: Sequence[int] | None = None,
+    skip: Collection[str] = (),
+    done: Mapping[str, Sequence[Finding]] | None = None,
+) -> Findings:
     """Attack a system in every way that this package knows, and return the findings.
 
     Parameters
@@ -42,20 +48,27 @@ def run(system: System, *, seeds: Sequence[int] | None = None, skip: Collection[
         Of the runs that chance has a part in (default: 2, 5 or 20 by profile). Shadow federations take the first.
     skip : collection of str
         Parts to leave out, of `PARTS`; each is then a finding "not shown".
+    done : mapping of str to sequence of Finding, optional
+        Findings of parts that were studied already, such as ``{"server": study_server(system).findings()}``.
 
     Raises
     ------
     ValueError
-        If a part to skip is unknown or seeds repeat, before anything is run.
+        If a part is unknown, skipped and done, or seeds repeat, before anything is run.
     """
     profile = profiles.current()
     seeds = tuple(range(profile.pick(smoke=2, laptop=5, full=20)) if seeds is None else seeds)
-    if unknown := set(skip) - set(PARTS):
-        raise ValueError(f"skip names {sorted(unknown)}; expected some of {', '.join(PARTS)}")
+    done = done or {}
+    if unknown := {*skip, *done} - set(PARTS):
+        raise ValueError(f"skip and done name {sorted(unknown)}; expected some of {', '.join(PARTS)}")
+    if twice := set(skip) & set(done):
+        raise ValueError(f"{sorted(twice)} are both skipped and done; expected one of the two")
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds are {seeds}; expected at least one, each once")
     start = time.perf_counter()
-    found = [one for name, part in PARTS.items() for one in _found(name, part, system, seeds, skip)]
+    found: list[Finding] = []
+    for name, part in PARTS.items():
+        found += done[name] if name in done else _found(name, part, system, seeds, skip)
     return Findings(
         findings=tuple(found),
         system=system.describe(),

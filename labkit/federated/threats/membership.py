@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 BUILT, CLIPPED, BARE = "as built", "clipping alone", "no clipping, no noise"
 FINAL = ("LiRA, final model", "RMIA, final model")
 ROUNDS, INSIDER = "all rounds, outsider", "all rounds, another hospital"
+INFORMED = "all rounds, knows all others"
 ALL, EXPOSED = "all hospitals", "the tenth with the largest gradients"
 RATE = 0.01
 FOUND = Scale(
@@ -39,6 +40,7 @@ FOUND = Scale(
 )
 AREA = Scale("area under the ROC", low=0.55, medium=0.6, high=0.7, critical=0.9)
 OVER = Scale("share of members found beyond the promise", low=0.0, medium=0.005, high=0.01, critical=0.02)
+TERMS = "terms, code and noise level"
 OVER_WHAT = "target federations (each with its own half of the records and its own noise) and records; threshold included"
 
 
@@ -146,7 +148,7 @@ class MembershipStudy(Result):
         """Draw the ROC curves on log axes, with the ceiling of the promise."""
         fig, ax = plots.figure(6.8, 4.6) if ax is None else (ax.figure, ax)
         lowest = self.rates[0]
-        styles = {FINAL[0]: "--", ROUNDS: "-", INSIDER: "-."}
+        styles = {FINAL[0]: "--", ROUNDS: "-", INFORMED: "-."}
         colours = {BUILT: plots.COLOURS[0], BARE: plots.COLOURS[1], CLIPPED: plots.COLOURS[2]}
         for name, tpr in self.curves.items():
             attack, _, arm = name.partition("; ")
@@ -171,7 +173,7 @@ class MembershipStudy(Result):
         """Return what a review board should know of it."""
         found = [self._final()]
         if self.kind == "gradient":
-            found += [self._rounds(), self._insider(), self._exposed(), self._hardest()]
+            found += [self._rounds(), self._insider(), self._hardest(), self._informed(), self._exposed()]
         else:
             why = "the attack that adds up all rounds is written for sums of gradients; this system sends updates."
             found.append(
@@ -194,16 +196,18 @@ class MembershipStudy(Result):
         rows = [self.row(arm, INSIDER) for arm in (BUILT, BARE)]
         return self._finding("Membership at one hospital, found by another", *rows, INSIDER)
 
+    def _informed(self) -> Finding:
+        rows = [self.row(arm, INFORMED) for arm in (BUILT, BARE)]
+        return self._finding("Membership against one who knows all other records", *rows, INFORMED)
+
     def _exposed(self) -> Finding:
-        rows = [self.row(arm, ROUNDS, EXPOSED) for arm in (BUILT, BARE)]
+        rows = [self.row(arm, INFORMED, EXPOSED) for arm in (BUILT, BARE)]
         more = " They were chosen by their gradients alone, without a look at any attack."
-        return self._finding("Membership of the records that move the model most", *rows, ROUNDS, more=more)
+        return self._finding("Membership of the records that move the model most", *rows, INFORMED, more=more)
 
     def _hardest(self) -> Finding:
         """The hospital whose patients are found most often, by the estimates themselves: a choice, and said so."""
-        parts = [
-            r for r in self.rows if r.arm == BUILT and r.attack == ROUNDS and r.victims not in (ALL, EXPOSED)
-        ]
+        parts = [r for r in self.rows if r.arm == BUILT and r.attack == ROUNDS and r.victims != ALL]
         worst = max(parts, key=lambda r: r.auc.estimate)
         more = f" {worst.victims} was picked because its estimate is the largest of {len(parts)}."
         bare = self.row(BARE, ROUNDS, worst.victims)
@@ -248,9 +252,9 @@ class MembershipStudy(Result):
         evidence = f"{built.attack}, {built.victims}: {measure.say(built)}{measure.allowed(built)}."
         differs = "nothing was compared: the system has no noise to take away"
         if bare is not None:
-            evidence += f" Without clipping and noise: {measure.say(bare)}"
+            evidence += f" Without clipping and noise {measure.short(bare)}"
             clipped = self.row(CLIPPED, built.attack, built.victims)
-            evidence += f"; with clipping alone: {measure.say(clipped)}." if clipped else "."
+            evidence += f", with clipping alone {measure.short(clipped)}." if clipped else "."
             differs = "clipping and noise; architecture, kind, rounds, learning rate, records and halves are the same"
         return Finding(
             title=title,
@@ -275,8 +279,11 @@ class _Found:
     def of(self, row: Row) -> Interval:
         return row.tpr
 
+    def short(self, row: Row) -> str:
+        return row.tpr.percent(1)
+
     def say(self, row: Row) -> str:
-        return f"{row.tpr.percent(1)} of members found while 1% of non-members are accused"
+        return f"{self.short(row)} of members found while 1% of non-members are accused"
 
     def allowed(self, row: Row) -> str:
         return "" if row.ceiling is None else f", where the promise allows {100 * row.ceiling:.1f}%"
@@ -290,8 +297,11 @@ class _Area:
     def of(self, row: Row) -> Interval:
         return row.auc
 
+    def short(self, row: Row) -> str:
+        return str(row.auc)
+
     def say(self, row: Row) -> str:
-        return f"AUC {row.auc}"
+        return f"AUC {self.short(row)}"
 
     def allowed(self, row: Row) -> str:
         return "" if row.area is None else f", where the promise allows {row.area:.3f}"
@@ -355,17 +365,19 @@ def _attack(
     if () in shown.seen:
         scored[ROUNDS] = (scoring.lira_scores(shown.seen[()], masks), masks)
         scored[INSIDER] = _insiders(shown)
+        scored[INFORMED] = (shown.informed, masks)
     rows = []
     for attack, (scores, members) in scored.items():
         observer = "another hospital" if attack == INSIDER else "everyone who gets the model"
         about = _allowed(federation, observer) if arm == BUILT else _allowed(None, observer)
         tpr = scoring.tpr_interval(scores, members, RATE, seed=seed)
         rows.append(Row(arm, attack, ALL, tpr, scoring.auc_interval(scores, members, seed=seed), **about))
-        if attack == ROUNDS:
-            for victims, chosen in _parts(shown).items():
-                area = scoring.auc_interval(scores[:, chosen], members[:, chosen], seed=seed)
-                rows.append(Row(arm, attack, victims, None, area, **about))
-        if attack in (FINAL[0], ROUNDS):
+        for victims, chosen in _parts(attack, shown).items():
+            part = scores[:, chosen], members[:, chosen]
+            enough = victims == EXPOSED and int((~part[1]).sum()) >= scoring.NEEDED / RATE
+            found = scoring.tpr_interval(*part, RATE, seed=seed) if enough else None
+            rows.append(Row(arm, attack, victims, found, scoring.auc_interval(*part, seed=seed), **about))
+        if attack in (FINAL[0], ROUNDS, INFORMED):
             curves[f"{attack}; {arm}"] = scoring.roc(scores, members, rates)
     return rows, curves
 
@@ -383,12 +395,15 @@ def _allowed(federation: Federation | None, observer: str) -> dict[str, Any]:
     }
 
 
-def _parts(shown: shadows.Shadows) -> dict[str, np.ndarray]:
-    """Return whose records are looked at by themselves, bool [n] each."""
-    found = {name: shown.owner == at for at, name in enumerate(shown.names)}
+def _parts(attack: str, shown: shadows.Shadows) -> dict[str, np.ndarray]:
+    """Return whose records an attack is also scored on by themselves, bool [n] each."""
+    if attack == ROUNDS:
+        return {name: shown.owner == at for at, name in enumerate(shown.names)}
+    if attack != INFORMED:
+        return {}
     heavy = np.zeros(len(shown.owner), dtype=bool)
     heavy[np.argsort(-shown.weight, kind="stable")[: max(2, len(heavy) // 10)]] = True
-    return {**found, EXPOSED: heavy}
+    return {EXPOSED: heavy}
 
 
 def _insiders(shown: shadows.Shadows) -> tuple[np.ndarray, np.ndarray]:
@@ -421,10 +436,7 @@ def _control(study: MembershipStudy) -> str:
 
 def _who(attack: str) -> dict[str, str]:
     """Return adversary and knowledge of an attack."""
-    rehearsal = (
-        "terms, code and noise level (shadow federations rehearse with the same), and all candidate records, each in or "
-        "out by a coin"
-    )
+    rehearsal = f"{TERMS} (shadow federations rehearse with them), and all candidate records, each in or out by a coin"
     seen = {
         ROUNDS: ("the server, or whoever follows the training", f"the model after every round; {rehearsal}"),
         INSIDER: (
@@ -432,5 +444,8 @@ def _who(attack: str) -> dict[str, str]:
             f"the model after every round, its own records and its own noise, which it subtracts; {rehearsal}",
         ),
     }
+    if attack == INFORMED:
+        known = f"the model after every round, all other records and who of them is in; {TERMS}"
+        return {"adversary": "one who knows everybody but the patient", "knowledge": known}
     adversary, knowledge = seen.get(attack, ("whoever gets the final model", f"the final model; {rehearsal}"))
     return {"adversary": adversary, "knowledge": knowledge}

@@ -54,6 +54,8 @@ class Shadows:
         Logits of the final models on the records, and on test records that nobody trained on.
     seen : dict of View to ndarray of shape [K, n]
         `posterior` of each view; NaN for records that the view's hospitals hold. Empty unless sums of gradients travel.
+    informed : ndarray of shape [K, n]
+        `likelihood` for a party that knows who else is in; NaN unless sums of gradients travel.
     weight : ndarray of shape [n]
         Sum over rounds of the squared norm of each record's gradient, mean over federations: how much it can move.
     names : tuple of str
@@ -67,6 +69,7 @@ class Shadows:
     final: np.ndarray
     population: np.ndarray
     seen: dict[View, np.ndarray]
+    informed: np.ndarray
     weight: np.ndarray
     names: tuple[str, ...]
 
@@ -191,7 +194,7 @@ def train(federation: Federation, count: int, views: tuple[View, ...], *, seed: 
         for row in joblib.Parallel(return_as="generator")(jobs):
             rows.append(row)
             shown.update()
-    finals, populations, seen, weights = zip(*rows, strict=True)
+    finals, populations, seen, informed, weights = zip(*rows, strict=True)
     return Shadows(
         masks=masks,
         owner=owner,
@@ -200,6 +203,7 @@ def train(federation: Federation, count: int, views: tuple[View, ...], *, seed: 
         final=np.stack(finals),
         population=np.stack(populations),
         seen={view: np.stack([one[view] for one in seen]) for view in seen[0]},
+        informed=np.stack(informed),
         weight=np.mean(weights, axis=0),
         names=federation.hospitals.names,
     )
@@ -207,7 +211,7 @@ def train(federation: Federation, count: int, views: tuple[View, ...], *, seed: 
 
 def observe(
     federation: Federation, mask: np.ndarray, views: tuple[View, ...], seed: int
-) -> tuple[np.ndarray, np.ndarray, dict[View, np.ndarray], np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, dict[View, np.ndarray], np.ndarray, np.ndarray]:
     """Train one shadow federation.
 
     Returns
@@ -216,8 +220,9 @@ def observe(
         The final model's logits.
     seen : dict of View to ndarray of shape [n]
         Each view's posterior.
-    weight : ndarray of shape [n]
-        Sum over rounds of the squared norms of the records' gradients.
+    informed, weight : ndarray of shape [n]
+        Likelihood ratios for a party that knows all other members (NaN without views); sums over rounds of the squared
+        norms of the records' gradients.
     """
     import torch
 
@@ -246,7 +251,10 @@ def observe(
         seen[view][unknown] = posterior(
             gram[np.ix_(unknown, unknown)], moments[view][unknown], noise_variance(own, len(view))
         )
-    return final, population, seen, np.diag(gram).copy()
+    informed = np.full(n, np.nan)
+    if () in moments:
+        informed = likelihood(gram, moments[()], mask, noise_variance(own, 0))
+    return final, population, seen, informed, np.diag(gram).copy()
 
 
 def candidate_gradients(federation: Federation, state: State, x: Tensor, y: Tensor) -> np.ndarray:
@@ -297,3 +305,27 @@ def posterior(gram: np.ndarray, moment: np.ndarray, variance: float) -> np.ndarr
     """
     ridge = gram + 4 * variance * np.eye(len(gram))
     return 0.5 + np.linalg.solve(ridge, moment - gram.sum(1) / 2)
+
+
+def likelihood(gram: np.ndarray, moment: np.ndarray, mask: np.ndarray, variance: float) -> np.ndarray:
+    """Return each record's log likelihood ratio, in against out, for a party that knows who else is in.
+
+    The adversary of differential privacy's definition: with all others known, what is left of the sums is the record's own
+    gradients or nothing, plus noise; no test is more powerful (Neyman & Pearson 1933).
+
+    Parameters
+    ----------
+    gram, moment, variance
+        As in `posterior`.
+    mask : ndarray of bool, shape [n]
+        Who is in.
+
+    Examples
+    --------
+    >>> rows, coins = np.array([[1.0, 0.0], [1.0, 2.0]]), np.array([True, False])
+    >>> likelihood(rows @ rows.T, rows @ (rows.T @ coins), coins, 1.0)
+    array([ 0.5, -2.5])
+    """
+    own = np.diag(gram)
+    left = moment - gram @ mask + own * mask
+    return (left - own / 2) / variance
