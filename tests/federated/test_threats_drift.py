@@ -1,5 +1,6 @@
 """Drift: devices that age, policies of marking, and what a study says of them."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -99,6 +100,10 @@ def test_findings_follow_the_study(study, monkeypatch, clinics):
     like = drift._like(enrolment, clinics.names, 1, here.dimension)
     assert like.terms == enrolment.terms
     assert like.keys != enrolment.keys
+    weak = replace(study, runs={**study.runs, "once": study.runs["never"]})
+    monkeypatch.setattr(drift, "study_drift", lambda *args, **settings: weak)
+    found = drift.findings(System(here, enrolment), seeds=(0, 1), profile=SMOKE)
+    assert [f.status for f in found if f.title == drift.WEAR] == ["not shown"]
     unmarked = drift.findings(System(here), seeds=(0,), profile=SMOKE)
     assert [f.status for f in unmarked] == ["not shown"]
 

@@ -228,6 +228,7 @@ def test_a_ruined_model_is_no_backdoor(study):
 
 def test_findings_are_answered_only_by_what_was_measured(study, monkeypatch, marked, enrolment):
     monkeypatch.setattr(malicious, "study_malicious", lambda *args, **settings: study)
+    monkeypatch.setattr(malicious, "LEAST_MARKED", 0.0)  # four rounds mark little
     found = {f.title: f for f in malicious.findings(System(marked, enrolment), seeds=(0, 1), profile=SMOKE)}
     assert len(found) == 8
     assert found["One hospital ruins the model"].status == "open"
@@ -235,10 +236,12 @@ def test_findings_are_answered_only_by_what_was_measured(study, monkeypatch, mar
     assert "not built here" in found["One hospital removes everybody's white-box marks"].control
 
 
-def test_without_marks_their_findings_are_not_shown(study, monkeypatch, plain):
+def test_attacks_on_marks_that_never_held_are_not_shown(study, monkeypatch, plain, marked, enrolment):
     monkeypatch.setattr(malicious, "study_malicious", lambda *args, **settings: study)
-    found = malicious.findings(System(plain), seeds=(0,), profile=SMOKE)
-    assert [f.status for f in found if "Marks" in f.title] == ["not shown"]
+    monkeypatch.setattr(malicious, "LEAST_MARKED", 1.1)
+    for system in (System(plain), System(marked, enrolment)):
+        found = malicious.findings(system, seeds=(0,), profile=SMOKE)
+        assert [f.status for f in found if "Marks" in f.title] == ["not shown"]
 
 
 def test_what_cannot_be_studied_is_refused_first(plain, enrolment):

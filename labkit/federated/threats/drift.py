@@ -180,6 +180,7 @@ COST = Scale(
     "accuracy that re-marking costs, mean over years", low=0.005, medium=0.01, high=0.03, critical=0.1
 )
 OVER = "seeds: split, train and test records, devices and their ageing, batches, keys"
+WEAR = "Marks wear off as training goes on"
 NOBODY = "nobody: devices, patients and time"
 
 
@@ -193,6 +194,12 @@ def findings(system: System, *, seeds: Sequence[int], profile: Profile) -> list[
     study = study_drift(
         federation.make_model, seeds=seeds, enrolment=partial(_like, system.enrolment), profile=profile
     )
+    if study.margin("once", 0).estimate < 0:
+        why = f"a year's training leaves marks of strength {study.strength('once', 0)}: too weak to wear off."
+        return [
+            _ageing(study),
+            not_shown(WEAR, adversary=NOBODY, knowledge="none", control="re-marking", why=why),
+        ]
     return [_ageing(study), _wear(study), _price(study)]
 
 
@@ -237,7 +244,7 @@ def _wear(study: DriftStudy) -> Finding:
     once, again = study.lacking("once"), study.lacking("re-mark")
     severity, status = judge(WORN, once, again)
     return Finding(
-        title="Marks wear off as training goes on",
+        title=WEAR,
         severity=severity,
         status=status,
         adversary=NOBODY,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from labkit.profiles import Profile
 
 LEAST_OTHER = 8  # records of other classes that whoever plants a backdoor needs
+LEAST_MARKED = 0.9  # share of marks that verify without an attacker, for attacks on them to mean anything
 PILOT = 10_000  # added to a seed: no study uses it
 
 
@@ -174,15 +175,16 @@ def findings(system: System, *, seeds: Sequence[int], profile: Profile) -> list[
     study = study_malicious(system.federation, seeds=seeds, enrolment=system.enrolment, profile=profile)
     found = [_ruin(study), _flip(study), _backdoor(study)]
     if system.enrolment is None:
-        return [*found, _no_marks()]
-    return [
-        *found,
-        _removal(study),
-        _overwriting(study),
-        _copying(study),
-        _leaked_key(study),
-        _free_ride(study),
-    ]
+        return [*found, _no_marks("the system has no enrolment of marks.")]
+    found.append(_copying(study))
+    if study.marked < LEAST_MARKED:
+        return [
+            *found,
+            _no_marks(
+                f"of the honest federations' marks {100 * study.marked:.0f}% verify: there is little to attack."
+            ),
+        ]
+    return [*found, _removal(study), _overwriting(study), _leaked_key(study), _free_ride(study)]
 
 
 def _finding(
@@ -240,10 +242,10 @@ def _backdoor(study: MaliciousStudy) -> Finding:
         study.planted(late),
         None,
         knowledge="its own records, the global model, the declared sizes, and where there is one the norm bound",
-        evidence=f"Cancers with a key pattern in three features pass as benign: planted {points(study.planted(late))} points, "
-        f"at {points(study.lost(late))} points of accuracy. By poisoned data alone, {points(study.planted(attacks[0]))}; "
-        f"under the norm bound in every round, {points(study.planted(bound))}.",
-        control=f"{PROOF} does not stop it here; medians of groups, see the robust aggregation findings",
+        evidence="Cancers with a key pattern in three features are to pass as benign, by a model replaced in the last rounds: "
+        f"planted {points(study.planted(late))} points, at {points(study.lost(late))} points of accuracy. "
+        f"By poisoned data alone, {points(study.planted(attacks[0]))}; under the norm bound in every round, {points(study.planted(bound))}.",
+        control=f"medians of groups, see the robust aggregation findings; {PROOF}, if it is tight enough",
     )
 
 
@@ -324,11 +326,11 @@ def _free_ride(study: MaliciousStudy) -> Finding:
     )
 
 
-def _no_marks() -> Finding:
+def _no_marks(why: str) -> Finding:
     return not_shown(
         "Marks under malicious hospitals",
         adversary=ONE,
         knowledge="how marks are made",
-        control="enrol marks for the hospitals",
-        why="the system has no enrolment of marks.",
+        control="marks that verify while nobody attacks them",
+        why=why,
     )

@@ -116,6 +116,11 @@ class MaliciousStudy(Result):
         found = self.runs[attack]
         return stats.clopper_pearson(sum(run.verifies(getattr(run, whose)) for run in found), len(found))
 
+    @property
+    def marked(self) -> float:
+        """Mean share of marks that verify in the honest runs: where it is low, there is nothing to attack."""
+        return float(np.mean([[run.verifies(name) for name in run.strengths] for run in self.runs[HONEST]]))
+
     def others_verified(self, attack: str) -> float:
         """Return the mean share of the other hospitals' marks that verify."""
         return float(np.mean([_others(run) for run in self.runs[attack]]))
@@ -208,7 +213,8 @@ class MaliciousStudy(Result):
 
 def points(found: stats.Interval) -> str:
     """Return a difference of shares in percentage points, with its interval."""
-    return f"{100 * found.estimate:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    middle, low, high = (round(100 * end, 1) + 0.0 for end in (found.estimate, found.low, found.high))
+    return f"{middle:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def _others(run: Measured) -> float:

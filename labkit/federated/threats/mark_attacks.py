@@ -10,8 +10,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from labkit.federated.rounds import Federation, FederationError, Mark, State, contribute, flatten, unflatten
-from labkit.federated.threats.poisoning import change_to_values, selfish, send
+from labkit.federated.rounds import (
+    Federation,
+    FederationError,
+    Mark,
+    State,
+    _per_change,
+    contribute,
+    flatten,
+    unflatten,
+)
+from labkit.federated.threats.poisoning import change_to_values, selfish, send, weight
 
 RIDES = ("zero", "noise", "last update")
 COPIES, JITTER = 8, 0.5  # of each record for distillation, and how far they are moved, in features' widths
@@ -200,9 +209,8 @@ def _sign(federation: Federation, state: State) -> float:
 
 
 def _whole(federation: Federation, name: str, state: State, change: np.ndarray) -> np.ndarray:
-    """Return the mean contribution of this hospital with which the *global* weights change by ``change``."""
-    share = federation.divisor(federation.hospitals.names) / federation.divisor((name,))
-    return share * change / _sign(federation, state)
+    """Return the mean contribution of this hospital that pulls the *global* weights by ``change``, as marks do."""
+    return change * _per_change(federation, state.round) / weight(federation, name)
 
 
 def _draws(
