@@ -20,13 +20,12 @@ from labkit.federated.secagg.keys import (
     AgreementKey,
     Identity,
     derive,
-    digest,
     seal,
     transcript,
     unseal,
     verify,
 )
-from labkit.federated.secagg.masks import add_mask
+from labkit.federated.secagg.masks import add_mask, commit, pair_mask_key, pair_sign, self_mask_key
 from labkit.federated.secagg.messages import (
     Advertisement,
     EncryptedShares,
@@ -38,26 +37,6 @@ from labkit.federated.secagg.messages import (
 from labkit.federated.secagg.terms import STAGES, Terms, by_sender
 
 _DONE, _STOPPED = "done", "stopped"
-
-
-def commit(seed: bytes, round_id: bytes, name: str) -> bytes:
-    """Return the commitment to a self-mask seed."""
-    return digest("seed", round_id, name, seed)
-
-
-def self_mask_key(seed: bytes, round_id: bytes, name: str) -> bytes:
-    """Return the key of a hospital's self-mask."""
-    return derive(seed, "self mask", round_id, name)
-
-
-def pair_mask_key(secret: bytes, round_id: bytes, one: str, other: str) -> bytes:
-    """Return the key of the mask that two hospitals share, whoever of them asks."""
-    return derive(secret, "pair mask", round_id, *sorted((one, other)))
-
-
-def pair_sign(owner: str, peer: str) -> int:
-    """Return 1 where ``owner`` adds the mask that it shares with ``peer``, -1 where it subtracts it."""
-    return 1 if owner < peer else -1
 
 
 class Client:
@@ -129,18 +108,22 @@ class Client:
     def advertise(self) -> Advertisement:
         """Return this hospital's public keys of the round, signed."""
         with self._stage("advertise"):
-            terms = self.terms
-            unsigned = (
-                terms.round_id,
-                self.name,
-                self._share_key.public,
-                self._mask_key.public,
-                commit(self._seed, terms.round_id, self.name),
-                terms.model_digest,
-                terms.digest,
-            )
-            signature = self._identity.sign(Advertisement(*unsigned, b"").signed())
-            return Advertisement(*unsigned, signature)
+            return self._own_keys()
+
+    def _own_keys(self) -> Advertisement:
+        """Return the signed keys; Ed25519 is deterministic, so they are the same each time."""
+        terms = self.terms
+        unsigned = (
+            terms.round_id,
+            self.name,
+            self._share_key.public,
+            self._mask_key.public,
+            commit(self._seed, terms.round_id, self.name),
+            terms.model_digest,
+            terms.digest,
+        )
+        signature = self._identity.sign(Advertisement(*unsigned, b"").signed())
+        return Advertisement(*unsigned, signature)
 
     def share(self, advertisements: Sequence[Advertisement]) -> list[EncryptedShares]:
         """Return one message for each peer that advertised: shares of both secrets, encrypted to it.
@@ -170,7 +153,13 @@ class Client:
 
     def _check_advertisements(self, shown: Mapping[str, Advertisement]) -> None:
         terms = self.terms
+        if shown.get(self.name) != self._own_keys():
+            raise SecAggError(
+                f"the keys shown for {self.name} are not its own of this round: substituted or left out"
+            )
         for name, one in shown.items():
+            if name == self.name:
+                continue
             terms.check_round(one.round_id, name)
             verify(terms.roster[name], one.signature, one.signed())
             if one.model_digest != terms.model_digest:
@@ -182,11 +171,6 @@ class Client:
                 raise SecAggError(
                     f"{name} and {self.name} differ in roster, threshold or encoding: agree on them first"
                 )
-        mine = shown.get(self.name)
-        if mine is None or (mine.share_key, mine.mask_key) != (self._share_key.public, self._mask_key.public):
-            raise SecAggError(
-                f"the keys shown for {self.name} are not its own of this round: substituted or left out"
-            )
         keys = [key for one in shown.values() for key in (one.share_key, one.mask_key)]
         if len(set(keys)) < len(keys):
             raise SecAggError(
@@ -230,7 +214,7 @@ class Client:
                     )
                 self._held[peer] = self._unseal(peer, box.box)
             terms.check_group(self._held, "masked")
-            vector = terms.encoding.to_ring(self._on_grid(values))
+            vector = self._on_grid(values).astype(terms.encoding.dtype)
             add_mask(vector, self_mask_key(self._seed, terms.round_id, self.name))
             for peer in received:
                 secret = self._mask_key.agree(self._shown[peer].mask_key)
@@ -248,7 +232,8 @@ class Client:
         values = np.asarray(values)
         if values.ndim != 1 or not values.size:
             raise SecAggError(f"values have shape {values.shape}; expected one flat vector, not empty")
-        return values if values.dtype.kind == "i" else self.terms.encoding.encode(values)
+        encoding = self.terms.encoding
+        return encoding.check_integers(values) if values.dtype.kind == "i" else encoding.encode(values)
 
     def consistency(self, announced: SurvivorList) -> SignedSurvivors:
         """Return a signature under the survivors that the server announces.
@@ -295,7 +280,7 @@ class Client:
             hospital signed: the server told different hospitals different things.
         """
         with self._stage("unmask"):
-            terms, signed = self.terms, by_sender(signatures)
+            terms, signed, text = self.terms, by_sender(signatures), self._survivors_text()
             for name, one in signed.items():
                 terms.check_round(one.round_id, name)
                 if one.survivors != self._survivors:
@@ -307,7 +292,8 @@ class Client:
                     raise SecAggError(
                         f"{name} signed, but is not among the survivors {list(self._survivors)}"
                     )
-                verify(terms.roster[name], one.signature, self._survivors_text())
+                if name != self.name:
+                    verify(terms.roster[name], one.signature, text)
             terms.check_group(signed, "unmask")
             half = shamir.SHARE_BYTES
             alive = [(name, self._held[name][:half]) for name in self._survivors]

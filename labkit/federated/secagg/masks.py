@@ -1,8 +1,10 @@
-"""Masks: a short secret stretched to a vector that is uniform modulo 2^bits (AES-256 in counter mode)."""
+"""Masks: a short secret stretched to a vector that is uniform modulo 2^bits (AES-256 in counter mode), and its key."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from labkit.federated.secagg.keys import derive, digest
 
 CHUNK = 1 << 16  # bytes of keystream made at a time: fits the processor's cache, whatever the vector's length
 
@@ -43,3 +45,23 @@ def add_mask(vector: np.ndarray, key: bytes, sign: int = 1) -> None:
         part = vector[start : start + step]
         stream.update_into(zeros[: part.nbytes], buffer)
         combine(part, words[: len(part)], out=part)
+
+
+def commit(seed: bytes, round_id: bytes, name: str) -> bytes:
+    """Return the commitment to a self-mask seed."""
+    return digest("seed", round_id, name, seed)
+
+
+def self_mask_key(seed: bytes, round_id: bytes, name: str) -> bytes:
+    """Return the key of a hospital's self-mask."""
+    return derive(seed, "self mask", round_id, name)
+
+
+def pair_mask_key(secret: bytes, round_id: bytes, one: str, other: str) -> bytes:
+    """Return the key of the mask that two hospitals share, whoever of them asks."""
+    return derive(secret, "pair mask", round_id, *sorted((one, other)))
+
+
+def pair_sign(owner: str, peer: str) -> int:
+    """Return 1 where ``owner`` adds the mask that it shares with ``peer``, -1 where it subtracts it."""
+    return 1 if owner < peer else -1

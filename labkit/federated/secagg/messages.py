@@ -251,10 +251,8 @@ def _read_shares(reader: _Reader) -> tuple[tuple[str, bytes], ...]:
 
 
 def _write_vector(value: np.ndarray) -> bytes:
-    return (
-        struct.pack(">BI", value.dtype.itemsize, len(value))
-        + value.astype(f"<u{value.dtype.itemsize}", copy=False).tobytes()
-    )
+    words = np.ascontiguousarray(value, f"<u{value.dtype.itemsize}")
+    return b"".join((struct.pack(">BI", value.dtype.itemsize, len(value)), words.data))
 
 
 def _read_vector(reader: _Reader) -> np.ndarray:

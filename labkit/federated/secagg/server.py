@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from labkit.federated.secagg import shamir
-from labkit.federated.secagg.client import commit, pair_mask_key, pair_sign, self_mask_key
 from labkit.federated.secagg.encoding import Encoding
 from labkit.federated.secagg.errors import SecAggError
 from labkit.federated.secagg.keys import AgreementKey, verify
-from labkit.federated.secagg.masks import add_mask
+from labkit.federated.secagg.masks import add_mask, commit, pair_mask_key, pair_sign, self_mask_key
 from labkit.federated.secagg.messages import (
     Advertisement,
     EncryptedShares,
