@@ -344,6 +344,8 @@ def _points(
     statement = noise.statement(training.rounds, survivors=noise.hospitals, delta=delta)
     bounded = statement is not None and unit == "hospital"
     rate = np.array([fpr])
+    ceiling = float(statement.tradeoff_curve(rate)[0]) if bounded else None
+    loose = float(statement.roc_ceiling(rate)[0]) if bounded else None
     points = []
     for at, strength in enumerate(strengths):
         ranks = np.stack([run[at][0] for run in runs])
@@ -355,8 +357,8 @@ def _points(
                 ranks,
                 stats.mean_interval([float(run[at][1].mean()) for run in runs]),
                 stats.mean_share((ranks <= fpr).mean(1)),
-                float(statement.tradeoff_curve(rate)[0]) if bounded else None,
-                float(statement.roc_ceiling(rate)[0]) if bounded else None,
+                ceiling,
+                loose,
                 stats.mean_share([run[at][2] for run in runs]),
                 stats.mean_interval([run[at][3] for run in runs]),
             )
