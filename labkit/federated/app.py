@@ -1,7 +1,7 @@
 """The same rounds on Flower: a ClientApp, a ServerApp, and a simulation that runs both on this machine.
 
 Flower carries the messages of secure aggregation, one exchange a stage (its message API: ``Message``, ``RecordDict``,
-``ConfigRecord``). What they say is `labkit.federated.wire`'s business, what is computed that of
+``ConfigRecord``). What they say is the business of `labkit.federated.wire` and `labkit.federated.member`, what is computed that of
 `labkit.federated.rounds`. A simulation and a deployment (`labkit.federated.deployment`) differ in one function each:
 who a node is (`hospital_app`) and what the server was told (`labkit.federated.app_server.server_app`).
 
@@ -30,11 +30,11 @@ from typing import TYPE_CHECKING
 
 from labkit.federated import quiet
 from labkit.federated.loop import Drops, _checked, conclude
+from labkit.federated.member import Member, write_secret
 from labkit.federated.result import FederatedResult, Round
 from labkit.federated.rounds import Federation, State
 from labkit.federated.secagg import Identity
 from labkit.federated.secagg.terms import STAGES
-from labkit.federated.wire import Member, write_secret
 
 if TYPE_CHECKING:
     from flwr.app import Context, Message
@@ -203,7 +203,8 @@ def _ray(cpus: int) -> Iterator[None]:
                     num_cpus=cpus,
                     include_dashboard=False,
                     log_to_driver=False,
-                    object_store_memory=128 * 2**20,  # room for weights; the default takes a third of the memory
+                    object_store_memory=128
+                    * 2**20,  # room for weights; the default takes a third of the memory
                     logging_level=logging.ERROR,
                     _node_ip_address="127.0.0.1",
                 )

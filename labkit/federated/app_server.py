@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labkit.federated import quiet
+from labkit.federated.agreement import terms_digest
 from labkit.federated.result import Round
 from labkit.federated.rounds import Federation, FederationError, State, begin, step
 from labkit.federated.secagg import SecAggError
-from labkit.federated.wire import Exchange, secure_round, terms_digest
+from labkit.federated.wire import Exchange, secure_round
 
 if TYPE_CHECKING:
     from flwr.app import Context

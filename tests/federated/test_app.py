@@ -19,10 +19,10 @@ from labkit.federated import Federation, FederationError, Noise, Training, feder
 from labkit.federated.app import _lost, hospital_app, simulate
 from labkit.federated.app_memory import MemoryGrid
 from labkit.federated.app_server import ATTEMPTS, Plan, server_app
+from labkit.federated.member import Member, write_secret
 from labkit.federated.quiet import QUIET
 from labkit.federated.secagg import Identity, SecAggError
 from labkit.federated.secagg.terms import STAGES
-from labkit.federated.wire import Member, write_secret
 
 
 def federation_of(noise: Noise, *, rounds: int = 2, kind: str = "gradient") -> Federation:

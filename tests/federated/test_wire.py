@@ -13,11 +13,12 @@ import pytest
 
 from labkit import models
 from labkit.federated import Federation, FederationError, Training, federate, load_hospitals
+from labkit.federated.member import Member, write_secret
 from labkit.federated.noise import Noise
 from labkit.federated.rounds import begin, step
 from labkit.federated.secagg import Identity, SecAggError
 from labkit.federated.secagg.terms import STAGES
-from labkit.federated.wire import Member, Opening, secure_round, write_secret
+from labkit.federated.wire import Opening, secure_round
 
 
 @pytest.fixture(scope="module")

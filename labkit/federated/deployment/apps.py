@@ -16,9 +16,9 @@ from labkit.federated.app import hospital_app
 from labkit.federated.app_server import Plan, server_app
 from labkit.federated.deployment.folders import read_agreement, read_records
 from labkit.federated.hospitals import Hospital
+from labkit.federated.member import Member
 from labkit.federated.result import Round
 from labkit.federated.rounds import FederationError, State
-from labkit.federated.wire import Member
 
 if TYPE_CHECKING:
     from flwr.app import Context

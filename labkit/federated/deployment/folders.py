@@ -26,8 +26,8 @@ from labkit.cache import atomic_path
 from labkit.data import Dataset
 from labkit.federated.agreement import Agreement
 from labkit.federated.deployment.keys import make_node_key
+from labkit.federated.member import write_secret
 from labkit.federated.secagg import Identity
-from labkit.federated.wire import write_secret
 
 PARTS = ("train_x", "train_y", "test_x", "test_y")
 
