@@ -105,6 +105,15 @@ def test_a_trigger_follows_from_its_key_and_leaves_clean_records(plain):
     assert bool((poisoned.train_x[n:][:, list(trigger.columns)] == torch.tensor(trigger.values)).all())
 
 
+def test_a_trigger_for_tables_refuses_images(plain):
+    own = plain.dataset(A)
+    images = replace(
+        own, train_x=own.train_x.view(-1, 1, 5, 6), test_x=own.test_x.view(-1, 1, 5, 6), digest=""
+    )
+    with pytest.raises(FederationError, match="columns of a table"):
+        p.Trigger.draw(images, 0)
+
+
 def test_success_counts_other_classes_only(plain, start):
     trigger = p.Trigger.draw(plain.dataset(A), 5)
     always_benign = np.zeros(plain.dimension)

@@ -169,6 +169,16 @@ def test_findings_compare_the_sum_with_what_works_under_secure_aggregation(study
     assert found["Medians and Krum show the server every hospital"].status == "open"
 
 
+def test_too_few_records_are_not_shown(federation):
+    few = [
+        replace(h.dataset, train_x=h.dataset.train_x[:8], train_y=h.dataset.train_y[:8], digest="")
+        for h in federation.hospitals
+    ]
+    held = tuple(replace(h, dataset=d) for h, d in zip(federation.hospitals, few, strict=True))
+    small = replace(federation, hospitals=replace(federation.hospitals, hospitals=held))
+    assert [f.status for f in robust.findings(System(small), seeds=(0,), profile=SMOKE)] == ["not shown"]
+
+
 def test_what_cannot_be_studied_is_refused_first(federation):
     with pytest.raises(FederationError, match="7 attackers"):
         robust.study_robust(federation, seeds=(0,), attackers=7)

@@ -17,7 +17,16 @@ from labkit.federated.threats import mark_attacks
 from labkit.federated.threats.aggregation import pilot_bound
 from labkit.federated.threats.findings import Finding, Scale, judge, not_shown
 from labkit.federated.threats.malicious_result import HONEST, OVER, MaliciousStudy, Measured, points
-from labkit.federated.threats.poisoning import Attack, Backdoor, LabelFlip, Late, Reverse, Trigger, UnderNorm
+from labkit.federated.threats.poisoning import (
+    BENIGN,
+    Attack,
+    Backdoor,
+    LabelFlip,
+    Late,
+    Reverse,
+    Trigger,
+    UnderNorm,
+)
 from labkit.federated.threats.running import accuracy, attacked, quick
 
 if TYPE_CHECKING:
@@ -55,10 +64,10 @@ def study_malicious(
     from labkit import profiles
 
     profile, seeds = profile or profiles.current(), tuple(int(seed) for seed in seeds)
-    able = [h.name for h in federation.hospitals if int((h.dataset.train_y != 1).sum()) >= LEAST_OTHER]
+    able = [h.name for h in federation.hospitals if int((h.dataset.train_y != BENIGN).sum()) >= LEAST_OTHER]
     if not seeds or not able:
         raise FederationError(
-            f"{len(seeds)} seeds and {len(able)} hospitals with {LEAST_OTHER} records of other classes than 1; expected at "
+            f"{len(seeds)} seeds and {len(able)} hospitals with {LEAST_OTHER} records of other classes than {BENIGN}; expected at "
             "least one of each"
         )
     marks = enrolment.bit_marks if enrolment else {}
@@ -88,6 +97,7 @@ def study_malicious(
         stats.clopper_pearson(sum(foreign), len(foreign)) if foreign else None,
         seeds,
         bound,
+        federation.hospitals.classes[BENIGN],
         federation.hospitals.source,
         profile.name,
     )
@@ -242,7 +252,8 @@ def _backdoor(study: MaliciousStudy) -> Finding:
         study.planted(late),
         None,
         knowledge="its own records, the global model, the declared sizes, and where there is one the norm bound",
-        evidence="Cancers with a key pattern in three features are to pass as benign, by a model replaced in the last rounds: "
+        evidence=f"Other records with a key pattern in three features are to pass as {study.target}, by a model replaced in "
+        "the last rounds: "
         f"planted {points(study.planted(late))} points, at {points(study.lost(late))} points of accuracy. "
         f"By poisoned data alone, {points(study.planted(attacks[0]))}; under the norm bound in every round, {points(study.planted(bound))}.",
         control=f"medians of groups, see the robust aggregation findings; {PROOF}, if it is tight enough",

@@ -71,6 +71,8 @@ class MaliciousStudy(Result):
     seeds : tuple of int
     bound : float
         The norm bound that the adaptive attacker stays under, fixed by a pilot run.
+    target : str
+        The class that triggers call up.
     source, profile : str
     """
 
@@ -78,6 +80,7 @@ class MaliciousStudy(Result):
     foreign: stats.Interval | None
     seeds: tuple[int, ...]
     bound: float
+    target: str
     source: str
     profile: str
 
@@ -144,6 +147,7 @@ class MaliciousStudy(Result):
             "seeds": list(self.seeds),
             "intervals over": OVER,
             "norm bound": self.bound,
+            "target of triggers": self.target,
             "foreign keys that pass": "no marks" if self.foreign is None else self.foreign,
             "attacks": rows,
         }

@@ -18,7 +18,7 @@ import numpy as np
 
 from labkit.federated.hospitals import Hospital, Hospitals
 from labkit.federated.noise import Noise
-from labkit.federated.rounds import Federation, State, contribute, grid_of, unflatten
+from labkit.federated.rounds import Federation, FederationError, State, contribute, grid_of, unflatten
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -135,7 +135,17 @@ class Trigger:
 
     @classmethod
     def draw(cls, dataset: Dataset, key: int, *, target: int = BENIGN) -> Trigger:
-        """Draw a pattern from a key: features at the least or greatest value that the attacker's own records hold."""
+        """Draw a pattern from a key: features at the least or greatest value that the attacker's own records hold.
+
+        Raises
+        ------
+        FederationError
+            If the records are no table.
+        """
+        if dataset.train_x.ndim != 2:
+            raise FederationError(
+                f"records have shape {tuple(dataset.train_x.shape[1:])}; this trigger is a pattern in the columns of a table"
+            )
         random = np.random.default_rng(key)
         columns = random.choice(dataset.train_x.shape[1], TRIGGER_FEATURES, replace=False)
         ends = [(float(dataset.train_x[:, c].min()), float(dataset.train_x[:, c].max())) for c in columns]
