@@ -75,12 +75,9 @@ x, y = records["Hospital E"]
 sent = gradient(x[:1], y[:1], start)
 read = sent[:-1] / sent[-1]
 print(f"{clinics.source}, train records, weights 0")
-print(
-    f"largest difference between what the server reads and the patient's 30 values: {np.abs(read - x[0]).max():.1e}"
-)
-print(
-    f"label: the server reads {clinics.classes[int(sent[-1] < 0)]}, the truth is {clinics.classes[int(y[0])]}"
-)
+print(f"largest error of the patient's 30 values as the server reads them: {np.abs(read - x[0]).max():.1e}")
+answers = [clinics.classes[label] for label in (int(sent[-1] < 0), int(y[0]))]
+print(f"diagnosis: the server reads {answers[0]}, the truth is {answers[1]}")
 
 # %% [markdown]
 # One division gives the record, exactly, and the sign of the last number gives the diagnosis. Lab 12 takes many records
@@ -108,8 +105,9 @@ print(f"true sum {five.sum():.1f}, sum modulo 2^32 read back: {wrapped:.1f}")
 def encode(values: np.ndarray, scale: float, bound: float, parties: int) -> np.ndarray:
     """Return round(value * scale) modulo 2^32 as np.uint32, of the shape of `values` (d,).
 
-    Raise ValueError if a value is NaN, infinite or beyond `bound` in absolute value; and, whatever the values are, if
-    the sum of `parties` values at the bound could reach 2^31 (the largest integer of one value is round(scale * bound)).
+    Raise ValueError if a value is NaN, infinite or beyond `bound` in absolute value. And, whatever the
+    values are, if the sum of `parties` values at the bound could reach 2^31 (the largest integer of one
+    value is round(scale * bound)).
     """
     ### BEGIN SOLUTION
     if parties * round(scale * bound) >= 2**31:
@@ -151,7 +149,7 @@ on_grid = np.array([encoder(updates[name], grid.scale, grid.bound, 5) for name i
 truth = np.sum([*updates.values()], axis=0)
 total = grid.decode(grid.from_ring(on_grid.sum(axis=0, dtype=np.uint32)))
 print(
-    f"scale 2^{np.log2(grid.scale):.0f}; largest rounding error of the sum: {np.abs(total - truth).max():.1e}"
+    f"scale 2^{np.log2(grid.scale):.0f}; rounding error of the sum: up to {np.abs(total - truth).max():.1e}"
 )
 try:
     secagg.Encoding(scale=2**29, bits=32, parties=5, bound=1.0)
@@ -171,8 +169,8 @@ except secagg.EncodingError as error:
 def mask_pairwise(words: np.ndarray, shared: np.ndarray) -> np.ndarray:
     """Return the words (n, d) of n hospitals under their pair masks, as np.uint32.
 
-    `shared[i, j]` equals `shared[j, i]`: the mask (d,) of hospitals i and j. For i < j, hospital i adds it and hospital j
-    subtracts it, modulo 2^32. `shared[i, i]` is nobody's.
+    `shared[i, j]` equals `shared[j, i]`: the mask (d,) of hospitals i and j. For i < j, hospital i adds it
+    and hospital j subtracts it, modulo 2^32. `shared[i, i]` is nobody's.
     """
     ### BEGIN SOLUTION
     masked = words.copy()
@@ -237,8 +235,9 @@ for ax, values, title in zip(
     fig.colorbar(image, ax=ax)
 spread = np.corrcoef(clear.ravel(), seen.ravel())[0, 1]
 fig.suptitle(f"{clinics.source}; gradients at weights 0", fontsize=9)
-alt = "Two heat maps, five hospitals by 31 values. Left: updates in clear, each hospital in its own shade. Right: the masked "
-plots.show(plots.describe(fig, alt + f"words, noise. Correlation of all values {spread:.2f}."))
+alt = "Two heat maps, five hospitals by 31 values. Left: updates in clear, each hospital in its own shade. "
+alt += f"Right: the masked words, noise. Correlation of all values {spread:.2f}."
+plots.show(plots.describe(fig, alt))
 
 # %% [markdown]
 # ### Break it: the same masks again
@@ -265,7 +264,9 @@ for ax, (name, guess) in zip(axes, found.items(), strict=True):
     ax.set(xlabel=f"true change of {names[0]}'s update", ylabel="what the server computes")
 errors = {name: np.abs(guess - change).max() for name, guess in found.items()}
 fig.suptitle(f"{clinics.source}; rounds 1 and 2", fontsize=9)
-alt = f"Two scatter plots of 31 values, {names[0]}'s change between rounds against the server's difference of masked words: "
+alt = (
+    f"Two scatter plots, {names[0]}'s change between rounds against the server's difference of masked words: "
+)
 said = ", ".join(f"{name}, largest error {error:.1e}" for name, error in errors.items())
 plots.show(plots.describe(fig, alt + said + "."))
 print(said)
@@ -293,10 +294,11 @@ print("both have the same secret:", secret == birch.agree(ash.public))
 
 # %%
 def mask_key(secret: bytes, round_id: bytes, one: str, other: str) -> bytes:
-    """Return a key of 32 bytes, by HKDF-SHA256 (or another sound hash), for the mask of one pair in one round.
+    """Return the key (32 bytes) of the mask of one pair in one round, by HKDF-SHA256 or another sound hash.
 
-    Both ends must get the same key: (one, other) and (other, one) are the same pair. Any other secret, round or pair
-    must give another key, also for names and rounds that contain separators: ("Ash,Bir", "ch") is not ("Ash", "Bir,ch").
+    Both ends must get the same key: (one, other) and (other, one) are the same pair. Any other secret,
+    round or pair must give another key, also where names contain separators: ("Ash,Bir", "ch") is not
+    ("Ash", "Bir,ch").
     """
     ### BEGIN SOLUTION
     from cryptography.hazmat.primitives.hashes import SHA256
@@ -332,7 +334,7 @@ key_maker = check("10.mask_key", mask_key).function
 # %% [markdown]
 # ### Break it: a seed of 32 bits
 #
-# A real library once folded the 256-bit secret down to 32 bits, because NumPy's old generator takes no more, and drew
+# Flower's SecAgg+ (1.42) folds its 256-bit secret down to 32 bits, because NumPy's old generator takes no more, and draws
 # its masks from that. Say three of the five hospitals work with the server. Then all masks of the other two are known
 # but one: the one that they share. The protocol's promise is that this one is enough.
 #
@@ -360,28 +362,26 @@ observed = victim + weak_mask(hidden, len(victim))
 
 rates, found = [], []
 for block in range(blocks):
-    begun = time.perf_counter()
+    begun = time.process_time()
     for seed in range(block * size, (block + 1) * size):
         opened = (observed[:8] - weak_mask(seed, 8)).view(np.int32)
         if np.abs(opened.astype(np.int64)).max() <= coarse.limit:
             found.append(seed)
-    rates.append(size / (time.perf_counter() - begun))
+    rates.append(size / (time.process_time() - begun))
 
 # %%
 rate = stats.mean_interval(rates)
 opened = coarse.decode(coarse.from_ring(observed - weak_mask(found[0], len(victim))))
-print(
-    f"{blocks * size:,} seeds tried; those that fit: {len(found)}; the right one among them: {hidden in found}"
-)
-print(
-    f"a wrong seed passes one value once in {2**32 / (2 * coarse.limit + 1):,.0f} tries; eight values were looked at"
-)
-print(
-    f"largest error of the vector read: {np.abs(opened - updates[names[0]]).max():.1e} (half a step of the grid)"
-)
-print(f"rate: {rate} seeds a second (95%, mean of {blocks} blocks, one core of this machine, this run)")
+chance = (2 * coarse.limit + 1) / 2**32
+error = np.abs(opened - updates[names[0]]).max()
+print(f"{blocks * size:,} seeds tried; fitting: {len(found)}; the right one among them: {hidden in found}")
+print(f"a wrong seed passes one value once in {1 / chance:,.0f} tries; eight values were looked at")
+print(f"largest error of the vector that was read: {error:.1e}, half a step of the grid")
+print(f"{rate} seeds a second of processor time (95%, mean rate of {blocks} blocks, one core, this run)")
 hours = [2**32 / r / 3600 for r in (rate.estimate, rate.high, rate.low)]
-print(f"all 2^32 seeds at that rate: {hours[0]:.1f} hours [{hours[1]:.1f}, {hours[2]:.1f}], extrapolated")
+print(
+    f"all 2^32 seeds at that rate, one core: {hours[0]:.1f} hours [{hours[1]:.1f}, {hours[2]:.1f}], extrapolated"
+)
 print(f"all 2^256 keys at that rate: 10^{np.log10(2.0**256 / rate.estimate / 3.15e7):.0f} years")
 
 # %% [markdown]
@@ -397,7 +397,7 @@ print(f"all 2^256 keys at that rate: 10^{np.log10(2.0**256 / rate.estimate / 3.1
 four = seen[:4].sum(axis=0, dtype=np.uint32)
 meant = on_grid[:4].sum(axis=0, dtype=np.uint32)
 apart = grid.decode(grid.from_ring(four - meant))
-print(f"errors of the four's sum: from {apart.min():.2f} to {apart.max():.2f}; the true sum lies in [-4, 4]")
+print(f"errors: {apart.min():.2f} to {apart.max():.2f}; a sum of four updates lies between -4 and 4")
 
 # %% [markdown]
 # Noise: four masks miss their opposite. Somebody must be able to rebuild them, and not the server alone. So each hospital
@@ -408,14 +408,12 @@ print(f"errors of the four's sum: from {apart.min():.2f} to {apart.max():.2f}; t
 # %%
 prime, secret, a, b = 101, 42, 17, 88
 shares = {x: (secret + a * x + b * x * x) % prime for x in (1, 2, 3, 4, 5)}
-fitting = [
-    sum((s + c * 1 + d) % prime == shares[1] and (s + c * 2 + d * 4) % prime == shares[2] for c in range(101) for d in range(101))
-    for s in range(prime)
-]  # fmt: skip
+fitting = np.zeros(prime, dtype=int)
+for c, d in np.ndindex(prime, prime):  # every parabola that has share 1 at 1, and so one value at 0
+    other = (shares[1] - c - d) % prime
+    fitting[other] += (other + 2 * c + 4 * d) % prime == shares[2]
 print(f"shares modulo {prime}: {shares}")
-print(
-    f"parabolas through shares 1 and 2, by secret: at least {min(fitting)}, at most {max(fitting)}, {prime} secrets"
-)
+print(f"parabolas through shares 1 and 2, by secret: {fitting.min()} to {fitting.max()} for {prime} secrets")
 
 # %% [markdown]
 # Lagrange's formula gives the value at 0 from points (i, share_i): the sum of share_i times the product, over the other
@@ -426,7 +424,7 @@ print(
 
 # %%
 def recover(shares: dict[int, int], prime: int) -> int:
-    """Return the secret, 0 <= secret < prime, from exactly as many shares as are needed: holder's number to share."""
+    """Return the secret, 0 <= secret < prime, from just as many shares as are needed: {holder's number: share}."""
     ### BEGIN SOLUTION
     secret = 0
     for i, share in shares.items():
@@ -509,7 +507,7 @@ print("the server reads E's vector, exactly:", (late == on_grid[4]).all())
 
 # %%
 def reveal(survivors: list[str], dropped: list[str], threshold: int) -> dict[str, str]:
-    """Return of which peer this hospital reveals which share: "seed" for each survivor, "key" for each dropped one.
+    """Return which share of each peer this hospital reveals: "seed" of a survivor, "key" of a dropped one.
 
     Raise ValueError if a peer is in both lists, or if fewer than `threshold` different hospitals survived.
     """
@@ -578,7 +576,7 @@ for said, vector in {"key alone": one_secret, "key and seed": both_secrets}.item
 
 # %%
 def new_round(model: bytes = b"model 1", odd_one: bytes = b"model 1") -> tuple[dict, list, tuple]:
-    """Return clients that have advertised their keys, the advertisements, and the round's terms; E may differ."""
+    """Return clients that advertised their keys, the advertisements, and the round's terms; E may differ."""
     identities = {name: secagg.Identity.generate() for name in names}
     roster = {name: one.public for name, one in identities.items()}
     terms = (roster, 3, grid, secagg.fresh_round_id())
@@ -648,7 +646,8 @@ settings = {"threshold": 3, "encoding": grid, "model_digest": b"model 1"}
 drop = {"Hospital E": "masked", "Hospital B": "unmask"}
 result = secagg.secure_sum(updates, drop=drop, round_id=secagg.fresh_round_id(), **settings)
 expected = sum(updates[name] for name in result.survivors)
-print(f"in the sum: {', '.join(result.survivors)}; largest error {np.abs(result.total - expected).max():.1e}")
+error = np.abs(result.total - expected).max()
+print(f"in the sum: {', '.join(result.survivors)}; largest error {error:.1e}")
 result
 
 # %% [markdown]
