@@ -104,7 +104,7 @@ def deploy(options: argparse.Namespace) -> int:
     with _ends_on_request(), _folder(options.keep) as folder:
         federation = settings.federation()
         print(
-            f"{federation.hospitals.summary()}; {settings.rounds} rounds, threshold {settings.threshold}; in {folder}"
+            f"{federation.hospitals.summary()}; rounds: {settings.rounds}, threshold {settings.threshold}; in {folder}"
         )
         Loopback(settings, folder, federation).deploy()
     return 0
