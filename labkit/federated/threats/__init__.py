@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from labkit.federated.threats.findings import not_shown as not_shown
     from labkit.federated.threats.membership import MembershipStudy as MembershipStudy
     from labkit.federated.threats.membership import study_membership as study_membership
+    from labkit.federated.threats.report import RULES as RULES
+    from labkit.federated.threats.report import verdict as verdict
     from labkit.federated.threats.server import ServerStudy as ServerStudy
     from labkit.federated.threats.server import study_server as study_server
     from labkit.federated.threats.system import System as System
+    from labkit.federated.threats.watching import Watched as Watched
+    from labkit.federated.threats.watching import watch as watch
 
 _HOME = {
     "Collusion": "colluding",
@@ -28,15 +32,19 @@ _HOME = {
     "FindingError": "findings",
     "Findings": "findings",
     "MembershipStudy": "membership",
+    "RULES": "report",
     "Scale": "findings",
     "ServerStudy": "server",
     "System": "system",
+    "Watched": "watching",
     "judge": "findings",
     "not_shown": "findings",
     "run": "analysis",
     "study_collusion": "colluding",
     "study_membership": "membership",
     "study_server": "server",
+    "verdict": "report",
+    "watch": "watching",
 }
 
 __all__ = list(_HOME)

@@ -22,7 +22,7 @@ from labkit.federated.noise import Promises, promises
 from labkit.federated.rounds import Federation, begin, contribute, gradient_sum, grid_of, step, unflatten
 from labkit.federated.threats import scoring, shadows
 from labkit.federated.threats.findings import Finding, Scale, judge, not_shown
-from labkit.federated.threats.membership import FOUND, OVER_WHAT, RATE, default_count
+from labkit.federated.threats.membership import FOUND, OVER_WHAT, RATE, default_count, reduced, shortened
 from labkit.federated.threats.system import System
 from labkit.results import Result
 from labkit.stats import Interval
@@ -260,7 +260,7 @@ def study_collusion(system: System, *, seed: int = 0, count: int | None = None) 
     count : int, optional
         Shadow federations; by profile as in `study_membership`.
     """
-    federation = system.federation
+    federation = shortened(system.federation)
     count = default_count() if count is None else count
     why = _unfit(federation, count)
     steps, bare = ((), None) if why else (_steps(federation, count, seed), _bare(federation, count, seed))
@@ -285,12 +285,13 @@ def _unfit(federation: Federation, count: int) -> str:
         return (
             "the system sums no gradients with distributed or local noise, so there are no shares to subtract"
         )
-    outside, needed = count * federation.sizes[shadows.largest(federation)] // 2, round(scoring.NEEDED / RATE)
+    outside, needed = (
+        reduced(count) * federation.sizes[shadows.largest(federation)] // 2,
+        round(scoring.NEEDED / RATE),
+    )
     # A coin decides who is out, so the number itself is only near this; a tenth of slack is ten standard deviations.
     if outside < 1.1 * needed:
-        return (
-            f"{count} shadow federations give about {outside} non-members of the victim; {needed} are needed"
-        )
+        return f"{reduced(count)} shadow federations give about {outside} non-members of the victim; {needed} are needed"
     return ""
 
 
@@ -309,7 +310,9 @@ def noise_left(federation: Federation, *, seed: int) -> list[Interval]:
         for name in names:
             held = federation.dataset(name)
             exact = gradient_sum(model, held.train_x, held.train_y, federation.noise.max_grad_norm)
-            noises[name].append(grid.value(vectors[name]) - exact - _pull(federation, name, state))
+            noises[name].append(
+                grid.value(vectors[name]) - exact - shadows.pull_in_sum(federation, name, state)
+            )
         state = step(federation, state, sum(vectors.values()), names, seed=seed)
     found = []
     for colluders in range(len(names)):
@@ -317,16 +320,6 @@ def noise_left(federation: Federation, *, seed: int) -> list[Interval]:
         left = sum(np.concatenate(noises[name]) for name in names if name not in known)
         found.append(_deviation(left / federation.noise.max_grad_norm))
     return found
-
-
-def _pull(federation: Federation, name: str, state: Any) -> np.ndarray | float:
-    """Return what a hospital's mark adds to its contribution, in the unit of the sum."""
-    from labkit.federated.rounds import _per_change
-
-    mark = federation.marks.get(name)
-    return (
-        0.0 if mark is None else mark.pull(state.weights, state.round) * _per_change(federation, state.round)
-    )
 
 
 def _deviation(values: np.ndarray) -> Interval:
@@ -364,7 +357,7 @@ def _steps(federation: Federation, count: int, seed: int) -> tuple[Step, ...]:
 def _bare(federation: Federation, count: int, seed: int) -> Interval:
     """Return what all others together find without clipping and noise."""
     plain = shadows.without_noise(federation)
-    shown = shadows.shadow_federations(plain, count, shadows.views_of(federation), seed=seed)
+    shown = shadows.shadow_federations(plain, reduced(count), shadows.views_of(federation), seed=seed)
     return _on_victim(federation, shown, len(federation.hospitals) - 1, seed)[0]
 
 

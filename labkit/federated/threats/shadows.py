@@ -20,7 +20,16 @@ import numpy as np
 
 from labkit import cache, progress
 from labkit.federated.noise import Noise
-from labkit.federated.rounds import Federation, State, begin, contribute, grid_of, step, unflatten
+from labkit.federated.rounds import (
+    Federation,
+    State,
+    _per_change,
+    begin,
+    contribute,
+    grid_of,
+    step,
+    unflatten,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -227,7 +236,7 @@ def observe(
     import torch
 
     own, pooled, owner = subset(federation, mask), federation.hospitals.pooled(), owners(federation)
-    names, n = federation.hospitals.names, len(owner)
+    names, n, grid = federation.hospitals.names, len(owner), grid_of(federation)
     state, gram = begin(own), np.zeros((n, n))
     moments = {view: np.zeros(n) for view in views}
     for _ in range(own.training.rounds):
@@ -236,10 +245,11 @@ def observe(
         if views:
             rows = candidate_gradients(own, state, pooled.train_x, pooled.train_y)
             gram += rows @ rows.T
-            public = opened_sum(own, state, after)
+            marks = {name: pull_in_sum(own, name, state) for name in names}
+            sent = {name: grid.value(vectors[name]) - marks[name] for name in names}
+            public = opened_sum(own, state, after) - sum(marks.values())
             for view in views:
-                known = sum((grid_of(own).value(vectors[name]) for name in view), np.zeros_like(public))
-                moments[view] += rows @ (public - known)
+                moments[view] += rows @ (public - sum((sent[name] for name in view), np.zeros_like(public)))
         state = after
     model = unflatten(own.make_model(), state.model).eval()
     with torch.no_grad():
@@ -265,6 +275,14 @@ def candidate_gradients(federation: Federation, state: State, x: Tensor, y: Tens
     model = unflatten(federation.make_model(), state.weights)
     found = per_record_gradients(model, x, y, max_grad_norm=clip)
     return np.hstack([part.flatten(1).double().numpy() for part in found.values()])
+
+
+def pull_in_sum(federation: Federation, name: str, state: State) -> np.ndarray:
+    """Return what a hospital's mark adds to a round's sum, shape [d]: it depends on no record, and attackers here know it."""
+    mark = federation.marks.get(name)
+    if mark is None:
+        return np.zeros_like(state.weights)
+    return mark.pull(state.weights, state.round) * _per_change(federation, state.round)
 
 
 def opened_sum(federation: Federation, before: State, after: State) -> np.ndarray:
