@@ -90,9 +90,9 @@ def bench(options: argparse.Namespace) -> int:
 
 
 def federated(options: argparse.Namespace) -> int:
-    from labkit.federated import deployment
+    from labkit.federated.deployment import command
 
-    return deployment.main(options.arguments)
+    return command.main([options.action, *options.arguments])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -172,8 +172,8 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(
         federated,
-        "run the federated app as hospitals would, on this machine",
-        "  labkit federated deploy --hospitals 3\n  labkit federated deploy --help",
+        "deploy the federated app as hospitals would, on this machine or on real hosts",
+        "  labkit federated deploy --hospitals 3\n  labkit federated deploy --dry-run\n  labkit federated enrol --help",
     )
     sub.add_argument(
         "action", choices=["deploy"], help="deploy: SuperLink and SuperNodes with TLS on loopback"

@@ -8,6 +8,9 @@ import pkgutil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from labkit.federated.app import simulate as simulate
+    from labkit.federated.feature_map import FeatureMap as FeatureMap
+    from labkit.federated.feature_map import fixed as fixed
     from labkit.federated.hospitals import Hospital as Hospital
     from labkit.federated.hospitals import Hospitals as Hospitals
     from labkit.federated.hospitals import load_hospitals as load_hospitals
@@ -16,24 +19,33 @@ if TYPE_CHECKING:
     from labkit.federated.noise import Noise as Noise
     from labkit.federated.noise import calibrate as calibrate
     from labkit.federated.noise import promises as promises
+    from labkit.federated.preprocessing import private_statistics as private_statistics
     from labkit.federated.result import FederatedResult as FederatedResult
     from labkit.federated.rounds import Federation as Federation
     from labkit.federated.rounds import FederationError as FederationError
     from labkit.federated.rounds import Training as Training
+    from labkit.federated.study import PlacementCurve as PlacementCurve
+    from labkit.federated.study import placement_curve as placement_curve
 
 _MODULES = tuple(module.name for module in pkgutil.iter_modules(__path__))
 _HOME = {
+    "FeatureMap": "feature_map",
     "FederatedResult": "result",
     "Federation": "rounds",
     "FederationError": "rounds",
     "Hospital": "hospitals",
     "Hospitals": "hospitals",
     "Noise": "noise",
+    "PlacementCurve": "study",
     "Training": "rounds",
     "calibrate": "noise",
     "federate": "loop",
+    "fixed": "feature_map",
     "load_hospitals": "hospitals",
+    "placement_curve": "study",
+    "private_statistics": "preprocessing",
     "promises": "noise",
+    "simulate": "app",
     "split": "hospitals",
 }
 

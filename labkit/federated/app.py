@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.federated import quiet
-from labkit.federated.loop import Drops, _checked, conclude
+from labkit.federated.loop import Drops, check_terms, conclude
 from labkit.federated.member import Member, write_secret
 from labkit.federated.result import FederatedResult, Round
 from labkit.federated.rounds import Federation, State
@@ -118,7 +118,7 @@ def simulate(
     quiet.ready(*{"ray": ("flwr", "ray"), "memory": ("flwr",)}[backend])
     from labkit.federated.app_server import Plan, server_app
 
-    drops = _checked(federation, drop or {}, secure=True)
+    drops = check_terms(federation, drop or {}, secure=True)
     left: list[tuple[State, list[Round]]] = []
     with tempfile.TemporaryDirectory(prefix="labkit-federation-") as root:
         roster = _enrol(federation, Path(root))

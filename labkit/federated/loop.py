@@ -88,7 +88,7 @@ def federate(
     labkit.federated.secagg.SecAggError
         If fewer hospitals than the threshold are left in a round; earlier rounds are in the checkpoint, if one was named.
     """
-    drop = _checked(federation, drop or {}, secure)
+    drop = check_terms(federation, drop or {}, secure)
     identities = {name: Identity.generate() for name in federation.hospitals.names} if secure else {}
     saved = _Checkpoint(federation, seed, secure, checkpoint)
     states, rounds = saved.load() or ([begin(federation)], [])
@@ -203,7 +203,7 @@ def _sum(
     return found.integers, found.survivors, sum(found.bytes_up.values())
 
 
-def _checked(federation: Federation, drop: Drops, secure: bool) -> Drops:
+def check_terms(federation: Federation, drop: Drops, secure: bool) -> Drops:
     """Refuse, before the first round, what would end one."""
     names, threshold = set(federation.hospitals.names), federation.noise.threshold
     for number, gone in drop.items():

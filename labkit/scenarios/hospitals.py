@@ -1,0 +1,277 @@
+"""The capstone's scene, shared by labs 11 and 12: five hospitals, one model, secure aggregation, privacy, a mark each.
+
+The system that is deployed is a perceptron of 2,114 weights: a softmax regression has 62, too few for five marks and a
+code that traces copies. The accuracy that privacy costs is shown for both.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from labkit import cache, federated, profiles
+from labkit.federated import recipes
+from labkit.federated.hospitals import Hospitals
+from labkit.federated.rounds import Federation, Training
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from labkit.federated.heart_study import HeartStudy
+    from labkit.federated.marks import Enrolment
+    from labkit.federated.marks.leak_study import LeakReport
+    from labkit.federated.marks.tracking import ContributionReport
+    from labkit.federated.marks.under_noise import PrivacyCurve
+    from labkit.federated.study import PlacementCurve
+    from labkit.federated.threats.system import System
+
+T = TypeVar("T")
+EPSILON, DELTA = 3.0, 1e-5
+HIDDEN = 64
+KEYS = 11  # seed of the lab's keys: a study's, since whoever knows it knows them all
+SKIPPED = {"app", "app_memory", "app_server", "agreement", "deployment", "drawing", "quiet", "wire"}
+
+
+def perceptron() -> nn.Module:
+    """Return the system's model with its public initial weights."""
+    import torch
+
+    from labkit.membership.presets import perceptron as make
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return make(30, HIDDEN)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What both labs play with.
+
+    Attributes
+    ----------
+    clinics : Hospitals
+        Raw records, split by label.
+    hospitals : Hospitals
+        The same with features: private statistics, through secure aggregation.
+    enrolment : Enrolment
+        Keys, marks and code words.
+    training, noise
+        The terms of the system.
+    seed : int
+    """
+
+    clinics: Hospitals
+    hospitals: Hospitals
+    enrolment: Enrolment
+    training: Training
+    noise: federated.Noise
+    seed: int
+
+    @property
+    def federation(self) -> Federation:
+        """The system as it is deployed: private, marked."""
+        return Federation(self.hospitals, perceptron, self.training, self.noise, self.enrolment.marks)
+
+    @property
+    def system(self) -> System:
+        """The same as a target of the threat analysis."""
+        from labkit.federated.threats.system import System
+
+        return System(self.federation, self.enrolment)
+
+
+def scene(seed: int = 0) -> Scene:
+    """Return the scene; the same seed gives the same hospitals, features and keys."""
+    from labkit.federated import marks
+
+    clinics = federated.load_hospitals("breast_cancer", seed=seed)
+    hospitals, noise, training = terms(clinics, seed)
+    plain = Federation(hospitals, perceptron, training, noise)
+    enrolment = marks.enrol(hospitals.names, KEYS, plain.dimension)
+    return Scene(clinics, hospitals, enrolment, training, noise, seed)
+
+
+def terms(clinics: Hospitals, seed: int) -> tuple[Hospitals, federated.Noise, Training]:
+    """Return features, noise and training of the system for these hospitals: ε = 3 for a patient, all releases counted.
+
+    Tuned like `labkit.federated.recipes`: on validation records of splits 100 to 107.
+    """
+    hospitals, noise, training = recipes.plan(clinics, "distributed", EPSILON, seed=seed, delta=DELTA)
+    found = federated.calibrate(
+        "distributed",
+        EPSILON,
+        rounds=training.rounds,
+        delta=DELTA,
+        threshold=noise.threshold,
+        max_grad_norm=1.0,
+        statistics_multiplier=noise.statistics_multiplier,
+    )
+    return hospitals, found, replace(training, learning_rate=0.25)
+
+
+def another(seed: int) -> Federation:
+    """Return the same system on another split of the patients, without marks: what a null federation is made from."""
+    clinics = federated.load_hospitals("breast_cancer", seed=seed)
+    hospitals, noise, training = terms(clinics, seed)
+    return Federation(hospitals, perceptron, training, noise)
+
+
+def nulls(setting: Scene) -> tuple[np.ndarray, ...]:
+    """Return weights of null federations: other splits, other seeds, strangers' marks."""
+    from labkit.federated.marks.nulls import null_federations
+
+    count = profiles.current().pick(smoke=3, laptop=20, full=100)
+    return kept(
+        "capstone-nulls",
+        {"count": count, "terms": (setting.training, setting.noise), "keys": KEYS},
+        lambda: null_federations(another, setting.enrolment, count),
+    )
+
+
+def placements() -> PlacementCurve:
+    """Return accuracy against ε for each placement, patients as the unit."""
+    from labkit.federated.study import placement_curve
+
+    profile = profiles.current()
+    settings: dict[str, Any] = {
+        "placements": profile.pick(smoke=("distributed", "local"), laptop=FOUR, full=FOUR),
+        "epsilons": profile.pick(smoke=(3.0,), laptop=(1.0, 3.0, 8.0), full=(0.5, 1.0, 3.0, 8.0)),
+        "seeds": tuple(range(profile.pick(smoke=2, laptop=20, full=20))),
+    }
+    return kept("placements", settings, lambda: placement_curve(**settings))
+
+
+FOUR = ("central", "distributed", "local", "record")
+
+
+def whole_hospitals() -> PlacementCurve:
+    """Return accuracy against ε with a hospital as the unit."""
+    from labkit.federated.study import placement_curve
+
+    profile = profiles.current()
+    settings: dict[str, Any] = {
+        "placements": ("distributed",),
+        "epsilons": profile.pick(smoke=(3.0,), laptop=(3.0, 8.0), full=(1.0, 3.0, 8.0)),
+        "seeds": tuple(range(profile.pick(smoke=2, laptop=20, full=20))),
+        "unit": "hospital",
+    }
+    return kept("placements", settings, lambda: placement_curve(**settings))
+
+
+def heart() -> HeartStudy:
+    """Return the study of four real hospitals."""
+    from labkit.federated.heart_study import heart_study
+
+    seeds = tuple(range(profiles.current().pick(smoke=2, laptop=20, full=20)))
+    return kept("heart", {"seeds": seeds}, lambda: heart_study(seeds))
+
+
+def undefended(seed: int) -> Federation:
+    """Return the same hospitals and model without noise: FedAvg, the arm in which marks and copies are judged first."""
+    return Federation(_features(seed), perceptron, UNDEFENDED, federated.Noise(threshold=recipes.THRESHOLD))
+
+
+UNDEFENDED = Training(20, kind="update", learning_rate=0.1, batch_size=64, average_from=0.5)
+
+
+def leaks(setting: Scene) -> LeakReport:
+    """Return how many leaked copies are traced, and how many innocents accused, in federations without noise."""
+    from labkit.federated.marks.leak_study import study_leaks
+
+    splits = range(profiles.current().pick(smoke=1, laptop=5, full=10))
+
+    def study() -> LeakReport:
+        models = [undefended(seed) for seed in splits]
+        marked = [replace(model, marks=setting.enrolment.marks) for model in models]
+        weights = [
+            federated.federate(model, seed=s, secure=False, quiet=True).weights
+            for s, model in enumerate(marked)
+        ]
+        return study_leaks(list(zip(marked, weights, strict=True)), setting.enrolment)
+
+    return kept("leaks", {"splits": list(splits), "keys": KEYS, "training": UNDEFENDED}, study)
+
+
+def contributions() -> ContributionReport:
+    """Return what each hospital contributed, by four measures."""
+    from labkit.federated.marks.tracking import contributions as measure
+
+    return kept(
+        "contributions", {"hidden": HIDDEN}, lambda: measure(_features, _regression, marked_model=perceptron)
+    )
+
+
+def marks_under_noise(unit: str) -> PrivacyCurve:
+    """Return how well marks are found against ε, for a patient or a hospital as the unit."""
+    from labkit.federated.marks.under_noise import privacy_curve
+
+    return kept("mark-curve", {"unit": unit}, lambda: privacy_curve(_features, perceptron, unit=unit))
+
+
+def _features(seed: int) -> Hospitals:
+    clinics = federated.load_hospitals("breast_cancer", seed=seed)
+    return recipes.plan(clinics, "distributed", EPSILON, seed=seed, delta=DELTA)[0]
+
+
+def _regression() -> nn.Module:
+    from labkit import models
+
+    return models.logistic_regression(30, 2)
+
+
+def kept(kind: str, settings: dict[str, Any], compute: Callable[[], T]) -> T:
+    """Return ``compute()`` from the cache where settings, profile and code are the same."""
+    return cache.cached(kind, {**settings, "profile": profiles.current().name}, compute, code=code())
+
+
+def code() -> list[ModuleType]:
+    """Return every module that a study of this scene may run: all of the federated wing but its transport, and below.
+
+    Coarse on purpose: an edit anywhere in them makes the studies again, and no result outlives its code.
+    """
+    import labkit.federated as wing
+
+    found = [
+        import_module(name)
+        for _, name, _ in pkgutil.walk_packages(wing.__path__, "labkit.federated.")
+        if name.split(".")[2] not in SKIPPED
+    ]
+    below = "dp data data.tabular data.heart data.dataset dp.discrete_arrays dp.gradients dp.linear dp.textbook dp.accountants"
+    below += (
+        " dp.accounting dp.calibration dp.events dp.ceiling dp.privacy_loss stats models membership.presets"
+    )
+    below += " watermark.keys watermark.triggers"
+    return [*found, *(import_module(f"labkit.{name}") for name in below.split())]
+
+
+def prepare() -> None:
+    """Do the one-off work of labs 11 and 12, study by study: an interrupt loses one at most."""
+
+    setting = scene()
+    if profiles.current().name == "laptop":
+        print("labs 11 and 12: about 10 minutes on 2 cores; interrupt at will, what is done is kept")
+    for work in (
+        lambda: nulls(setting),
+        placements,
+        whole_hospitals,
+        heart,
+        lambda: leaks(setting),
+        contributions,
+    ):
+        work()
+    for unit in ("patient", "hospital"):
+        marks_under_noise(unit)
+    findings(setting)
+
+
+def findings(setting: Scene) -> Any:
+    """Return the whole threat analysis of the system: see `labkit.federated.threats.run`."""
+    from labkit.federated import threats
+
+    return kept("threats", {"seed": setting.seed}, lambda: threats.run(setting.system))
