@@ -11,7 +11,7 @@ from marks_scenes import D, load, make_model
 
 from labkit import federated, models
 from labkit.federated import marks
-from labkit.federated.marks import tracking
+from labkit.federated.marks import coalitions, tracking
 
 NAMES = ("A", "B", "C", "D")
 EVERY = [frozenset(c) for k in range(5) for c in combinations(NAMES, k)]
@@ -20,31 +20,31 @@ EVERY = [frozenset(c) for k in range(5) for c in combinations(NAMES, k)]
 def test_shapley_values_sum_to_what_everybody_gains() -> None:
     random = np.random.default_rng(0)
     worth = {members: float(random.random()) for members in EVERY}
-    found = tracking.shapley(worth, NAMES)
+    found = coalitions.shapley(worth, NAMES)
     assert found.sum() == pytest.approx(worth[frozenset(NAMES)] - worth[frozenset()])
 
 
 def test_in_an_additive_game_everybody_gets_their_own() -> None:
     own = dict(zip(NAMES, (3.0, 1.0, 0.0, -2.0), strict=True))
     worth = {members: 50 + sum(own[n] for n in members) for members in EVERY}
-    np.testing.assert_allclose(tracking.shapley(worth, NAMES), list(own.values()))
-    np.testing.assert_allclose(tracking.leave_one_out(worth, NAMES), list(own.values()))
+    np.testing.assert_allclose(coalitions.shapley(worth, NAMES), list(own.values()))
+    np.testing.assert_allclose(coalitions.leave_one_out(worth, NAMES), list(own.values()))
 
 
 def test_twins_are_worth_something_to_shapley_and_nothing_to_leave_one_out() -> None:
     worth = {members: float(bool(members & {"A", "B"})) for members in EVERY}
-    np.testing.assert_allclose(tracking.shapley(worth, NAMES), [0.5, 0.5, 0, 0], atol=1e-12)
-    assert (tracking.leave_one_out(worth, NAMES) == 0).all()
+    np.testing.assert_allclose(coalitions.shapley(worth, NAMES), [0.5, 0.5, 0, 0], atol=1e-12)
+    assert (coalitions.leave_one_out(worth, NAMES) == 0).all()
 
 
 def test_shapley_wants_every_coalition() -> None:
     with pytest.raises(marks.MarkError, match="all 16 of 4 players"):
-        tracking.shapley({frozenset(): 0.0}, NAMES)
+        coalitions.shapley({frozenset(): 0.0}, NAMES)
 
 
 def test_validation_records_come_from_train_and_leave_it() -> None:
     whole = load(0)
-    held = tracking.held_out(whole, 0)
+    held = coalitions.held_out(whole, 0)
     for before, after in zip(whole, held, strict=True):
         train = {row.numpy().tobytes() for row in before.dataset.train_x}
         kept = {row.numpy().tobytes() for row in after.dataset.train_x}
@@ -52,7 +52,7 @@ def test_validation_records_come_from_train_and_leave_it() -> None:
         assert kept | out == train
         assert not kept & out
         assert not out & {row.numpy().tobytes() for row in before.dataset.test_x}
-    assert held.digest == tracking.held_out(whole, 0).digest != tracking.held_out(whole, 1).digest
+    assert held.digest == coalitions.held_out(whole, 0).digest != coalitions.held_out(whole, 1).digest
 
 
 @lru_cache

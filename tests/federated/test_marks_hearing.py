@@ -8,7 +8,8 @@ from marks_scenes import D, enrolment, federation, make_model, trained
 
 from labkit.federated import marks
 from labkit.federated.marks import bits, hearing
-from labkit.federated.marks.hearing import Claim, digest_of
+from labkit.federated.marks.hearing import Claim
+from labkit.federated.marks.promises import digest_of
 from labkit.federated.marks.register import REGISTRAR, Register
 from labkit.federated.rounds import begin, flatten
 from labkit.watermark.evidence import Signer

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from labkit.federated.marks.hearing import Claim as Claim
     from labkit.federated.marks.hearing import Dispute as Dispute
     from labkit.federated.marks.hearing import dispute as dispute
-    from labkit.federated.marks.hearing import promise as promise
     from labkit.federated.marks.leak_study import LeakReport as LeakReport
     from labkit.federated.marks.leak_study import study_leaks as study_leaks
+    from labkit.federated.marks.mark_report import MarkReport as MarkReport
+    from labkit.federated.marks.noise_curve import PrivacyCurve as PrivacyCurve
     from labkit.federated.marks.nulls import null_federations as null_federations
+    from labkit.federated.marks.promises import promise as promise
     from labkit.federated.marks.register import Register as Register
     from labkit.federated.marks.register import RegisterError as RegisterError
     from labkit.federated.marks.tracing import TraceReport as TraceReport
@@ -28,9 +30,7 @@ if TYPE_CHECKING:
     from labkit.federated.marks.tracing import trace as trace
     from labkit.federated.marks.tracking import ContributionReport as ContributionReport
     from labkit.federated.marks.tracking import contributions as contributions
-    from labkit.federated.marks.under_noise import PrivacyCurve as PrivacyCurve
     from labkit.federated.marks.under_noise import privacy_curve as privacy_curve
-    from labkit.federated.marks.verification import MarkReport as MarkReport
     from labkit.federated.marks.verification import verify as verify
 
 _MODULES = tuple(module.name for module in pkgutil.iter_modules(__path__))
@@ -43,8 +43,8 @@ _HOME = {
     "Enrolment": "enrolment",
     "LeakReport": "leak_study",
     "MarkError": "enrolment",
-    "MarkReport": "verification",
-    "PrivacyCurve": "under_noise",
+    "MarkReport": "mark_report",
+    "PrivacyCurve": "noise_curve",
     "Register": "register",
     "RegisterError": "register",
     "Terms": "enrolment",
@@ -55,7 +55,7 @@ _HOME = {
     "fingerprint": "tracing",
     "null_federations": "nulls",
     "privacy_curve": "under_noise",
-    "promise": "hearing",
+    "promise": "promises",
     "study_leaks": "leak_study",
     "trace": "tracing",
     "verify": "verification",

@@ -12,11 +12,9 @@ claim with it.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +22,8 @@ import numpy as np
 from labkit import profiles
 from labkit.federated.marks import bits
 from labkit.federated.marks.enrolment import MarkError, Terms
-from labkit.federated.marks.register import FORMAT, Register
+from labkit.federated.marks.promises import commitment, digest_of, terms_of
+from labkit.federated.marks.register import Register
 from labkit.results import Result
 from labkit.watermark.keys import GENERATOR, Key
 
@@ -142,37 +141,10 @@ class Dispute(Result):
         return pd.DataFrame(rows).set_index("claimant")
 
 
-def digest_of(weights: np.ndarray) -> str:
-    """Return SHA-256 of weights [d] as float64, in hexadecimal digits: `labkit.federated.rounds.State.digest`."""
-    return hashlib.sha256(np.ascontiguousarray(weights, dtype=np.float64).tobytes()).hexdigest()
-
-
 def added(weights: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Return the part of ``weights`` [d] that is orthogonal to the initial ones [d]."""
     size = float(start @ start)
     return weights - (float(weights @ start) / size if size else 0.0) * start
-
-
-def promise(claimant: str, key: Key, terms: Terms, *, case: str, start: str, public: str) -> dict[str, Any]:
-    """Return what a hospital writes into the register before round 1; the key is not in it.
-
-    Parameters
-    ----------
-    claimant : str
-    key : Key
-        From `Key.new()`: whoever guesses a phrase can open the commitment.
-    terms : Terms
-        Everything else that decides the mark: nothing is left to choose at the opening.
-    case, start, public : str
-        The register's case, the digest of the initial weights, the claimant's public key: all bound.
-    """
-    plain = asdict(terms)
-    return {
-        "digest": _commitment(claimant, key, plain, case, start, public),
-        "start": start,
-        "terms": plain,
-        "number": 1,  # of commitments in this name: a second one is refused
-    }
 
 
 def dispute(
@@ -288,7 +260,7 @@ def _open(
     if set(content) != {"digest", "start", "terms", "number"} or content["number"] != 1:
         return [f"the commitment holds {sorted(content)}; expected digest, start, terms and number 1"], None
     try:
-        terms = _terms(content["terms"])
+        terms = terms_of(content["terms"])
         own = terms.bit_mark(claim.claimant, claim.key)
     except (TypeError, ValueError) as error:
         return [f"the terms in the commitment draw no mark ({error})"], None
@@ -297,27 +269,7 @@ def _open(
             f"the terms are for {own.dimension} weights by {terms.generator}; the model has {dimension}"
         ], None
     public = roster[claim.claimant]
-    expected = _commitment(claim.claimant, claim.key, content["terms"], register.case, start, public)
+    expected = commitment(claim.claimant, claim.key, content["terms"], register.case, start, public)
     if not hmac.compare_digest(expected, str(content["digest"])):
         return ["the key does not open the commitment in this name: another's, or sought later"], None
     return [], terms
-
-
-def _terms(plain: Any) -> Terms:
-    """Read terms strictly: exactly their fields, each of its type."""
-    kinds = {"int": int, "float": float, "str": str}
-    types = {f.name: kinds[str(f.type)] for f in fields(Terms)}
-    if not isinstance(plain, dict) or set(plain) != set(types):
-        raise MarkError(f"terms hold {plain!r}; expected exactly {sorted(types)}")
-    for name, kind in types.items():
-        allowed = (int, float) if kind is float else (kind,)
-        if type(plain[name]) not in allowed:
-            raise MarkError(f"terms: {name} is {plain[name]!r}; expected {kind.__name__}")
-    return Terms(**plain)
-
-
-def _commitment(claimant: str, key: Key, terms: Any, case: str, start: str, public: str) -> str:
-    """Return SHA-256 over all that is bound, as one list that can be read in one way only."""
-    parts = [FORMAT, "commitment", case, claimant, public, start, terms, key.seed.hex()]
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()

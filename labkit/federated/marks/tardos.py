@@ -41,7 +41,7 @@ def length(parties: int, colluders: int, false_accusation: float, missed: float 
     Examples
     --------
     >>> length(5, 2, 1e-3)
-    341
+    340
     """
     from scipy.stats import norm
 

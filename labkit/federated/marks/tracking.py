@@ -1,9 +1,5 @@
 """Who contributed? Mark strength over rounds, leave-one-out and exact Shapley values, side by side.
 
-Shapley's value of a hospital (Shapley 1953; Ghorbani & Zou 2019, arXiv 1904.02868, equation 1) is its mean gain in
-validation accuracy over all orders in which hospitals could have joined. With five hospitals all 32 coalitions are
-trained, nothing is sampled. Validation records are held out of each hospital's train records; no test record is used.
-
 A mark measures that a key's holder took part, and how often its pull got through. It does not measure what they gave: a
 free-rider who sends the pull alone is marked like anybody else, and the second arm here shows by how much.
 """
@@ -11,18 +7,17 @@ free-rider who sends the pull alone is marked like anybody else, and the second 
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labkit import plots, profiles, progress, stats
-from labkit.federated.hospitals import Hospital, Hospitals
+from labkit.federated.marks.coalitions import coalitions, held_out, leave_one_out, shapley
 from labkit.federated.marks.enrolment import Enrolment, MarkError, enrol
 from labkit.federated.noise import Noise
-from labkit.federated.rounds import Federation, State, Training, begin, contribute, step, unflatten
+from labkit.federated.rounds import Federation, State, Training, begin, contribute, step
 from labkit.results import Result
 
 if TYPE_CHECKING:
@@ -31,8 +26,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
+    from labkit.federated.hospitals import Hospitals
+
 MOST = 8  # hospitals: 256 coalitions
-VALIDATION = 0.25  # of each hospital's train records
 MEASURES = ("records", "mark strength", "leave-one-out", "Shapley")
 
 
@@ -197,97 +193,6 @@ def contributions(
         profile.name,
         seed,
     )
-
-
-def held_out(hospitals: Hospitals, seed: int, share: float = VALIDATION) -> Hospitals:
-    """Return hospitals whose test records are some of their train records, which leave train: for validation.
-
-    The real test records are in neither part.
-    """
-    import torch
-
-    held = []
-    for at, each in enumerate(hospitals):
-        data = each.dataset
-        order = torch.from_numpy(np.random.default_rng([seed, at]).permutation(len(data.train_y)))
-        cut = max(1, round(share * len(order)))
-        kept, out = order[cut:], order[:cut]
-        parts = {
-            "train_x": data.train_x[kept],
-            "train_y": data.train_y[kept],
-            "test_x": data.train_x[out],
-            "test_y": data.train_y[out],
-        }
-        held.append(Hospital(each.name, replace(data, **parts, digest="")))
-    return Hospitals(tuple(held), f"{hospitals.source}, {share:.0%} of train held out for validation")
-
-
-def coalitions(
-    federation: Federation,
-    seed: int,
-    *,
-    idle: str = "",
-    known: Mapping[frozenset[str], float] | None = None,
-) -> dict[frozenset[str], float]:
-    """Train every coalition; return its accuracy on the pooled held-out records, in points.
-
-    Nobody's coalition is the initial model. A hospital that is ``idle`` sends zeros, and is counted in the mean;
-    coalitions without it are taken from ``known``.
-    """
-    names = federation.hospitals.names
-    pooled = federation.hospitals.pooled()
-    found = {}
-    for size in range(len(names) + 1):
-        for members in itertools.combinations(names, size):
-            if known is not None and idle not in members:
-                found[frozenset(members)] = known[frozenset(members)]
-                continue
-            state = begin(federation)
-            for _ in range(federation.training.rounds if members else 0):
-                sent = [contribute(federation, n, state, seed=seed) for n in members if n != idle]
-                total = sum(sent) if sent else np.zeros(len(state.weights), dtype=np.int64)
-                state = step(federation, state, total, members, seed=seed)
-            found[frozenset(members)] = _points(federation, state, pooled)
-    return found
-
-
-def _points(federation: Federation, state: State, pooled: Any) -> float:
-    from labkit.federated.result import measure
-
-    return 100 * measure(unflatten(federation.make_model(), state.model), pooled).estimate
-
-
-def shapley(worth: Mapping[frozenset[str], float], names: Sequence[str]) -> np.ndarray:
-    """Return each player's exact Shapley value, shape [players].
-
-    Parameters
-    ----------
-    worth : mapping of frozenset of str to float
-        Of every coalition, the empty one included.
-
-    Examples
-    --------
-    >>> glove = {frozenset(s): float(set("LR") <= set(s) or set("LS") <= set(s)) for s in
-    ...          ["", "L", "R", "S", "LR", "LS", "RS", "LRS"]}
-    >>> [round(v, 3) for v in shapley(glove, "LRS").tolist()]
-    [0.667, 0.167, 0.167]
-    """
-    n = len(names)
-    if len(worth) != 2**n:
-        raise MarkError(f"got the worth of {len(worth)} coalitions; expected all {2**n} of {n} players")
-    found = np.zeros(n)
-    for at, name in enumerate(names):
-        for members, value in worth.items():
-            if name not in members:
-                weight = 1 / (n * math.comb(n - 1, len(members)))
-                found[at] += weight * (worth[members | {name}] - value)
-    return found
-
-
-def leave_one_out(worth: Mapping[frozenset[str], float], names: Sequence[str]) -> np.ndarray:
-    """Return what each player adds to all others together, shape [players]."""
-    everyone = frozenset(names)
-    return np.array([worth[everyone] - worth[everyone - {name}] for name in names])
 
 
 def strengths(federation: Federation, enrolment: Enrolment, seed: int, *, idle: str = "") -> np.ndarray:
