@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
 PLACEMENTS = ("none", "central", "local", "distributed", "record")
 UNITS = ("patient", "hospital")
-GRID_STEPS = (
-    2**16
-)  # grid steps in one clipping norm: rounding then costs a ten-thousandth of the noise, or less
+GRID_STEPS = 2**24  # in one clipping norm: rounding then costs a hundred-thousandth of the noise, or less
 OBSERVERS = ("the server", "everyone who gets the model", "another hospital")
 
 
