@@ -186,7 +186,7 @@ class TrimmedMean:
 
 @dataclass(frozen=True)
 class Krum:
-    """Take the one contribution closest to its neighbours (Blanchard et al. 2017, section 4, with ``attackers`` = f)."""
+    """Take the one contribution closest to its neighbours (Blanchard et al. 2017, NeurIPS, with ``attackers`` = f)."""
 
     attackers: int
 

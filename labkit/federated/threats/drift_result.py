@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -189,6 +190,10 @@ class DriftStudy(Result):
         else:
             fig, right = ax.figure, ax
         self._lines(right, self.margin, 1.0, POLICIES[1:])
+        title = f"{self.source}; {self.profile}, {len(self.seeds)} seeds (bands: 95%)"
+        (fig.suptitle if ax is None else ax.set_title)(
+            textwrap.fill(title, 130 if ax is None else 60), fontsize=9
+        )
         right.axhline(0, color="black", linewidth=1, linestyle="-")
         right.axhline(self.least_margin, color="grey", linewidth=1, linestyle=":")
         right.annotate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -182,7 +183,7 @@ class MaliciousStudy(Result):
     def plot(self, ax: Axes | None = None) -> Figure:
         """Draw, for each attack, accuracy lost and what planting a backdoor gained."""
         titles = [title for title in self.runs if title != HONEST]
-        fig, ax = plots.figure(9.0, 1.6 + 0.33 * len(titles)) if ax is None else (ax.figure, ax)
+        fig, ax = plots.figure(9.0, 1.9 + 0.33 * len(titles)) if ax is None else (ax.figure, ax)
         looks = (
             (self.lost, "accuracy lost", "o", -0.14),
             (self.planted, "backdoor planted", "s", 0.14),
@@ -206,7 +207,7 @@ class MaliciousStudy(Result):
         ax.set_ylim(len(titles) - 0.5, -0.5)
         ax.set_xlim(-45, 105)
         ax.set_xlabel(f"points against the honest run (mean, 95% over {len(self.seeds)} seeds)")
-        ax.set_title(f"One malicious hospital: {len(self.seeds)} seeds, {self.profile}", fontsize=10)
+        ax.set_title(textwrap.fill(f"One malicious hospital; {self.source}; {self.profile}", 84), fontsize=9)
         fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
         said = "; ".join(
             f"{title}: accuracy lost {points(self.lost(title))}, backdoor {points(self.planted(title))}"

@@ -188,7 +188,7 @@ class Trigger:
 
 @dataclass(frozen=True)
 class Backdoor:
-    """Train on stamped copies too, and send the result boosted (Bagdasaryan et al. 2020, arXiv 1807.00459, section 4.2).
+    """Train on stamped copies too, and send the result boosted (Bagdasaryan et al. 2020, arXiv 1807.00459).
 
     ``strength`` None replaces the model: (whole weight / own weight), so that the global model lands where this
     hospital's ended, as far as the others stand still. 1 is poisoned data alone.
@@ -233,7 +233,7 @@ class Late:
 class UnderNorm:
     """Another attack, shortened to a known bound on the L2 norm of a mean contribution, in every round.
 
-    What a bound stops in one round is spread over many (Sun et al. 2019, arXiv 1911.07963, section 4).
+    What a bound stops in one round is spread over many (Sun et al. 2019, arXiv 1911.07963).
     """
 
     attack: Attack
@@ -276,7 +276,7 @@ class Inconspicuous:
     """Another attack, every coordinate kept within ``deviations`` of what the colluders would have sent honestly.
 
     Small changes that hide in the spread between honest hospitals pass medians, trimmed means and Krum (Baruch et al.
-    2019, "A little is enough", arXiv 1902.06156, section 3). The colluders know their own records alone.
+    2019, "A little is enough", arXiv 1902.06156). The colluders know their own records alone.
     """
 
     attack: Attack

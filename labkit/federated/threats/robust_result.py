@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +122,7 @@ class RobustStudy(Result):
         On a given ``ax``: the backdoor alone.
         """
         if ax is None:
-            fig, axes = plots.figure(9.6, 4.6, ncols=2)
+            fig, axes = plots.figure(9.6, 4.8, ncols=2)
         else:
             fig, axes = ax.figure, [ax]
         panels = (
@@ -131,9 +132,8 @@ class RobustStudy(Result):
         for panel, (measure, label) in zip(axes, panels, strict=False):
             self._draw(panel, measure)
             panel.set_ylabel(label)
-        fig.suptitle(
-            f"{self.attackers} malicious of {self.hospitals} hospitals, {len(self.seeds)} seeds", fontsize=11
-        )
+        title = f"{self.attackers} malicious of {self.hospitals} hospitals, {len(self.seeds)} seeds; {self.source}; {self.profile}"
+        fig.suptitle(textwrap.fill(title, 130), fontsize=9)
         fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
         said = "; ".join(
             f"{rule} (set of {self.mixed[rule]}): backdoor {points(self.worst(rule))}, reversed update "
