@@ -678,7 +678,7 @@ for values in sizes:
             "sent by one hospital, bytes a value": f"{sum(runs[0].bytes_up.values()) / 5 / values:.2f}",
         }
     )
-print("5 hospitals, nobody vanishes, uniform vectors (seed 0); median [fastest, slowest] of 5 rounds")
+print("5 hospitals, all stay, uniform vectors (seed 0); processor time, median [least, most] of 5 rounds")
 pd.DataFrame(rows).set_index("values")
 
 # %% [markdown]

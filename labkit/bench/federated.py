@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labkit import profiles
+from labkit.federated.secagg.session import CLOCK
 from labkit.membership.bench import Bench, Line, command, machine
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Round:
     Attributes
     ----------
     client, server : float
-        The slowest hospital's computing time, and the server's.
+        The slowest hospital's processor time, and the server's.
     everybody : float
         All hospitals' and the server's together.
     error : float
@@ -118,7 +118,7 @@ class FederatedBench:
     def __str__(self) -> str:
         repeats = self.costs[0].repeats
         head = (
-            f"one round in one process, computing time alone; median [fastest, slowest] of {repeats} rounds, schemes in "
+            f"one round in one process, processor time; median [fastest, slowest] of {repeats} rounds, schemes in "
             f"turns; vectors uniform in [-{CLIP:g}, {CLIP:g}], seed 0"
         )
         ratios = f"{self.times}\n\n" if self.times.lines else "\n".join([*self.times.notes, "", ""])
@@ -231,15 +231,15 @@ def plain(case: Case, vectors: dict[str, np.ndarray]) -> Round:
     alive, mean = _alive(case, vectors)
     clients, sent = [], []
     for name in alive:
-        start = time.perf_counter()
+        start = CLOCK()
         sent.append(vectors[name].astype("<f4").tobytes())
-        clients.append(time.perf_counter() - start)
-    start = time.perf_counter()
+        clients.append(CLOCK() - start)
+    start = CLOCK()
     total = np.zeros(case.values)
     for raw in sent:
         total += np.frombuffer(raw, "<f4")
     total /= len(alive)
-    server = time.perf_counter() - start
+    server = CLOCK() - start
     error = float(np.abs(total - mean).max())
     return Round(max(clients), server, sum(clients) + server, len(sent[0]), error)
 
@@ -257,9 +257,9 @@ def ours(case: Case, vectors: dict[str, np.ndarray]) -> Round:
         round_id=fresh_round_id(),
         model_digest=b"benchmark",
     )
-    start = time.perf_counter()
+    start = CLOCK()
     average = found.total / len(alive)
-    server = found.server_seconds + time.perf_counter() - start
+    server = found.server_seconds + CLOCK() - start
     clients = found.client_seconds
     error = float(np.abs(average - mean).max())
     sent = sum(found.bytes_up.values()) / case.hospitals
