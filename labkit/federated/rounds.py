@@ -14,6 +14,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -139,7 +140,7 @@ class Federation:
     def __post_init__(self) -> None:
         _check(self)
 
-    @property
+    @cached_property
     def dimension(self) -> int:
         """Number of trainable parameters."""
         return len(flatten(self.make_model()))
@@ -257,7 +258,7 @@ def contribute(federation: Federation, name: str, state: State, *, seed: int | N
     clip_whole = federation.noise.unit == "hospital" and federation.noise.placement != "none"
     if mark is not None:
         # In units of the sum: the server divides by the same number, and steps by the rate.
-        values = values + mark.pull(state.weights, state.round) * _per_change(federation, state.round)
+        values = values + mark.pull(state.weights, state.round) * per_change(federation, state.round)
     if clip_whole:
         values = values * min(
             1.0, federation.noise.max_grad_norm / max(float(np.linalg.norm(values)), 1e-300)
@@ -318,9 +319,11 @@ def step(
     )
 
 
-def _per_change(federation: Federation, round: int) -> float:
-    """Return by how much a contribution must grow for the global weights to change by 1."""
-    whole = federation.divisor(federation.hospitals.names)
+def per_change(federation: Federation, round: int) -> float:
+    """Return by how much a contribution must grow for the global weights to change by 1, in this round and what its
+    momentum carries into later ones.
+    """
+    whole = federation.divisor(federation.hospitals.names) * (1 - federation.training.momentum)
     if federation.training.kind == "update":
         return whole
     return -whole / federation.training.rate(round)

@@ -133,7 +133,7 @@ def test_distributed_noise_in_the_sum_is_what_the_statement_counts_on():
 
 
 def test_local_dp_sgd_takes_noisy_steps_even_on_empty_batches():
-    noise = Noise("record", noise_multiplier=2.0, max_grad_norm=0.5, sample_rate=1e-9, local_steps=3)
+    noise = Noise("record", noise_multiplier=2.0, max_grad_norm=0.5, sample_rate=1e-5, local_steps=3)
     terms = federation(Training(rounds=1, kind="update", learning_rate=0.1), noise)
     sent = rounds.contribute(terms, "Hospital A", rounds.begin(terms), seed=0)
     assert np.count_nonzero(sent) == 62

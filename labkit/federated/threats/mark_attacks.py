@@ -15,9 +15,9 @@ from labkit.federated.rounds import (
     FederationError,
     Mark,
     State,
-    _per_change,
     contribute,
     flatten,
+    per_change,
     unflatten,
 )
 from labkit.federated.threats.poisoning import change_to_values, selfish, send, weight
@@ -210,7 +210,7 @@ def _sign(federation: Federation, state: State) -> float:
 
 def _whole(federation: Federation, name: str, state: State, change: np.ndarray) -> np.ndarray:
     """Return the mean contribution of this hospital that pulls the *global* weights by ``change``, as marks do."""
-    return change * _per_change(federation, state.round) / weight(federation, name)
+    return change * per_change(federation, state.round) / weight(federation, name)
 
 
 def _draws(

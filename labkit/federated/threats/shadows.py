@@ -23,7 +23,7 @@ from labkit.federated.noise import Noise
 from labkit.federated.rounds import (
     Federation,
     State,
-    _per_change,
+    per_change,
     begin,
     contribute,
     grid_of,
@@ -282,7 +282,7 @@ def pull_in_sum(federation: Federation, name: str, state: State) -> np.ndarray:
     mark = federation.marks.get(name)
     if mark is None:
         return np.zeros_like(state.weights)
-    return mark.pull(state.weights, state.round) * _per_change(federation, state.round)
+    return mark.pull(state.weights, state.round) * per_change(federation, state.round)
 
 
 def opened_sum(federation: Federation, before: State, after: State) -> np.ndarray:
