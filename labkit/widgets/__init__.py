@@ -13,6 +13,7 @@ _HOME = {
     "cell_explorer": "cells",
     "dropout_explorer": "dropouts",
     "epsilon_explorer": "epsilon",
+    "placement_explorer": "placements",
     "clipping_explorer": "clipping",
     "suspects_explorer": "suspects",
     "theft_explorer": "theft",
