@@ -9,6 +9,7 @@ given the same grid and the same choice, so that the two are compared like with 
 
 Personal models, the pulls chosen and their losses stay in the hospital that owns the records. They carry no promise of
 privacy, and need none as long as nobody else sees them or their answers; the promise covers the federation's model.
+(Studies here print pulls and losses: of these patients, who are public. From a hospital, that would be a release.)
 """
 
 from __future__ import annotations
@@ -97,6 +98,11 @@ class Choice:
         """AUC of the personalised model minus that of the hospital alone, with its paired interval over patients."""
         return paired_auc(self.labels, self.scores["personalised"], self.scores["alone"])
 
+    @property
+    def said(self) -> str:
+        """The gain as people read it."""
+        return "0 (the same model)" if self.chosen == self.alone else signed(self.gain)
+
 
 @dataclass(frozen=True, eq=False)
 class Personal(Result):
@@ -147,7 +153,7 @@ class Personal(Result):
                 "AUC alone": round(c.auc("alone"), 3),
                 "federated": round(c.auc("federated"), 3),
                 "personalised": round(c.auc("personalised"), 3),
-                "personalised - alone [95% over patients]": signed(c.gain),
+                "personalised - alone [95% over patients]": c.said,
             }
             for c in self.choices
         ]
@@ -157,18 +163,20 @@ class Personal(Result):
         """Draw each hospital's cross-validated loss against the pull, alone and towards the federation's model."""
         alone = ax is None
         fig, ax = plots.figure(7.0, 4.2) if alone else (ax.figure, ax)
+        grid = [c.pull for c in self.choices[0].candidates if c.kind == ALONE]
+        end = 3 * max(grid)  # where the federation's model as it is stands
         for index, c in enumerate(self.choices):
             colour = plots.COLOURS[index % len(plots.COLOURS)]
-            for kind, line in ((PULLED, "-"), (ALONE, ":")):
-                found = [one for one in c.candidates if one.kind == kind]
-                label = c.hospital if kind == PULLED else None
-                pulls, losses = [one.pull for one in found], [one.loss for one in found]
-                ax.plot(pulls, losses, color=colour, linestyle=line, label=label)
-            best = c.chosen
-            at = 3 * max(one.pull for one in c.candidates if math.isfinite(one.pull))
-            ax.plot([min(best.pull, at)], [best.loss], "o", color=colour)
+            for kinds, line in (((PULLED, GLOBAL), "-"), ((ALONE,), ":")):
+                found = [one for one in c.candidates if one.kind in kinds]
+                label = c.hospital if line == "-" else None
+                at = [min(one.pull, end) for one in found]
+                ax.plot(at, [one.loss for one in found], color=colour, linestyle=line, label=label)
+            ax.plot([min(c.chosen.pull, end)], [c.chosen.loss], "o", color=colour)
         ax.set_xscale("log")
-        ax.set_xlabel("pull (solid: to the federation's weights; dotted: alone; dot: chosen)")
+        ax.minorticks_off()
+        ax.set_xticks([*grid, end], [*(f"{pull:g}" for pull in grid), "as it is"])
+        ax.set_xlabel("pull (solid: to the federation's model; dotted: own records alone; dot: chosen)")
         ax.set_ylabel("cross-validated loss, nats")
         ax.set_title(f"{self.source}; seed {self.seed}", fontsize=9)
         ax.legend(fontsize=8)
