@@ -23,7 +23,7 @@ from labkit.federated.rounds import Federation, Training
 if TYPE_CHECKING:
     from torch import nn
 
-    from labkit.federated.heart_study import HeartStudy
+    from labkit.federated.four_hospitals import HeartStudy
     from labkit.federated.marks import Enrolment
     from labkit.federated.marks.leak_study import LeakReport
     from labkit.federated.marks.tracking import ContributionReport
@@ -166,7 +166,7 @@ def whole_hospitals() -> PlacementCurve:
 
 def heart() -> HeartStudy:
     """Return the study of four real hospitals."""
-    from labkit.federated.heart_study import heart_study
+    from labkit.federated.four_hospitals import heart_study
 
     seeds = tuple(range(profiles.current().pick(smoke=2, laptop=20, full=20)))
     return kept("heart", {"seeds": seeds}, lambda: heart_study(seeds))
@@ -246,7 +246,7 @@ def code() -> list[ModuleType]:
     below += (
         " dp.accounting dp.calibration dp.events dp.ceiling dp.privacy_loss stats models membership.presets"
     )
-    below += " watermark.keys watermark.triggers"
+    below += " data.loading data.sources dp.limits watermark.keys watermark.triggers scenarios.hospitals"
     return [*found, *(import_module(f"labkit.{name}") for name in below.split())]
 
 
