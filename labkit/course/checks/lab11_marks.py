@@ -1,4 +1,4 @@
-"""Checks of lab 11, second part: how sure a mark makes us, and how sure differential privacy lets anybody be."""
+"""Checks of lab 11, second part: how sure differential privacy lets anybody be, and how sure a mark makes us."""
 
 from __future__ import annotations
 
@@ -11,6 +11,85 @@ from labkit.course.checks.lab11_rounds import number
 from labkit.course.exercises import Wrong, exercise
 
 
+def reference_mark_ceiling(epsilon: float, delta: float, fpr: float) -> float:
+    """Return the highest true positive rate that (ε, δ)-DP leaves to any test at ``fpr``."""
+    return min(1.0, math.exp(epsilon) * fpr + delta, 1 - math.exp(-epsilon) * (1 - delta - fpr))
+
+
+def best_test(epsilon: float, delta: float, fpr: float) -> float:
+    """Return the power of the best test against the leakiest (ε, δ)-DP mechanism there is, by brute force.
+
+    Randomised response that tells the truth outright with probability δ (Kairouz, Oh & Viswanath 2015, arXiv 1311.0776,
+    section 2.1): four answers, accepted in the order of their likelihood ratio, the last one in part (Neyman-Pearson).
+    """
+    truth, lie = (1 - delta) / (1 + math.exp(-epsilon)), (1 - delta) / (1 + math.exp(epsilon))
+    present, absent = (delta, truth, lie, 0.0), (0.0, lie, truth, delta)
+    power, left = 0.0, fpr
+    for hit, alarm in zip(present, absent, strict=True):
+        part = min(1.0, left / alarm) if alarm else 1.0
+        power, left = power + part * hit, max(0.0, left - part * alarm)
+    return power
+
+
+@exercise(
+    "11.mark_ceiling",
+    title="how well can any mark be found?",
+    reference=reference_mark_ceiling,
+    points=3,
+    difficulty=3,
+    importance=4,
+    minutes=12,
+)
+def check_mark_ceiling(attempt: Callable) -> None:
+    """Against the best test on a mechanism that gives away all that (ε, δ) allows."""
+    for epsilon, delta, fpr in (
+        (1.0, 0.01, 0.05),
+        (3.0, 1e-5, 0.001),
+        (0.0, 0.0, 0.3),
+        (1.0, 0.01, 0.9),
+        (3.0, 0.01, 0.2),
+        (1.0, 0.01, 0.995),
+        (8.0, 1e-5, 0.0),
+        (0.5, 0.1, 0.0),
+        (0.5, 0.1, 1.0),
+    ):
+        given = {"epsilon": epsilon, "delta": delta, "fpr": fpr}
+        got = number(attempt(epsilon, delta, fpr), given)
+        expected = best_test(epsilon, delta, fpr)
+        if not math.isclose(got, expected, rel_tol=1e-9, abs_tol=1e-12):
+            raise Wrong(
+                given=given, got=got, expected=expected, because=_why_ceiling(got, epsilon, delta, fpr)
+            )
+
+
+def _why_ceiling(got: float, epsilon: float, delta: float, fpr: float) -> str:
+    """Return the likely cause of a wrong ceiling."""
+    grow, shrink = math.exp(epsilon), math.exp(-epsilon)
+    first, second = grow * fpr + delta, 1 - shrink * (1 - delta - fpr)
+    if got > 1:
+        return "a rate is at most 1: take the smallest of the bounds and 1"
+    causes = [
+        (
+            min(1.0, first),
+            "the promise holds in both directions: the chance of a *miss* is bounded, too, from the other side: "
+            "1 - fpr <= e^ε (1 - tpr) + δ",
+        ),
+        (grow * fpr, "δ is missing: with probability δ the promise may fail altogether, so it is added"),
+        (
+            min(1.0, grow * fpr),
+            "δ is missing: with probability δ the promise may fail altogether, so it is added",
+        ),
+        (1 - shrink * (1 - fpr), "the second bound is missing δ: 1 - fpr <= e^ε (1 - tpr) + δ"),
+        (
+            min(1.0, max(first, second)),
+            "both bounds hold, so the *lower* one is the ceiling, and here that is tpr <= e^ε fpr + δ",
+        ),
+        (min(1.0, shrink * fpr + delta), "the exponent has a wrong sign: a larger ε allows more"),
+    ]
+    fitting = (text for wrong, text in causes if math.isclose(got, wrong, rel_tol=1e-9, abs_tol=1e-12))
+    return next(fitting, "the smallest of 1, e^ε fpr + δ, and 1 - e^-ε (1 - δ - fpr)")
+
+
 def reference_rank_p(strength: float, redrawn: np.ndarray) -> float:
     """Return the share of keys, the hospital's own among them, that read at least as strong."""
     return float((1 + np.sum(np.asarray(redrawn) >= strength)) / (1 + len(redrawn)))
@@ -18,7 +97,7 @@ def reference_rank_p(strength: float, redrawn: np.ndarray) -> float:
 
 @exercise(
     "11.rank_p",
-    title="a p-value from keys that nobody holds",
+    title="how rare is it?",
     reference=reference_rank_p,
     points=2,
     difficulty=2,
@@ -94,82 +173,3 @@ def _why_p(got: float, strength: float, redrawn: np.ndarray) -> str:
     if any(math.isclose(got, value, rel_tol=1e-3, abs_tol=1e-15) for value in normal):
         return "a normal tail says more than the keys can carry: with k keys, count, and p is never below 1 / (k + 1)"
     return "(1 + keys that read at least as strong) / (1 + keys)"
-
-
-def reference_mark_ceiling(epsilon: float, delta: float, fpr: float) -> float:
-    """Return the highest true positive rate that (ε, δ)-DP leaves to any test at ``fpr``."""
-    return min(1.0, math.exp(epsilon) * fpr + delta, 1 - math.exp(-epsilon) * (1 - delta - fpr))
-
-
-def best_test(epsilon: float, delta: float, fpr: float) -> float:
-    """Return the power of the best test against the leakiest (ε, δ)-DP mechanism there is, by brute force.
-
-    Randomised response that tells the truth outright with probability δ (Kairouz, Oh & Viswanath 2015, arXiv 1311.0776,
-    section 2.1): four answers, accepted in the order of their likelihood ratio, the last one in part (Neyman-Pearson).
-    """
-    truth, lie = (1 - delta) / (1 + math.exp(-epsilon)), (1 - delta) / (1 + math.exp(epsilon))
-    present, absent = (delta, truth, lie, 0.0), (0.0, lie, truth, delta)
-    power, left = 0.0, fpr
-    for hit, alarm in zip(present, absent, strict=True):
-        part = min(1.0, left / alarm) if alarm else 1.0
-        power, left = power + part * hit, max(0.0, left - part * alarm)
-    return power
-
-
-@exercise(
-    "11.mark_ceiling",
-    title="the most that any mark can show under differential privacy",
-    reference=reference_mark_ceiling,
-    points=3,
-    difficulty=3,
-    importance=4,
-    minutes=12,
-)
-def check_mark_ceiling(attempt: Callable) -> None:
-    """Against the best test on a mechanism that gives away all that (ε, δ) allows."""
-    for epsilon, delta, fpr in (
-        (1.0, 0.01, 0.05),
-        (3.0, 1e-5, 0.001),
-        (0.0, 0.0, 0.3),
-        (1.0, 0.01, 0.9),
-        (3.0, 0.01, 0.2),
-        (1.0, 0.01, 0.995),
-        (8.0, 1e-5, 0.0),
-        (0.5, 0.1, 0.0),
-        (0.5, 0.1, 1.0),
-    ):
-        given = {"epsilon": epsilon, "delta": delta, "fpr": fpr}
-        got = number(attempt(epsilon, delta, fpr), given)
-        expected = best_test(epsilon, delta, fpr)
-        if not math.isclose(got, expected, rel_tol=1e-9, abs_tol=1e-12):
-            raise Wrong(
-                given=given, got=got, expected=expected, because=_why_ceiling(got, epsilon, delta, fpr)
-            )
-
-
-def _why_ceiling(got: float, epsilon: float, delta: float, fpr: float) -> str:
-    """Return the likely cause of a wrong ceiling."""
-    grow, shrink = math.exp(epsilon), math.exp(-epsilon)
-    first, second = grow * fpr + delta, 1 - shrink * (1 - delta - fpr)
-    if got > 1:
-        return "a rate is at most 1: take the smallest of the bounds and 1"
-    causes = [
-        (
-            min(1.0, first),
-            "the promise holds in both directions: the chance of a *miss* is bounded, too, from the other side: "
-            "1 - fpr <= e^ε (1 - tpr) + δ",
-        ),
-        (grow * fpr, "δ is missing: with probability δ the promise may fail altogether, so it is added"),
-        (
-            min(1.0, grow * fpr),
-            "δ is missing: with probability δ the promise may fail altogether, so it is added",
-        ),
-        (1 - shrink * (1 - fpr), "the second bound is missing δ: 1 - fpr <= e^ε (1 - tpr) + δ"),
-        (
-            min(1.0, max(first, second)),
-            "both bounds hold, so the *lower* one is the ceiling, and here that is tpr <= e^ε fpr + δ",
-        ),
-        (min(1.0, shrink * fpr + delta), "the exponent has a wrong sign: a larger ε allows more"),
-    ]
-    fitting = (text for wrong, text in causes if math.isclose(got, wrong, rel_tol=1e-9, abs_tol=1e-12))
-    return next(fitting, "the smallest of 1, e^ε fpr + δ, and 1 - e^-ε (1 - δ - fpr)")

@@ -34,7 +34,7 @@ def _by_hand(gradients: np.ndarray, factor: Callable[[list[float]], float]) -> l
 
 @exercise(
     "11.contribution",
-    title="what leaves a hospital: clipped, summed, on the grid",
+    title="a hospital's bounded, rounded sum",
     reference=reference_contribution,
     points=3,
     difficulty=2,
@@ -158,7 +158,7 @@ def reference_noise_share(noise_multiplier: float, threshold: int, colluders: in
 
 @exercise(
     "11.noise_share",
-    title="how much noise each hospital adds",
+    title="enough noise, whoever is missing",
     reference=reference_noise_share,
     points=2,
     difficulty=2,
@@ -213,7 +213,7 @@ def reference_next_weights(
 
 @exercise(
     "11.next_weights",
-    title="the server's step, from the sum alone",
+    title="the server's step",
     reference=reference_next_weights,
     points=2,
     difficulty=1,
