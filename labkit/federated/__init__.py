@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from labkit.federated.app import simulate as simulate
     from labkit.federated.feature_map import FeatureMap as FeatureMap
     from labkit.federated.feature_map import fixed as fixed
+    from labkit.federated.four_hospitals import HeartStudy as HeartStudy
+    from labkit.federated.four_hospitals import heart_study as heart_study
     from labkit.federated.hospitals import Hospital as Hospital
     from labkit.federated.hospitals import Hospitals as Hospitals
     from labkit.federated.hospitals import load_hospitals as load_hospitals
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from labkit.federated.noise import Noise as Noise
     from labkit.federated.noise import calibrate as calibrate
     from labkit.federated.noise import promises as promises
+    from labkit.federated.personal import Personal as Personal
+    from labkit.federated.personal import personalise as personalise
     from labkit.federated.preprocessing import private_statistics as private_statistics
     from labkit.federated.result import FederatedResult as FederatedResult
     from labkit.federated.rounds import Federation as Federation
@@ -33,15 +37,19 @@ _HOME = {
     "FederatedResult": "result",
     "Federation": "rounds",
     "FederationError": "rounds",
+    "HeartStudy": "four_hospitals",
     "Hospital": "hospitals",
     "Hospitals": "hospitals",
     "Noise": "noise",
+    "Personal": "personal",
     "PlacementCurve": "study",
     "Training": "rounds",
     "calibrate": "noise",
     "federate": "loop",
     "fixed": "feature_map",
+    "heart_study": "four_hospitals",
     "load_hospitals": "hospitals",
+    "personalise": "personal",
     "placement_curve": "study",
     "private_statistics": "preprocessing",
     "promises": "noise",
