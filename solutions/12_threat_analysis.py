@@ -214,9 +214,9 @@ for colluders in range(len(names)):
 # %%
 collusion = study_collusion(system)
 print(collusion.summary())
-if collusion.steps:
+if collusion.steps:  # in profile smoke there are too few targets
     plots.show(collusion.plot())
-collusion.table()
+collusion.table() if collusion.steps else collusion.findings()[0].evidence
 
 # %% [markdown]
 # The column *left after subtraction* was measured on the rounds themselves; it should cover what is promised. The growth

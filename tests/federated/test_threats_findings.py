@@ -136,7 +136,7 @@ def test_the_report_is_two_files_that_fetch_nothing(tmp_path) -> None:
     assert "&lt;test&gt;" in html
     assert html.count("alt=") == 2
     rows = [line for line in text.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
-    assert {line.replace("\\|", "").count("|") for line in rows} == {7}
+    assert {line.replace("\\|", "").count("|") for line in rows} == {6}
 
 
 def test_findings_survive_saving(tmp_path) -> None:

@@ -321,6 +321,19 @@ def test_another_hospital_is_held_to_its_own_promise(study: MembershipStudy) -> 
     assert 0.5 < outsider.area < insider.area < 1
 
 
+def test_a_promise_that_is_broken_is_critical_and_one_that_is_met_is_answered(study: MembershipStudy) -> None:
+    def judged(low: float, high: float) -> tuple[str, str]:
+        over = stats.Interval((low + high) / 2, low, high)
+        rows = [replace(row, ceiling=None) for row in study.rows if row.arm == BUILT]
+        rows[0] = replace(rows[0], tpr=over, ceiling=0.046)
+        one = replace(study, rows=tuple(rows)).findings()[-1]
+        return one.severity, one.status
+
+    assert judged(0.05, 0.06) == ("critical", "open")  # the whole interval is beyond, if by little
+    assert judged(0.03, 0.055) == ("none", "answered")
+    assert judged(0.03, 0.3) == ("critical", "open")  # too wide to tell
+
+
 def test_findings_say_what_else_differs(study: MembershipStudy) -> None:
     found = {one.title: one for one in study.findings()}
     assert len(found) == 7

@@ -39,7 +39,7 @@ FOUND = Scale(
     critical=0.5,
 )
 AREA = Scale("area under the ROC", low=0.55, medium=0.6, high=0.7, critical=0.9)
-OVER = Scale("share of members found beyond the promise", low=0.0, medium=0.005, high=0.01, critical=0.02)
+OVER = Scale("share of members found beyond the promise", low=0.02, medium=0.05, high=0.1, critical=0.2)
 TERMS = "terms, code, noise level and marks"
 OVER_WHAT = "target federations (each with its own half of the records and its own noise) and records; threshold included"
 
@@ -229,7 +229,8 @@ class MembershipStudy(Result):
             return not_shown(title, **_who(ROUNDS), control="differential privacy, accounted for", why=why)
         worst = max(held, key=lambda row: row.tpr.high - row.ceiling)
         over = Interval(*(getattr(worst.tpr, end) - worst.ceiling for end in ("estimate", "low", "high")))
-        severity, status = judge(OVER, over)
+        # A promise that is shown to be broken is no matter of degree.
+        severity, status = ("critical", "open") if over.low > 0 else judge(OVER, over)
         return Finding(
             title=title,
             severity=severity,
@@ -237,7 +238,8 @@ class MembershipStudy(Result):
             evidence=(
                 f"Of {len(held)} attacks, the one that comes closest to its ceiling ({worst.attack}) finds "
                 f"{worst.tpr.percent(1)} of members at 1% false positives, where the promise allows {100 * worst.ceiling:.1f}% "
-                f"({worst.promise}). An attack that stays below proves nothing about stronger ones."
+                f"({worst.promise}). An attack that stays below proves nothing about stronger ones; one that passes with its whole "
+                "interval would break the promise."
             ),
             number="share of members found at 1% false positives, minus the ceiling",
             interval=over,

@@ -17,7 +17,6 @@ from labkit.federated.threats.findings import Finding, Findings
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_FIGURES = 2
 RULES = (
     "Status: answered only if the whole interval, measured with the control in place, lies below the lowest level of the "
     "scale that the finding names; otherwise open; not shown where no experiment was made. Severity: of an answered "
@@ -26,14 +25,14 @@ RULES = (
     "was not tried."
 )
 STYLE = """
-@page { size: A4; margin: 12mm }
-body { font: 9.5pt/1.35 system-ui, sans-serif; color: #111; background: #fff; max-width: 190mm; margin: 1em auto; padding: 0 1em }
-h1 { font-size: 16pt; margin: 0 0 .2em } h2 { font-size: 11.5pt; margin: .8em 0 .3em }
-table { border-collapse: collapse; width: 100%; font-size: 8pt } caption { text-align: left; font-style: italic }
-th, td { text-align: left; vertical-align: top; padding: 2px 6px 2px 0; border-bottom: 1px solid #ccc }
-img { max-width: 100%; height: auto } .page { break-before: page }
-.details { columns: 2; column-gap: 7mm; font-size: 7.6pt; line-height: 1.28 } .details section { margin-bottom: .7em }
-.details h3 { font-size: 8.4pt; margin: 0 0 .1em; break-after: avoid } .details p { margin: 0 0 .15em }
+@page { size: A4; margin: 11mm }
+body { font: 9pt/1.3 system-ui, sans-serif; color: #111; background: #fff; max-width: 188mm; margin: 1em auto; padding: 0 1em }
+h1 { font-size: 15pt; margin: 0 0 .2em } h2 { font-size: 11pt; margin: .6em 0 .3em } p { margin: 0 0 .4em }
+table { border-collapse: collapse; width: 100%; font-size: 7.6pt; line-height: 1.2 } caption { text-align: left; font-style: italic }
+th, td { text-align: left; vertical-align: top; padding: 1.5px 6px 1.5px 0; border-bottom: 1px solid #ccc }
+img { max-width: 100%; height: auto } .overview { display: block; max-height: 88mm; margin: .5em auto 0 } .page { break-before: page }
+.details { columns: 2; column-gap: 6mm; font-size: 6.9pt; line-height: 1.2 } .details section { margin-bottom: .5em }
+.details h3 { font-size: 7.6pt; margin: 0; break-after: avoid } .details p { margin: 0 } .rules { font-size: 7pt }
 b.open { color: #a33d00 } b.answered { color: #00664b } b.not { color: #333 }
 """
 
@@ -54,15 +53,16 @@ def verdict(found: Findings) -> str:
 def html_page(found: Findings) -> str:
     """Return the report as one HTML page without any reference to the outside."""
     rows = "".join(
-        f"<tr><td>{_e(one.title)}</td><td>{_e(one.severity)}</td><td>{_status(one)}</td><td>{_e(one.adversary)}</td>"
-        f"<td>{_e(one.number)}: {_e(one.value)}</td><td>{_e(one.control)}</td></tr>"
+        f"<tr><td>{_e(one.title)}</td><td>{_e(one.severity)}</td><td>{_status(one)}</td><td>{_e(one.number)}</td>"
+        f"<td>{_e(one.value)}</td></tr>"
         for one in found.findings
     )
     heads = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
-    pictures = "".join(_image(figure) for figure in _figures(found))
+    drawn = _drawn(found)
     details = "".join(
         f"<section><h3>{_e(one.title)} · {_e(one.severity)}, {_status(one)}</h3>"
         + "".join(f"<p><b>{name}:</b> {_e(text)}</p>" for name, text in _details(one))
+        + (_image(one.figure) if one is drawn else "")
         + "</section>"
         for one in found.findings
     )
@@ -72,9 +72,9 @@ def html_page(found: Findings) -> str:
         f"<h1>Threat analysis of a federation</h1><p>{_e(found.system)}</p><p>{_e(_conditions(found))}</p>"
         f"<p><b>{_e(verdict(found))}</b></p>"
         f"<table><caption>Findings, worst first; 95% intervals</caption><thead><tr>{heads}</tr></thead>"
-        f"<tbody>{rows}</tbody></table>{_image(found.plot())}"
-        f'<h2 class="page">Evidence</h2><div class="details">{details}</div>{pictures}'
-        f"<h2>How to read this</h2><p>{_e(RULES)}</p></body></html>\n"
+        f"<tbody>{rows}</tbody></table>{_image(found.plot(), 'overview')}"
+        f'<h2 class="page">Evidence</h2><div class="details">{details}</div>'
+        f'<h2>How to read this</h2><p class="rules">{_e(RULES)}</p></body></html>\n'
     )
 
 
@@ -105,12 +105,12 @@ def markdown_page(found: Findings) -> str:
     for one in found.findings:
         lines += [f"### {one.title}: {one.severity}, {one.status}", ""]
         lines += [f"- **{name}:** {text}" for name, text in _details(one)] + [""]
-    for figure in _figures(found):
-        lines += [_picture(figure), ""]
+        if one is _drawn(found):
+            lines += [_picture(one.figure), ""]
     return "\n".join([*lines, "## How to read this", "", RULES, ""])
 
 
-COLUMNS = ("Finding", "Severity", "Status", "Adversary", "Measured [95% interval]", "Control")
+COLUMNS = ("Finding", "Severity", "Status", "Measured", "Value [95% interval]")
 
 
 def _details(one: Finding) -> list[tuple[str, str]]:
@@ -128,17 +128,17 @@ def _conditions(found: Findings) -> str:
     return f"Data: {found.source}. Profile {found.profile}; seeds {seeds}."
 
 
-def _figures(found: Findings) -> list[Figure]:
-    """Return the figures of the worst findings, as many as two pages hold."""
-    return [one.figure for one in found.findings if one.figure is not None][:MOST_FIGURES]
+def _drawn(found: Findings) -> Finding | None:
+    """Return the worst finding that has a figure: two pages hold one beside the overview."""
+    return next((one for one in found.findings if one.figure is not None), None)
 
 
 def _status(one: Finding) -> str:
     return f'<b class="{one.status.split()[0]}">{one.status}</b>'
 
 
-def _image(figure: Figure) -> str:
-    return f'<img alt="{html.escape(figure.alt_text)}" src="{_data(figure)}">'
+def _image(figure: Figure, name: str = "detail") -> str:
+    return f'<img class="{name}" alt="{html.escape(figure.alt_text)}" src="{_data(figure)}">'
 
 
 def _picture(figure: Figure) -> str:

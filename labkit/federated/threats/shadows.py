@@ -23,10 +23,10 @@ from labkit.federated.noise import Noise
 from labkit.federated.rounds import (
     Federation,
     State,
-    per_change,
     begin,
     contribute,
     grid_of,
+    per_change,
     step,
     unflatten,
 )
