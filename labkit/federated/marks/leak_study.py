@@ -18,6 +18,7 @@ import numpy as np
 from labkit import plots, profiles, progress, stats
 from labkit.federated.marks.enrolment import Enrolment, MarkError, enrol
 from labkit.federated.marks.leaks import LEAKS, Leak
+from labkit.federated.marks.titles import entitle, splits
 from labkit.federated.marks.tracing import fingerprint, trace
 from labkit.results import Result
 
@@ -138,8 +139,8 @@ class LeakReport(Result):
         ax.set_yticks(range(len(names)), names)
         ax.invert_yaxis()
         ax.set_xlim(-3, 103)
-        ax.set_xlabel("leaks traced to all leakers, % (95% interval over keys, words and leakers)")
-        ax.set_title(self.source, fontsize=10)
+        ax.set_xlabel("traced to all leakers, % (95% interval over draws)")
+        entitle(ax, f"{self.trials} leaks of each kind, models: {self.models}", self.source)
         said = "; ".join(f"{name} {t.all.percent(1)}" for name, t in self.traced.items())
         return plots.describe(fig, f"Share of leaks traced to all who leaked: {said}.")
 
@@ -232,7 +233,7 @@ def _report(
         enrolment.colluders,
         enrolment.places,
         enrolment.false_accusation,
-        trained[0][0].hospitals.source,
+        splits(trained[0][0].hospitals.source, len({f.hospitals.digest for f, _ in trained})),
         profiles.current().name,
         seed,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labkit import plots
+from labkit.federated.marks.titles import entitle
 from labkit.results import Result
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class MarkReport(Result):
             )
         ax.set_xlabel("strength of the bits, z (an independent key: mean 0, standard deviation 1)")
         ax.set_ylabel("density")
-        ax.set_title(f"{self.suspect}\n{self.source}", fontsize=10)
+        entitle(ax, self.suspect, self.source)
         ax.legend(fontsize=8)
         said = "; ".join(f"{name} {lines[0].statistic:.1f}" for name, lines in self.lines.items())
         return plots.describe(

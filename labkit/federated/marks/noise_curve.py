@@ -9,6 +9,7 @@ import numpy as np
 
 from labkit import plots, stats
 from labkit.federated.marks.enrolment import MarkError
+from labkit.federated.marks.titles import entitle
 from labkit.results import Result
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class PrivacyCurve(Result):
         plots.epsilon_axis(ax, f"ε (PLD, unit: {self.unit}, others in the table)")
         ax.set_ylim(-0.03, 1.03)
         ax.set_ylabel(f"share of marks found at FPR {self.fpr:g}")
-        ax.set_title(f"{self.source}\n{self.federations} federations a point", fontsize=9)
+        entitle(ax, f"{self.federations} federations a point; intervals over them", self.source)
         ax.legend(fontsize=8)
         said = "; ".join(
             f"ε {p.epsilon:g}, strength {p.strength:g}: {p.rate.percent(0)}"
@@ -167,15 +168,18 @@ class PrivacyCurve(Result):
         return plots.describe(fig, f"Share of marks found against ε, unit {self.unit}: {said}.")
 
     def plot_roc(self, epsilon: float, ax: Axes | None = None) -> Figure:
-        """Draw found marks against false positives at one noise level, under both ceilings."""
+        """Draw found marks against false positives at one noise level, under both ceilings; bands over federations."""
         fig, ax = plots.figure(5.4, 4.4) if ax is None else (ax.figure, ax)
         rates = np.geomspace(1 / (self.redraws + 1), 1, 60)
         own = [p for p in self.points if p.epsilon == epsilon]
         if not own:
             known = sorted({p.epsilon for p in self.points})
             raise MarkError(f"epsilon is {epsilon}; expected one of {known}")
-        for p in own:
-            ax.plot(rates, [(p.ranks <= rate).mean() for rate in rates], label=f"strength {p.strength:g}")
+        for at, p in enumerate(own):
+            found = [stats.mean_share((p.ranks <= rate).mean(1)) for rate in rates]
+            look = {"color": plots.COLOURS[at], "linestyle": plots.LINES[at]}
+            ax.plot(rates, [f.estimate for f in found], label=f"strength {p.strength:g}", **look)
+            plots.band(ax, rates, [f.low for f in found], [f.high for f in found], color=plots.COLOURS[at])
         if self.unit == "hospital" and own[0].statement is not None:
             ax.plot(rates, own[0].statement.tradeoff_curve(rates), "k--", label="ceiling, trade-off curve")
             ax.plot(rates, own[0].statement.roc_ceiling(rates), "k:", label="ceiling, (ε, δ) alone")
@@ -184,7 +188,7 @@ class PrivacyCurve(Result):
         ax.set_xlabel("false positive rate (redrawn keys)")
         ax.set_ylabel("share of marks found")
         promise = "no noise" if own[0].statement is None else str(own[0].statement).split(",")[0]
-        ax.set_title(f"unit: {self.unit}; {promise}\n{self.source}", fontsize=9)
+        entitle(ax, f"unit: {self.unit}; {promise}", self.source)
         ax.legend(fontsize=8)
         said = "; ".join(f"strength {p.strength:g}: {p.rate.percent(0)} at FPR {self.fpr:g}" for p in own)
         return plots.describe(

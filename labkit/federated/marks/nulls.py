@@ -59,7 +59,9 @@ def null_federations(
             )
         splits.add(federation.hospitals.digest)
         strangers = _strangers(enrolment, federation, own)
-        weights.append(federate(replace(federation, marks=strangers.marks), seed=own, secure=False).weights)
+        weights.append(
+            federate(replace(federation, marks=strangers.marks), seed=own, secure=False, quiet=True).weights
+        )
     if len({each.tobytes() for each in weights}) < count:
         raise MarkError("two null federations ended in the same model: their records or seeds do not differ")
     return tuple(weights)

@@ -17,6 +17,7 @@ import numpy as np
 
 from labkit import plots, profiles
 from labkit.federated.marks.enrolment import Enrolment, MarkError
+from labkit.federated.marks.titles import entitle
 from labkit.results import Result
 
 if TYPE_CHECKING:
@@ -107,14 +108,19 @@ class TraceReport(Result):
         ax.barh(names, list(self.scores.values()), color=colours)
         low, high = float(self.innocents.min()), float(self.innocents.max())
         ax.axvspan(
-            low, high, color=plots.COLOURS[4], alpha=0.25, label=f"{len(self.innocents):,} redrawn words"
+            low,
+            high,
+            color=plots.COLOURS[4],
+            alpha=0.25,
+            zorder=0,
+            label=f"{len(self.innocents):,} redrawn words",
         )
         if np.isfinite(self.threshold):
             ax.axvline(self.threshold, color="#000000", linestyle="--", label="accused from here")
         ax.invert_yaxis()
         ax.set_xlabel("score (an innocent hospital: mean 0, standard deviation 1)")
-        ax.set_title(f"{self.suspect}\n{self.source}", fontsize=10)
-        ax.legend(fontsize=8)
+        entitle(ax, self.suspect, self.source)
+        ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=2)
         said = "; ".join(f"{name} {score:.1f}" for name, score in self.scores.items())
         return plots.describe(
             fig,

@@ -16,6 +16,7 @@ import numpy as np
 from labkit import plots, profiles, progress, stats
 from labkit.federated.marks.coalitions import coalitions, held_out, leave_one_out, shapley
 from labkit.federated.marks.enrolment import Enrolment, MarkError, enrol
+from labkit.federated.marks.titles import entitle, splits
 from labkit.federated.noise import Noise
 from labkit.federated.rounds import Federation, State, Training, begin, contribute, step
 from labkit.results import Result
@@ -112,9 +113,7 @@ class ContributionReport(Result):
         plots.band(ax, range(len(mean)), self.over_rounds.min((0, 2)), self.over_rounds.max((0, 2)))
         ax.set_xlabel("round")
         ax.set_ylabel("strength of the mark, z")
-        ax.set_title(
-            f"Mean over {len(self.rider)} seeds; band: least and greatest\n{self.source}", fontsize=9
-        )
+        entitle(ax, f"Mean over {len(self.rider)} seeds; band: least and greatest", self.source)
         ax.legend(fontsize=8)
         said = "; ".join(f"{name} {mean[-1, at]:.1f}" for at, name in enumerate(self.names))
         return plots.describe(fig, f"Strength of each hospital's mark over rounds, from about 0 to: {said}.")
@@ -189,7 +188,7 @@ def contributions(
         np.array(rider),
         np.array(honest),
         {pair: _agreement(*(stacked[m] for m in pair)) for pair in itertools.combinations(MEASURES, 2)},
-        load(seed).source,
+        splits(load(seed).source, seeds),
         profile.name,
         seed,
     )

@@ -20,6 +20,7 @@ from labkit import profiles, progress, stats
 from labkit.federated.marks import bits
 from labkit.federated.marks.enrolment import MarkError, enrol
 from labkit.federated.marks.noise_curve import Point, PrivacyCurve
+from labkit.federated.marks.titles import splits
 from labkit.federated.noise import Noise, calibrate
 from labkit.federated.rounds import Federation, Training
 from labkit.watermark.keys import Key
@@ -103,7 +104,7 @@ def privacy_curve(
         "patients' gradients are" if unit == "patient" else "hospitals' contributions, marks included, are"
     )
     differs = f"without noise nothing is clipped; with it {clips} clipped to {max_grad_norm:g}, and only the noise differs"
-    source = load(seed).source
+    source = splits(load(seed).source, count)
     return PrivacyCurve(tuple(points), unit, fpr, redraws, count, differs, source, profile.name, seed)
 
 
@@ -138,13 +139,13 @@ def _runs(
     """Return, for each strength, ranks and strengths by hospital, accuracy, and accuracy minus the unmarked one."""
     from labkit.federated.loop import federate
 
-    plain = 100 * federate(federation, seed=seed, secure=False).accuracy.estimate
+    plain = 100 * federate(federation, seed=seed, secure=False, quiet=True).accuracy.estimate
     found = []
     for strength in strengths:
         enrolment = enrol(
             federation.hospitals.names, seed, federation.dimension, strength=strength, colluders=0
         )
-        result = federate(replace(federation, marks=enrolment.marks), seed=seed, secure=False)
+        result = federate(replace(federation, marks=enrolment.marks), seed=seed, secure=False, quiet=True)
         z = np.array([mark.strength_in(result.weights) for mark in enrolment.bit_marks.values()])
         some = next(iter(enrolment.bit_marks.values()))
         drawn = bits.redrawn(some, result.weights, redraws, Key.from_phrase(f"redrawn keys {seed}"))
