@@ -71,3 +71,8 @@ def test_reals_are_not_taken_for_integers() -> None:
 def test_settings_that_make_no_sense_are_refused(change: dict, said: str) -> None:
     with pytest.raises(SecAggError, match=said):
         Encoding(**({"scale": 1.0, "bits": 32, "parties": 3, "bound": 1.0} | change))
+
+
+def test_a_grid_of_a_single_point_is_no_grid() -> None:
+    with pytest.raises(EncodingError, match="no grid of 32 bits holds"):
+        Encoding.finest(1.0, parties=2**31)

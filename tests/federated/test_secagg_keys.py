@@ -203,3 +203,10 @@ def test_a_masked_value_is_uniform() -> None:
         add_mask(vector, AgreementKey.generate().to_bytes())
         counts = np.bincount(vector.view(np.uint8), minlength=256)
         assert stats.chisquare(counts).pvalue > 1e-6
+
+
+def test_secrets_of_another_length_are_refused() -> None:
+    with pytest.raises(SecAggError, match="a secret has 31 bytes"):
+        shamir.split(bytes(31), [1, 2, 3], 3)
+    with pytest.raises(SecAggError, match="a private key has 31 bytes"):
+        Identity(bytes(31))

@@ -129,6 +129,12 @@ def test_a_round_that_cannot_be_run_is_refused_before_it_starts(change: dict, sa
         run(**({"drop": {}} | change))
 
 
+def test_a_name_must_fit_into_a_message() -> None:
+    named = {name: np.ones(2, int) for name in ("a", "b", "x" * 256)}
+    with pytest.raises(SecAggError, match="has 256 bytes; expected 1 to 255"):
+        secure_sum_integers(named, threshold=3, encoding=GRID, round_id=b"1", model_digest=b"m")
+
+
 def test_two_hospitals_are_too_few() -> None:
     two = {"a": np.ones(2), "b": np.ones(2)}
     with pytest.raises(SecAggError, match="too small"):

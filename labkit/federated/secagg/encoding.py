@@ -80,7 +80,10 @@ than 2^31: lower scale or bound, or take bits=64
         """Return the grid with the largest scale (a power of two) at which ``parties`` values of ``bound`` fit."""
         for exponent in range(bits + 30, -1075, -1):
             scale = 2.0**exponent
-            if scale * bound < EXACT and parties * round(scale * bound) < 2 ** (bits - 1):
+            limit = round(scale * bound) if scale * bound < EXACT else EXACT
+            if limit < EXACT and parties * limit < 2 ** (bits - 1):
+                if limit < 1:
+                    break  # the grid would be a single point
                 return cls(scale, bits, parties, bound)
         raise EncodingError(f"no grid of {bits} bits holds {parties} values of up to {bound}")
 
