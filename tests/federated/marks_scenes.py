@@ -14,9 +14,7 @@ from labkit.federated.hospitals import Hospitals
 from labkit.federated.preprocessing import fixed
 from labkit.membership.presets import perceptron
 
-TRAINING = federated.Training(
-    rounds=12, kind="update", learning_rate=0.1, batch_size=64, average_from=0.5, momentum=0.5
-)
+TRAINING = federated.Training(rounds=20, kind="update", learning_rate=0.1, batch_size=64, average_from=0.8)
 
 
 def make_model() -> nn.Module:
@@ -48,7 +46,7 @@ def enrolment(triggers: int = 12) -> marks.Enrolment:
         triggers=triggers,
         make_model=make_model,
         dataset=hospitals.hospitals[0].dataset,
-        rate=0.5,
+        rate=1.0,
     )
 
 
