@@ -13,6 +13,7 @@ from labkit import plots, stats
 from labkit.federated import noise as noises
 from labkit.federated import recipes
 from labkit.federated.drawing import architecture
+from labkit.federated.study import NAMES
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -141,7 +142,9 @@ def placement_picture(
         raise ValueError("placements is empty: expected at least one, such as ['distributed']")
     curve = curve_of(curves, unit)
     points = [curve.point(placement, epsilon, unit) for placement in placements]
-    looks = {name: index for index, name in enumerate(_measured(curve, unit))}
+    looks = {
+        name: index for index, name in enumerate(list(NAMES)[1:])
+    }  # one look a placement, whatever is shown
     fig, (left, right) = plots.figure(8.0, 4.2, ncols=2, width_ratios=[2, 3])
     _draw_accuracies(left, curve, points, looks)
     told = _draw_what_is_left(right, points, looks)
