@@ -43,6 +43,11 @@ class ResultError(RuntimeError):
 class Result:
     """Base of frozen dataclasses that a pipeline returns."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # IPython asks the class itself first; there it would find the dataclass's own repr, with every field.
+        cls._repr_pretty_ = Result._repr_pretty_
+
     def numbers(self) -> dict[str, Any]:
         """Return the result's figures by name: numbers, text, lists and dicts of them, nothing else."""
         raise NotImplementedError(f"{type(self).__name__} has no numbers()")
@@ -121,8 +126,15 @@ class Result:
     def __str__(self) -> str:
         return f"{type(self).__name__}: {self.summary()}"
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show the summary as text in a notebook, not every field."""
+        printer.text(type(self).__name__ if cycle else str(self))
+
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(self.summary())}</p>{self.table().to_html()}"
+        import pandas as pd
+
+        with pd.option_context("display.max_colwidth", None):  # a statement that is cut off states nothing
+            return f"<p>{html.escape(self.summary())}</p>{self.table().to_html()}"
 
 
 def as_json(value: Any) -> Any:

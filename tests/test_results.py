@@ -59,3 +59,16 @@ def test_as_json_takes_nested_arrays():
     import numpy as np
 
     assert as_json({"a": (np.array([1.5, np.nan]), None, True)}) == {"a": [[1.5, "nan"], None, True]}
+
+
+def test_a_notebook_shows_the_summary_as_text_and_cuts_no_long_cell():
+    from IPython.lib.pretty import pretty
+
+    assert pretty(Toss(3, 0.6)).startswith("Toss: heads 3, share 0.6")
+
+    @dataclass(frozen=True)
+    class Long(Result):
+        def numbers(self):
+            return {"statement": "ε = 1 " * 40}
+
+    assert "ε = 1 " * 40 in Long()._repr_html_()

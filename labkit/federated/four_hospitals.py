@@ -4,8 +4,8 @@ UCI Heart Disease, softmax regression on features by public constants, which cos
 the AUC on their own test patients: with 93% of the patients in Zurich and Basel diseased, accuracy says nothing there.
 
 The settings below were chosen once, on a third of each hospital's train records, over splits 100 to 109: mean AUC over
-hospitals, from about 100 settings for ε = 3 and 30 without noise. The rule by which a hospital chooses its personal model was compared with
-five others on splits 100 to 119, too. They are the same with and without noise, so that a
+hospitals, from about 100 settings for ε = 3 and 30 without noise. The rule by which a hospital chooses its personal
+model was compared with five others on splits 100 to 119, too. Settings are the same with and without noise, so that a
 pair differs in clipping and noise alone. As in `labkit.federated.recipes`, all splits are of the same patients, and what
 the tuning would cost is in no ε here.
 """

@@ -124,6 +124,7 @@ class PlacementCurve(Result):
         )
         ax.axhspan(100 * plain.low, 100 * plain.high, color="black", alpha=0.08, linewidth=0)
         told = [f"no noise {plain.percent(1)}"]
+        targets = [p.epsilon for p in self.points if p.epsilon and p.unit == unit]
         placements = dict.fromkeys(p.placement for p in self.points if p.epsilon and p.unit == unit)
         for index, placement in enumerate(placements):
             points = sorted(
@@ -147,7 +148,8 @@ class PlacementCurve(Result):
             told += [f"{placement} at ε = {p.epsilon:g}: {p.mean.percent(1)}" for p in points]
         plots.epsilon_axis(ax, f"ε (PLD, δ = 1e-5, unit: {unit}; whom it protects differs by placement)")
         ax.set_ylabel(f"test accuracy, %\n(mean and 95% interval, {len(self.seeds)} seeds)")
-        ax.set_title(f"{self.source}; {self.profile}", fontsize=9)
+        ax.set_xlim(min(targets) / 1.6, max(targets) * 1.6)
+        ax.set_title(self.source.replace(", private", ",\nprivate") + f"; {self.profile}", fontsize=9)
         ax.legend(fontsize=8, loc="lower right")
         return plots.describe(
             fig, f"Test accuracy against epsilon by placement of the noise. {'; '.join(told)}."
