@@ -359,3 +359,10 @@ def test_a_system_that_sends_updates_gets_no_verdict_on_sums(monkeypatch, tmp_pa
     assert by_title["Membership from every round's sum"].status == "not shown"
     assert by_title["More leaks than the promise allows"].status == "not shown"
     assert "nothing was compared" in by_title["Membership from the final model"].differs
+
+
+def test_rmia_orders_the_records_that_a_small_population_ties(bare: shadows.Shadows) -> None:
+    scores = scoring.rmia_scores(bare)
+    assert len(np.unique(scores[0])) == scores.shape[1]
+    steps = np.floor(scores * bare.population.shape[1] + 1e-9)  # the published score, in records dominated
+    assert (scores * bare.population.shape[1] - steps < 0.5).all()

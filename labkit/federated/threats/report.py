@@ -1,8 +1,8 @@
-"""The threat-analysis report for a review board: two pages, as HTML that fetches nothing and as Markdown.
+"""The threat-analysis report for a review board: two pages and an annex, as HTML that fetches nothing and as Markdown.
 
-Page one: what was attacked, what is open, all findings in one table and one picture. Page two: for each finding who
-attacks, what they know, the evidence, what its interval is an interval of, what else differs, and the control; then the
-rules by which severity and status follow.
+Page one: what was attacked, what is open, all findings in one table. Page two: the evidence on what is open, that is what
+the board decides about (who attacks, what they know, what came of it, what the interval is an interval of, what else
+differs, the control), and the rules by which severity and status follow. Annex: the same on what is answered or not shown.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ body { font: 9pt/1.3 system-ui, sans-serif; color: #111; background: #fff; max-w
 h1 { font-size: 15pt; margin: 0 0 .2em } h2 { font-size: 11pt; margin: .6em 0 .3em } p { margin: 0 0 .4em }
 table { border-collapse: collapse; width: 100%; font-size: 7.6pt; line-height: 1.2 } caption { text-align: left; font-style: italic }
 th, td { text-align: left; vertical-align: top; padding: 1.5px 6px 1.5px 0; border-bottom: 1px solid #ccc }
-img { max-width: 100%; height: auto } .overview { display: block; max-height: 88mm; margin: .5em auto 0 } .page { break-before: page }
+img { max-width: 100%; height: auto } .page { break-before: page }
 .details { columns: 2; column-gap: 6mm; font-size: 6.9pt; line-height: 1.2 } .details section { margin-bottom: .5em }
-.details h3 { font-size: 7.6pt; margin: 0; break-after: avoid } .details p { margin: 0 } .rules { font-size: 7pt }
+.details h3 { font-size: 7.6pt; margin: 0; break-after: avoid } .details p { display: inline } .rules { font-size: 7pt }
 b.open { color: #a33d00 } b.answered { color: #00664b } b.not { color: #333 }
 """
 
@@ -58,24 +58,32 @@ def html_page(found: Findings) -> str:
         for one in found.findings
     )
     heads = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
-    drawn = _drawn(found)
-    details = "".join(
-        f"<section><h3>{_e(one.title)} · {_e(one.severity)}, {_status(one)}</h3>"
-        + "".join(f"<p><b>{name}:</b> {_e(text)}</p>" for name, text in _details(one))
-        + (_image(one.figure) if one is drawn else "")
-        + "</section>"
-        for one in found.findings
-    )
+    open_, rest = _sides(found)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f"<title>Threat analysis</title><style>{STYLE}</style></head><body>"
         f"<h1>Threat analysis of a federation</h1><p>{_e(found.system)}</p><p>{_e(_conditions(found))}</p>"
         f"<p><b>{_e(verdict(found))}</b></p>"
         f"<table><caption>Findings, worst first; 95% intervals</caption><thead><tr>{heads}</tr></thead>"
-        f"<tbody>{rows}</tbody></table>{_image(found.plot(), 'overview')}"
-        f'<h2 class="page">Evidence</h2><div class="details">{details}</div>'
-        f'<h2>How to read this</h2><p class="rules">{_e(RULES)}</p></body></html>\n'
+        f"<tbody>{rows}</tbody></table>"
+        f'<h2 class="page">{OPEN}</h2>{_sections(open_, _drawn(found))}'
+        f'<h2>How to read this</h2><p class="rules">{_e(RULES)}</p>'
+        f'<h2 class="page">{ANNEX}</h2>{_sections(rest, _drawn(found))}{_image(found.plot())}</body></html>\n'
     )
+
+
+def _sections(findings: list[Finding], drawn: Finding | None) -> str:
+    """Return findings with all their words, in two columns."""
+    if not findings:
+        return "<p>None.</p>"
+    parts = (
+        f"<section><h3>{_e(one.title)} · {_e(one.severity)}, {_status(one)}</h3>"
+        + " ".join(f"<p><b>{name}:</b> {_e(text)}</p>" for name, text in _details(one))
+        + (_image(one.figure) if one is drawn else "")
+        + "</section>"
+        for one in findings
+    )
+    return f'<div class="details">{"".join(parts)}</div>'
 
 
 def markdown_page(found: Findings) -> str:
@@ -92,24 +100,26 @@ def markdown_page(found: Findings) -> str:
     ]
     lines += [f"| {' | '.join(COLUMNS)} |", "|" + " --- |" * len(COLUMNS)]
     for one in found.findings:
-        cells = (
-            one.title,
-            one.severity,
-            one.status,
-            one.adversary,
-            f"{one.number}: {one.value}",
-            one.control,
-        )
+        cells = (one.title, one.severity, one.status, one.number, one.value)
         lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
-    lines += ["", _picture(found.plot()), "", "## Evidence", ""]
-    for one in found.findings:
+    open_, rest = _sides(found)
+    lines += ["", f"## {OPEN}", "", *_paragraphs(open_, _drawn(found))]
+    lines += ["## How to read this", "", RULES, ""]
+    lines += [f"## {ANNEX}", "", *_paragraphs(rest, _drawn(found)), _picture(found.plot()), ""]
+    return "\n".join(lines)
+
+
+def _paragraphs(findings: list[Finding], drawn: Finding | None) -> list[str]:
+    """Return findings with all their words, as lines of Markdown."""
+    lines: list[str] = [] if findings else ["None.", ""]
+    for one in findings:
         lines += [f"### {one.title}: {one.severity}, {one.status}", ""]
         lines += [f"- **{name}:** {text}" for name, text in _details(one)] + [""]
-        if one is _drawn(found):
-            lines += [_picture(one.figure), ""]
-    return "\n".join([*lines, "## How to read this", "", RULES, ""])
+        lines += [_picture(one.figure), ""] if one is drawn else []
+    return lines
 
 
+OPEN, ANNEX = "Evidence on what is open", "Annex: what is answered, and what was not shown"
 COLUMNS = ("Finding", "Severity", "Status", "Measured", "Value [95% interval]")
 
 
@@ -128,8 +138,14 @@ def _conditions(found: Findings) -> str:
     return f"Data: {found.source}. Profile {found.profile}; seeds {seeds}."
 
 
+def _sides(found: Findings) -> tuple[list[Finding], list[Finding]]:
+    """Return the open findings, and all others."""
+    open_ = [one for one in found.findings if one.status == "open"]
+    return open_, [one for one in found.findings if one.status != "open"]
+
+
 def _drawn(found: Findings) -> Finding | None:
-    """Return the worst finding that has a figure: two pages hold one beside the overview."""
+    """Return the worst finding that has a figure: the pages hold one."""
     return next((one for one in found.findings if one.figure is not None), None)
 
 
@@ -137,8 +153,8 @@ def _status(one: Finding) -> str:
     return f'<b class="{one.status.split()[0]}">{one.status}</b>'
 
 
-def _image(figure: Figure, name: str = "detail") -> str:
-    return f'<img class="{name}" alt="{html.escape(figure.alt_text)}" src="{_data(figure)}">'
+def _image(figure: Figure) -> str:
+    return f'<img alt="{html.escape(figure.alt_text)}" src="{_data(figure)}">'
 
 
 def _picture(figure: Figure) -> str:

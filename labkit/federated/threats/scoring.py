@@ -63,7 +63,9 @@ def rmia_scores(shadows: Shadows, *, gamma: float = 1.0, offline_a: float = rmia
         inside, outside = ((own[rest] * used).sum(0) / used.sum(0) for used in (masks, ~masks))
         ratio_x = own[k] / np.maximum((inside + outside) / 2, rmia.TINY)
         marginal = rmia.marginal_offline(population[rest].mean(0), offline_a)
-        scores[k] = rmia.dominance(ratio_x, population[k] / np.maximum(marginal, rmia.TINY), gamma)
+        found = rmia.dominance(ratio_x, population[k] / np.maximum(marginal, rmia.TINY), gamma)
+        # A small population ties the surest records at 1: the ratio itself orders them, and moves no one past a step.
+        scores[k] = found + ratio_x / (1 + ratio_x) / (2 * population.shape[1])
     return scores
 
 
