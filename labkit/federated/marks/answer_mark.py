@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from labkit.federated.rounds import Mark
 
 COUNT = 16
-RATE = 0.5
+RATE = 0.2
 CAP = 0.05
 
 

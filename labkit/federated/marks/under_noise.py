@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FPR = 0.01
 STRENGTHS = {
-    "patient": (0.02 * bits.STRENGTH, bits.STRENGTH),
+    "patient": (0.2 * bits.STRENGTH, bits.STRENGTH),
     "hospital": (bits.STRENGTH, 10 * bits.STRENGTH),
 }
 
