@@ -142,9 +142,8 @@ def placement_picture(
         raise ValueError("placements is empty: expected at least one, such as ['distributed']")
     curve = curve_of(curves, unit)
     points = [curve.point(placement, epsilon, unit) for placement in placements]
-    looks = {
-        name: index for index, name in enumerate(list(NAMES)[1:])
-    }  # one look a placement, whatever is shown
+    # One look a placement, whatever is shown beside it.
+    looks = {name: index for index, name in enumerate(list(NAMES)[1:])}
     fig, (left, right) = plots.figure(8.0, 4.2, ncols=2, width_ratios=[2, 3])
     _draw_accuracies(left, curve, points, looks)
     told = _draw_what_is_left(right, points, looks)
