@@ -148,10 +148,11 @@ membership.table()
 plots.show(membership.plot(), poster=True)
 
 # %% [markdown]
-# Read it by columns of the legend: without noise, the final model alone gives little away, and the rounds give away
-# all. So "we publish only the final model" is worth something, and a federation does not: every participant sees every
-# round. Clipping alone is no defence. And with noise, nobody passes the ceiling, though one comes near: the promise is
-# about an adversary who knows nearly everything, and that adversary is the one it is *tight* for.
+# Without noise, the final model alone gives little away, and the rounds give away all. So "we publish only the final
+# model" is worth something, but in a federation every participant sees every round. Clipping alone (not tried in profile
+# smoke) is no defence. With noise nobody passes the ceiling. **Explain** the row of *the tenth with the largest gradients*:
+# compare its AUC with the one allowed. The promise is about an adversary who knows nearly everything and a record that
+# moves the model much; is it slack for them, too?
 #
 # ## 2. The neighbour
 #

@@ -9,7 +9,7 @@ import pytest
 from threat_scenes import small, system
 
 from labkit.federated.inversion import Leakage, Study
-from labkit.federated.threats import colluding, reconstruction, run, scoring, shadows, study_collusion
+from labkit.federated.threats import colluding, reconstruction, run, scoring, shadows, study_collusion, watch
 from labkit.federated.threats.analysis import PARTS, ThreatWarning
 from labkit.stats import clopper_pearson
 

@@ -21,7 +21,7 @@ from labkit import plots, profiles, stats
 from labkit.federated.noise import Promises, promises
 from labkit.federated.rounds import Federation, begin, contribute, gradient_sum, grid_of, step, unflatten
 from labkit.federated.threats import scoring, shadows
-from labkit.federated.threats.findings import Finding, Scale, judge, not_shown
+from labkit.federated.threats.findings import Finding, Scale, judge, not_shown, wrapped
 from labkit.federated.threats.membership import FOUND, OVER_WHAT, RATE, default_count, reduced, shortened
 from labkit.federated.threats.system import System
 from labkit.results import Result
@@ -174,7 +174,7 @@ class Collusion(Result):
         ax.set_xlabel("colluding hospitals, with the server")
         ax.set_ylabel("members found at 1% FPR, %")
         ax.set_title(
-            f"Members of {self.victim}, {self.targets} target federations\n{self.source}", fontsize=10
+            wrapped(f"Members of {self.victim}, {self.targets} targets; {self.source}", 84), fontsize=9
         )
         ax.legend()
         said = "; ".join(

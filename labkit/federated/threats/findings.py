@@ -10,7 +10,7 @@ and more severe, never a pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -296,7 +296,8 @@ class Findings(Result):
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """Draw how severe each threat is, and whether its control answers it."""
-        fig, ax = plots.figure(7.6, 1.4 + 0.27 * len(self)) if ax is None else (ax.figure, ax)
+        alone = ax is None
+        fig, ax = plots.figure(7.6, 1.6 + 0.27 * len(self)) if alone else (ax.figure, ax)
         ladder = ("unknown", "none", *LEVELS)
         looks = {
             "open": {"marker": "o", "color": plots.COLOURS[1]},
@@ -312,8 +313,10 @@ class Findings(Result):
         ax.set_xticks(range(len(ladder)), ladder)
         ax.set_xlim(-0.5, len(ladder) - 0.5)
         ax.set_ylim(len(self) - 0.5, -0.5)
-        ax.set_xlabel("severity: averted where answered, not excluded where open")
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=3)
+        ax.set_xlabel("severity")
+        if alone:
+            fig.suptitle(wrapped(self.source), fontsize=9)
+            fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
         alt = "; ".join(f"{one.title}: {one.severity}, {one.status}" for one in self.findings)
         return plots.describe(fig, f"Severity and status of {len(self)} threats. {alt}.")
 
@@ -343,9 +346,9 @@ class Findings(Result):
         return written
 
 
-def gather(groups: Iterable[Iterable[Finding]]) -> tuple[Finding, ...]:
-    """Return the findings of several parts as one tuple."""
-    return tuple(one for group in groups for one in group)
+def wrapped(text: str, width: int = 92) -> str:
+    """Return a title in lines that a figure has room for: where the data came from must not be cut off."""
+    return "\n".join(textwrap.wrap(text, width))
 
 
 def _check_claim(one: Finding) -> None:

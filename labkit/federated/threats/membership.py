@@ -13,7 +13,7 @@ import numpy as np
 
 from labkit import plots, profiles
 from labkit.federated.threats import scoring, shadows
-from labkit.federated.threats.findings import Finding, Scale, judge, not_shown
+from labkit.federated.threats.findings import Finding, Scale, judge, not_shown, wrapped
 from labkit.federated.threats.system import System
 from labkit.results import Result
 from labkit.stats import Interval
@@ -30,6 +30,7 @@ FINAL = ("LiRA, final model", "RMIA, final model")
 ROUNDS, INSIDER = "all rounds, outsider", "all rounds, another hospital"
 INFORMED = "all rounds, knows all others"
 ALL, EXPOSED = "all hospitals", "the tenth with the largest gradients"
+DRAWN = {BUILT: (FINAL[0], ROUNDS, INFORMED), BARE: (FINAL[0], ROUNDS)}
 RATE = 0.01
 FOUND = Scale(
     "share of members found while 1% of non-members are accused",
@@ -151,10 +152,10 @@ class MembershipStudy(Result):
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """Draw the ROC curves on log axes, with the ceiling of the promise."""
-        fig, ax = plots.figure(6.8, 4.6) if ax is None else (ax.figure, ax)
+        fig, ax = plots.figure(6.8, 5.4) if ax is None else (ax.figure, ax)
         lowest = self.rates[0]
         styles = {FINAL[0]: "--", ROUNDS: "-", INFORMED: "-."}
-        colours = {BUILT: plots.COLOURS[0], BARE: plots.COLOURS[1], CLIPPED: plots.COLOURS[2]}
+        colours = {BUILT: plots.COLOURS[0], BARE: plots.COLOURS[1]}
         for name, tpr in self.curves.items():
             attack, _, arm = name.partition("; ")
             if attack == "ceiling":
@@ -163,11 +164,11 @@ class MembershipStudy(Result):
                 look = {"color": colours[arm], "linestyle": styles[attack]}
                 ax.plot(self.rates, np.maximum(tpr, lowest), label=f"{attack}: {arm}", **look)
         ax.plot(self.rates, self.rates, color="#777777", linestyle="-", linewidth=1, label="guessing")
-        ax.set(xscale="log", yscale="log", xlim=(lowest, 1), ylim=(lowest, 1.1))
+        ax.set(xscale="log", yscale="log", xlim=(lowest, 1), ylim=(lowest, 1.3))
         ax.set_xlabel("false-positive rate (non-members called members)")
         ax.set_ylabel("true-positive rate")
-        ax.set_title(f"Who trained the model? {self.targets} target federations\n{self.source}", fontsize=10)
-        ax.legend(fontsize=8, loc="lower right")
+        ax.set_title(wrapped(f"{self.targets} target federations; {self.source}", 88), fontsize=9)
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
         return plots.describe(fig, f"ROC curves of membership attacks, log axes. {self._alt()}")
 
     def _alt(self) -> str:
@@ -407,7 +408,7 @@ def _attack(
             enough = victims == EXPOSED and int((~part[1]).sum()) >= scoring.NEEDED / RATE
             found = scoring.tpr_interval(*part, RATE, seed=seed) if enough else None
             rows.append(Row(arm, attack, victims, found, scoring.auc_interval(*part, seed=seed), **about))
-        if attack in (FINAL[0], ROUNDS, INFORMED):
+        if attack in DRAWN.get(arm, ()):
             curves[f"{attack}; {arm}"] = scoring.roc(scores, members, rates)
     return rows, curves
 

@@ -31,7 +31,7 @@ h1 { font-size: 15pt; margin: 0 0 .2em } h2 { font-size: 11pt; margin: .6em 0 .3
 table { border-collapse: collapse; width: 100%; font-size: 7.6pt; line-height: 1.2 } caption { text-align: left; font-style: italic }
 th, td { text-align: left; vertical-align: top; padding: 1.5px 6px 1.5px 0; border-bottom: 1px solid #ccc }
 img { max-width: 100%; height: auto } .page { break-before: page }
-.details { columns: 2; column-gap: 6mm; font-size: 6.9pt; line-height: 1.2 } .details section { margin-bottom: .5em }
+.details { columns: 2; column-gap: 6mm; font-size: 6.6pt; line-height: 1.16 } .details section { margin-bottom: .4em }
 .details h3 { font-size: 7.6pt; margin: 0; break-after: avoid } .details p { display: inline } .rules { font-size: 7pt }
 b.open { color: #a33d00 } b.answered { color: #00664b } b.not { color: #333 }
 """
