@@ -141,7 +141,7 @@ grid = grid_of(scene.federation)
 print(f"leaving one of 80 patients out moves the sum by {min(moved):.3f} to {max(moved):.3f} clipping norms")
 print(
     f"the grid of this system: {1 / grid.step:,.0f} steps in a clipping norm of 1; counted sensitivity "
-    f"{grid.sensitivity / 2**24:.7f} clipping norms, rounding included"
+    f"{grid.sensitivity * grid.step / grid.max_grad_norm:.7f} clipping norms, rounding included"
 )
 
 # %% [markdown]
@@ -287,7 +287,7 @@ for epsilon in sorted({point.epsilon for point in curve.points if point.epsilon}
     )
 
 # %%
-placement_explorer(curve)
+placement_explorer(curve, capstone.whole_hospitals())
 
 # %% [markdown]
 # ## 7. Hiding a whole hospital
