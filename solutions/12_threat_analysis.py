@@ -280,6 +280,7 @@ def read_exactly(vector: np.ndarray, records: np.ndarray) -> int:
     return int((gaps < 1e-3).sum())
 
 
+# %%
 rng, model, trials, rows = np.random.default_rng(0), federation.make_model(), 40, []
 for who, size in (
     ("one hospital, 1 patient", 1),

@@ -107,6 +107,15 @@ def test_nothing_to_subtract_is_no_pass() -> None:
     assert "are needed" in few.findings()[0].evidence
 
 
+def test_watching_gives_equations_that_the_members_solve() -> None:
+    federation = small("none", rounds=12)
+    seen = watch(federation, 12, seed=3)
+    for rows, total in zip(seen.gradients, seen.sums, strict=True):
+        assert np.allclose(rows.T @ seen.members, total, atol=1e-3)  # gradients are float32, sums on a grid
+    with pytest.raises(ValueError, match="1 to 12 rounds"):
+        watch(federation, 13)
+
+
 def leakage(
     observed: str, hits: int, *, bound: float | None = None, measure: str = "batches returned whole"
 ) -> Leakage:
