@@ -35,7 +35,7 @@ T = TypeVar("T")
 EPSILON, DELTA = 3.0, 1e-5
 HIDDEN = 64
 KEYS = 11  # seed of the lab's keys: a study's, since whoever knows it knows them all
-SKIPPED = {"app", "app_memory", "app_server", "agreement", "deployment", "drawing", "quiet", "wire"}
+SKIPPED = {"app", "app_memory", "app_server", "agreement", "deployment", "drawing", "member", "quiet", "wire"}
 
 
 def perceptron() -> nn.Module:
@@ -225,22 +225,25 @@ def _regression() -> nn.Module:
     return models.logistic_regression(30, 2)
 
 
-def kept(kind: str, settings: dict[str, Any], compute: Callable[[], T]) -> T:
+def kept(kind: str, settings: dict[str, Any], compute: Callable[[], T], *, threats: bool = False) -> T:
     """Return ``compute()`` from the cache where settings, profile and code are the same."""
-    return cache.cached(kind, {**settings, "profile": profiles.current().name}, compute, code=code())
+    settings = {**settings, "profile": profiles.current().name}
+    return cache.cached(kind, settings, compute, code=code(threats=threats))
 
 
-def code() -> list[ModuleType]:
+def code(*, threats: bool = False) -> list[ModuleType]:
     """Return every module that a study of this scene may run: all of the federated wing but its transport, and below.
 
-    Coarse on purpose: an edit anywhere in them makes the studies again, and no result outlives its code.
+    Coarse on purpose: an edit anywhere in them makes the studies again, and no result outlives its code. Attacks and
+    inversion count only where ``threats`` says so.
     """
+    skipped = SKIPPED if threats else SKIPPED | {"threats", "inversion"}
     import labkit.federated as wing
 
     found = [
         import_module(name)
         for _, name, _ in pkgutil.walk_packages(wing.__path__, "labkit.federated.")
-        if name.split(".")[2] not in SKIPPED
+        if name.split(".")[2] not in skipped
     ]
     below = "dp data data.tabular data.heart data.dataset dp.discrete_arrays dp.gradients dp.linear dp.textbook dp.accountants"
     below += (
@@ -274,4 +277,4 @@ def findings(setting: Scene) -> Any:
     """Return the whole threat analysis of the system: see `labkit.federated.threats.run`."""
     from labkit.federated import threats
 
-    return kept("threats", {"seed": setting.seed}, lambda: threats.run(setting.system))
+    return kept("threats", {"seed": setting.seed}, lambda: threats.run(setting.system), threats=True)
