@@ -32,6 +32,21 @@ if TYPE_CHECKING:
     from labkit.federated.threats.system import System
 
 T = TypeVar("T")
+BELOW = (
+    *("data", "data.dataset", "data.heart", "data.loading", "data.sources", "data.tabular"),
+    *(
+        "dp",
+        "dp.accountants",
+        "dp.accounting",
+        "dp.calibration",
+        "dp.ceiling",
+        "dp.discrete_arrays",
+        "dp.events",
+    ),
+    *("dp.gradients", "dp.limits", "dp.linear", "dp.privacy_loss", "dp.textbook"),
+    *("membership.presets", "models", "scenarios.hospitals", "stats", "watermark.keys", "watermark.triggers"),
+)
+ATTACKS = tuple(f"membership.{name}" for name in ("curves", "lira", "rmia", "signals", "thresholds"))
 EPSILON, DELTA = 3.0, 1e-5
 HIDDEN = 64
 KEYS = 11  # seed of the lab's keys: a study's, since whoever knows it knows them all
@@ -245,17 +260,12 @@ def code(*, threats: bool = False) -> list[ModuleType]:
         for _, name, _ in pkgutil.walk_packages(wing.__path__, "labkit.federated.")
         if name.split(".")[2] not in skipped
     ]
-    below = "dp data data.tabular data.heart data.dataset dp.discrete_arrays dp.gradients dp.linear dp.textbook dp.accountants"
-    below += (
-        " dp.accounting dp.calibration dp.events dp.ceiling dp.privacy_loss stats models membership.presets"
-    )
-    below += " data.loading data.sources dp.limits watermark.keys watermark.triggers scenarios.hospitals"
-    return [*found, *(import_module(f"labkit.{name}") for name in below.split())]
+    below = [*BELOW, *(ATTACKS if threats else ())]
+    return [*found, *(import_module(f"labkit.{name}") for name in below)]
 
 
 def prepare() -> None:
     """Do the one-off work of labs 11 and 12, study by study: an interrupt loses one at most."""
-
     setting = scene()
     if profiles.current().name == "laptop":
         print("labs 11 and 12: about 10 minutes on 2 cores; interrupt at will, what is done is kept")
@@ -275,6 +285,13 @@ def prepare() -> None:
 
 def findings(setting: Scene) -> Any:
     """Return the whole threat analysis of the system: see `labkit.federated.threats.run`."""
+    from labkit import data
     from labkit.federated import threats
 
-    return kept("threats", {"seed": setting.seed}, lambda: threats.run(setting.system), threats=True)
+    pictures = data.load("mnist").digest  # reconstruction is tried on digits, too
+    return kept(
+        "threats",
+        {"seed": setting.seed, "pictures": pictures},
+        lambda: threats.run(setting.system),
+        threats=True,
+    )
