@@ -11,7 +11,7 @@ from threat_scenes import system
 from labkit.federated.secagg import Identity, SecAggError, fresh_round_id
 from labkit.federated.secagg.client import self_mask_key
 from labkit.federated.secagg.masks import add_mask
-from labkit.federated.threats import server, study_server
+from labkit.federated.threats import server, server_tries, study_server
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +67,14 @@ def test_what_stays_after_a_fake_dropout_is_the_self_mask_and_nothing_else() -> 
         from labkit.federated.secagg import Encoding
 
         grid = Encoding(scale=1.0, bits=64, parties=4, bound=1000.0)
-        made.append(server.Round(vectors, grid, 3, b"model", identities))
+        made.append(server_tries.Round(vectors, grid, 3, b"model", identities))
         return made[-1]
 
-    said, read = server._peers_told_dropped(fresh, "b")
+    said, read = server_tries._peers_told_dropped(fresh, "b")
     assert said.startswith("answered")
     assert not read
     seed = made[0].clients["b"]._seed
-    stripped = server._without_pair_masks(made[0], "b")
+    stripped = server_tries.without_pair_masks(made[0], "b")
     add_mask(stripped, self_mask_key(seed, made[0].round_id, "b"), -1)
     assert made[0].encoding.from_ring(stripped).tolist() == vectors["b"].tolist()
 
