@@ -15,7 +15,7 @@ from labkit import cache, stats
 from labkit.federated.loop import federate
 from labkit.federated.rounds import Federation, begin, contribute, grid_of
 from labkit.federated.threats import keys, scoring, shadows, study_membership
-from labkit.federated.threats.membership import (
+from labkit.federated.threats.membership_result import (
     ALL,
     BARE,
     BUILT,

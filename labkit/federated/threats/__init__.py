@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from labkit.federated.threats.findings import Scale as Scale
     from labkit.federated.threats.findings import judge as judge
     from labkit.federated.threats.findings import not_shown as not_shown
-    from labkit.federated.threats.membership import MembershipStudy as MembershipStudy
     from labkit.federated.threats.membership import study_membership as study_membership
+    from labkit.federated.threats.membership_result import MembershipStudy as MembershipStudy
     from labkit.federated.threats.report import RULES as RULES
     from labkit.federated.threats.report import verdict as verdict
     from labkit.federated.threats.server import ServerStudy as ServerStudy
@@ -33,7 +33,7 @@ _HOME = {
     "FindingError": "findings",
     "Findings": "findings",
     "MaliciousStudy": "malicious_result",
-    "MembershipStudy": "membership",
+    "MembershipStudy": "membership_result",
     "RobustStudy": "robust_result",
     "RULES": "report",
     "Scale": "findings",

@@ -22,7 +22,8 @@ from labkit.federated.noise import Promises, promises
 from labkit.federated.rounds import Federation, begin, contribute, gradient_sum, grid_of, step, unflatten
 from labkit.federated.threats import scoring, shadows
 from labkit.federated.threats.findings import Finding, Scale, judge, not_shown, wrapped
-from labkit.federated.threats.membership import FOUND, OVER_WHAT, RATE, default_count, reduced, shortened
+from labkit.federated.threats.membership import default_count, reduced, shortened
+from labkit.federated.threats.membership_result import FOUND, OVER_WHAT, RATE
 from labkit.federated.threats.system import System
 from labkit.results import Result
 from labkit.stats import Interval
