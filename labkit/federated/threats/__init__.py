@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labkit.federated.threats.analysis import run as run
-    from labkit.federated.threats.colluding import Collusion as Collusion
     from labkit.federated.threats.colluding import study_collusion as study_collusion
+    from labkit.federated.threats.colluding_result import Collusion as Collusion
     from labkit.federated.threats.findings import Finding as Finding
     from labkit.federated.threats.findings import FindingError as FindingError
     from labkit.federated.threats.findings import Findings as Findings
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from labkit.federated.threats.watching import watch as watch
 
 _HOME = {
-    "Collusion": "colluding",
+    "Collusion": "colluding_result",
     "DriftStudy": "drift_result",
     "Finding": "findings",
     "FindingError": "findings",
