@@ -25,15 +25,18 @@ RULES = (
     "was not tried."
 )
 STYLE = """
-@page { size: A4; margin: 11mm }
-body { font: 9pt/1.3 system-ui, sans-serif; color: #111; background: #fff; max-width: 188mm; margin: 1em auto; padding: 0 1em }
-h1 { font-size: 15pt; margin: 0 0 .2em } h2 { font-size: 11pt; margin: .6em 0 .3em } p { margin: 0 0 .4em }
-table { border-collapse: collapse; width: 100%; font-size: 7.6pt; line-height: 1.2 } caption { text-align: left; font-style: italic }
-th, td { text-align: left; vertical-align: top; padding: 1.5px 6px 1.5px 0; border-bottom: 1px solid #ccc }
-img { max-width: 100%; height: auto } .page { break-before: page }
-.details { columns: 2; column-gap: 6mm; font-size: 6.6pt; line-height: 1.16 } .details section { margin-bottom: .4em }
-.details h3 { font-size: 7.6pt; margin: 0; break-after: avoid } .details p { display: inline } .rules { font-size: 7pt }
+body { font: 11pt/1.4 system-ui, sans-serif; color: #111; background: #fff; max-width: 188mm; margin: 1em auto; padding: 0 1em }
+h1 { font-size: 1.6em; margin: 0 0 .2em } h2 { font-size: 1.2em; margin: .6em 0 .3em } h3 { font-size: 1em; margin: 0 }
+p { margin: 0 0 .4em } table { border-collapse: collapse; width: 100%; font-size: .85em } caption { text-align: left }
+th, td { text-align: left; vertical-align: top; padding: 2px 6px 2px 0; border-bottom: 1px solid #ccc }
+img { max-width: 100%; height: auto } .details section { margin-bottom: .5em } .details p { display: inline }
 b.open { color: #a33d00 } b.answered { color: #00664b } b.not { color: #333 }
+@page { size: A4; margin: 10mm }
+@media print {
+  body { font-size: 9pt; line-height: 1.25; margin: 0; padding: 0 } .page { break-before: page } h3 { break-after: avoid }
+  .details { columns: 2; column-gap: 6mm; font-size: 6.1pt; line-height: 1.12 } .details section { margin-bottom: .3em }
+  .rules { font-size: 6.5pt } .details img { max-height: 40mm } .annex > img { max-height: 110mm }
+}
 """
 
 
@@ -68,7 +71,7 @@ def html_page(found: Findings) -> str:
         f"<tbody>{rows}</tbody></table>"
         f'<h2 class="page">{OPEN}</h2>{_sections(open_, _drawn(found))}'
         f'<h2>How to read this</h2><p class="rules">{_e(RULES)}</p>'
-        f'<h2 class="page">{ANNEX}</h2>{_sections(rest, _drawn(found))}{_image(found.plot())}</body></html>\n'
+        f'<h2 class="page">{ANNEX}</h2>{_sections(rest, _drawn(found))}<div class="annex">{_image(found.plot())}</div></body></html>\n'
     )
 
 
