@@ -246,10 +246,11 @@ def _flip(study: MaliciousStudy) -> Finding:
 def _backdoor(study: MaliciousStudy) -> Finding:
     attacks = [title for title in study.runs if title.startswith("backdoor")]
     late, bound = attacks[1], attacks[2]
+    worst = max(attacks, key=lambda title: study.planted(title).estimate)  # an attacker takes what works best
     return _finding(
         PLANTED,
         "One hospital plants a backdoor",
-        study.planted(late),
+        study.planted(worst),
         None,
         knowledge="its own records, the global model, the declared sizes, and where there is one the norm bound",
         evidence=f"Other records with a key pattern in three features are to pass as {study.target}, by a model replaced in "

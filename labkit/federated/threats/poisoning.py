@@ -63,9 +63,12 @@ def change_to_values(federation: Federation, state: State, change: np.ndarray) -
 def send(federation: Federation, name: str, values: np.ndarray) -> np.ndarray:
     """Return ``values`` [d], meant as this hospital's mean contribution, as the integers it puts into the sum.
 
-    Neither clipped nor noised: both are the client's own work, and no one sees whether it was done.
+    Neither clipped nor noised: both are the client's own work, and no one sees whether it was done. What is beyond the
+    grid ends at its edge: more cannot be sent.
     """
-    return grid_of(federation).round(values * weight(federation, name))
+    grid = grid_of(federation)
+    edge = 2.0**52 * grid.step
+    return grid.round(np.clip(values * weight(federation, name), -edge, edge))
 
 
 def selfish(

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from labkit.federated.noise import NoiseError
 from labkit.federated.rounds import Federation, FederationError, State, begin, contribute, step, unflatten
 from labkit.federated.threats.aggregation import Aggregate, Sum
 from labkit.federated.threats.poisoning import Attack
@@ -22,10 +23,14 @@ class Outcome:
     ----------
     weights : ndarray of shape [d]
     states : tuple of State
+    stopped : int or None
+        Round in which somebody could no longer send, as an attack had driven the weights off the grid: a denial of
+        service. The weights are then those before it.
     """
 
     weights: np.ndarray
     states: tuple[State, ...]
+    stopped: int | None = None
 
 
 def attacked(
@@ -54,12 +59,17 @@ def attacked(
         raise FederationError(f"attackers name {sorted(strangers)}; expected hospitals of {list(names)}")
     states = [begin(federation)]
     for round in range(federation.training.rounds):
-        sent = {
-            name: attackers[name](federation, name, tuple(states), seed)
-            if name in attackers
-            else contribute(federation, name, states[-1], seed=seed)
-            for name in names
-        }
+        try:
+            sent = {
+                name: attackers[name](federation, name, tuple(states), seed)
+                if name in attackers
+                else contribute(federation, name, states[-1], seed=seed)
+                for name in names
+            }
+        except NoiseError:
+            if not (attackers and round):  # honest hospitals, or the first round: a fault of the terms
+                raise
+            return Outcome(states[-1].model, tuple(states), round + 1)
         total = aggregate(federation, sent, round, seed)
         states.append(step(federation, states[-1], total, names, seed=seed))
     return Outcome(states[-1].model, tuple(states))
