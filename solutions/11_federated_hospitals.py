@@ -198,13 +198,15 @@ promises = federated.promises(scene.noise, scene.training.rounds)
 promises
 
 # %% [markdown]
-# The unit in every row is a **patient**. Read the rows of the gang: collusion costs its victims privacy, whatever the
-# protocol; `colluders=` in the plan buys it back with more noise.
+# The unit in every row is a **patient**, and a row counts the statistics as well as all rounds. Read the rows of the gang:
+# collusion costs its victims privacy, whatever the protocol; `colluders=` in the plan buys it back with more noise (and
+# a higher threshold: colluders next to the *server* can open two sums of one round where 2t - n does not exceed them).
 #
 # ## 5. One round, by hand
 #
 # The server gets one vector of whole numbers. What does it divide by? By the records of hospitals that are in the sum,
-# as *declared in the plan*: the exact number is private, and a number that moves with a patient is a release.
+# as *declared in the plan*, before the first round and for good. A count taken in the round would move with a patient,
+# and be a release without noise. What is declared is public: hospitals declare round numbers.
 #
 # ### Exercise 11.next_weights: the server's step
 
@@ -259,8 +261,8 @@ print(
 # %% [markdown]
 # ## 6. What does privacy cost, and where is it cheapest?
 #
-# Four places for the noise, the same hospitals, model, rounds and seeds; the target ε is the same number everywhere, **but
-# not the same promise**: the central server sees everything. **Predict** the order of the four curves at ε = 1.
+# Four places for the noise; the same patients, splits and model; the target ε is the same number everywhere, **but not
+# the same promise**: the central server sees everything. **Predict** the order of the four curves at ε = 1.
 
 # %%
 curve = capstone.placements()
@@ -270,9 +272,10 @@ plots.show(curve.plot(), poster=True)
 curve
 
 # %% [markdown]
-# What differs between two points: clipping and noise, and for *record* also that hospitals take five local steps a round.
-# What does not: patients, features, model. The interval is one of the mean over splits of the *same* patients; it says
-# nothing about other patients.
+# What differs between two points? The place of the noise, and all that was tuned for it: the last column has each one's
+# rounds, rate, and the noise in the statistics that its features were made with. What does not: patients, splits, model.
+# So this compares **placements as one would use them**, not the noise alone. The interval is one of the mean over splits
+# of the *same* patients; it says nothing about other patients.
 
 # %%
 for epsilon in sorted({point.epsilon for point in curve.points if point.epsilon}):
@@ -282,8 +285,8 @@ for epsilon in sorted({point.epsilon for point in curve.points if point.epsilon}
     gain = 100 * (shares - full)
     spread = gain.std(ddof=1) / np.sqrt(len(gain))
     print(
-        f"ε = {epsilon:g}: shares instead of full noise at each hospital gain {gain.mean():+.1f} points, paired over "
-        f"{len(gain)} seeds, standard error {spread:.1f}"
+        f"ε = {epsilon:g}: shares instead of full noise at each hospital, each at its own terms, gain {gain.mean():+.1f} "
+        f"points, paired over {len(gain)} seeds, standard error {spread:.1f}"
     )
 
 # %%

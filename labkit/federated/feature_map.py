@@ -49,6 +49,8 @@ class FeatureMap(Result):
         How the map was made, for titles.
     events : tuple of Event
         What it cost; empty where only constants were used. They belong into every statement on what is trained on it.
+    full_at : tuple of int
+        For each of them, how many hospitals' shares of noise make up the event's.
     """
 
     columns: tuple[int, ...]
@@ -59,6 +61,7 @@ class FeatureMap(Result):
     norm: float | None = None
     how: str = ""
     events: tuple[Event, ...] = ()
+    full_at: tuple[int, ...] = ()
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return features ``[n, k]`` of records ``[n, d]``.
@@ -98,7 +101,10 @@ class FeatureMap(Result):
             )
             for each in hospitals
         ]
-        return Hospitals(tuple(held), source)
+        released = tuple(
+            (event.noise_multiplier, count) for event, count in zip(self.events, self.full_at, strict=True)
+        )
+        return Hospitals(tuple(held), source, (*hospitals.released, *released))
 
     def numbers(self) -> dict[str, Any]:
         """Return constants and cost by name."""

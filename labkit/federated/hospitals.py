@@ -75,10 +75,14 @@ class Hospitals(Result):
     hospitals : tuple of Hospital
     source : str
         Where the records came from and how they were split, for titles and tables.
+    released : tuple of (float, int)
+        Private statistics that these features were made with: noise multiplier, and how many hospitals' shares make it
+        up. A promise on what is trained on them must count them (`labkit.federated.Federation` refuses otherwise).
     """
 
     hospitals: tuple[Hospital, ...]
     source: str
+    released: tuple[tuple[float, int], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.hospitals) < 2:

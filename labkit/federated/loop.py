@@ -216,9 +216,10 @@ def check_terms(federation: Federation, drop: Drops, secure: bool) -> Drops:
             raise FederationError(
                 f"round {number} would be left with {len(names) - len(gone)} hospitals; the threshold is {threshold}"
             )
-    if secure and threshold < least_threshold(len(names)):
+    least = least_threshold(len(names), federation.noise.colluders)
+    if secure and threshold < least:
         raise FederationError(
-            f"threshold is {threshold} of {len(names)} hospitals; secure aggregation needs at least "
-            f"{least_threshold(len(names))}: with fewer, a server could open two sums of one round"
+            f"threshold is {threshold} of {len(names)} hospitals, {federation.noise.colluders} of which may collude; secure "
+            f"aggregation needs at least {least}: with fewer, a server could open two sums of one round"
         )
     return drop

@@ -59,7 +59,9 @@ class Noise:
     local_steps : int
         DP-SGD steps a round (``record`` only).
     statistics_multiplier : float
-        Full noise of the private statistics that preprocessing took first, placed likewise; 0 if it took none.
+        Full noise of the private statistics that preprocessing took first; 0 if it took none.
+    statistics_full_at : int
+        How many hospitals' shares make up that full noise: fewer honest ones leave less of it.
 
     Raises
     ------
@@ -77,6 +79,7 @@ class Noise:
     sample_rate: float = 1.0
     local_steps: int = 1
     statistics_multiplier: float = 0.0
+    statistics_full_at: int = 1
 
     def __post_init__(self) -> None:
         _check(self)
@@ -122,21 +125,36 @@ class Noise:
             self.noise_multiplier
         )  # one contribution at a time; and averages of local DP-SGD are no plain sums
 
-    def events(self, rounds: int, noise_multiplier: float) -> tuple[Any, ...]:
+    def statistics_against(self, observer: str, *, colluders: int = 0, survivors: int | None = None) -> float:
+        """Return the noise multiplier of the statistics that hides one patient from ``observer``; 0 is none left.
+
+        They are one sum of noisy shares whatever the placement of the training's noise, opened with
+        ``statistics_full_at`` hospitals at the least (the worst case, counted here). Full noise at each (1) is counted
+        like local noise.
+        """
+        if observer == "another hospital":
+            colluders = max(1, colluders)
+        full_at = self.statistics_full_at
+        if full_at == 1:
+            survivors = self.threshold if survivors is None else survivors
+            honest = 1 if observer == "the server" else survivors - colluders
+        else:
+            honest = full_at - colluders
+        return self.statistics_multiplier * math.sqrt(max(honest, 0) / full_at)
+
+    def events(self, rounds: int, noise_multiplier: float, statistics: float = 0.0) -> tuple[Any, ...]:
         """Return what one unit's records went through in ``rounds`` rounds, for the accountants.
 
-        ``noise_multiplier`` is what an observer faces in a round; the statistics' noise shrinks or grows with it.
+        ``noise_multiplier`` and ``statistics`` are what an observer faces, see `against` and `statistics_against`.
         """
         from labkit.dp.accounting import SampledGaussian
 
         if self.placement == "record":
-            training = SampledGaussian(
-                noise_multiplier, rounds * self.local_steps, self.sample_rate, "poisson"
-            )
+            steps = rounds * self.local_steps
+            training = SampledGaussian(noise_multiplier, steps, self.sample_rate, "poisson")
         else:
             training = SampledGaussian(noise_multiplier, rounds, 1.0, "full")
-        faced = self.statistics_multiplier * noise_multiplier / self.noise_multiplier
-        return (training, SampledGaussian(faced, 1, 1.0, "full")) if faced else (training,)
+        return (training, SampledGaussian(statistics, 1, 1.0, "full")) if statistics else (training,)
 
     def statement(
         self,
@@ -156,9 +174,10 @@ class Noise:
         from labkit.dp.accounting import privacy_statement
 
         multiplier = self.against(observer, colluders=colluders, survivors=survivors)
-        if multiplier == 0:
+        statistics = self.statistics_against(observer, colluders=colluders, survivors=survivors)
+        if multiplier == 0 or (self.statistics_multiplier and not statistics):
             return None
-        return privacy_statement(self.events(rounds, multiplier), delta=delta, n=n)
+        return privacy_statement(self.events(rounds, multiplier, statistics), delta=delta, n=n)
 
     def grid(self, dimension: int) -> Grid:
         """Return the grid that ``distributed`` noise lives on, for vectors of ``dimension`` values."""
@@ -227,14 +246,14 @@ def calibrate(
     unit: str = "patient",
     delta: float = 1e-5,
     n: int | None = None,
-    statistics_multiplier: float = 0.0,
     **settings: Any,
 ) -> Noise:
     """Return the least noise for which the placement's own promise is at most ``target_epsilon``.
 
     What that promise is: ``central`` against whoever gets the model, ``local`` and ``record`` against the server too,
     one contribution at a time, ``distributed`` against the server and all others in rounds that end at the threshold,
-    with ``colluders`` hospitals on their side.
+    with ``colluders`` hospitals on their side. Colluders next to a server need a higher threshold of secure
+    aggregation, too: `labkit.federated.secagg.least_threshold`.
 
     Parameters
     ----------
@@ -250,8 +269,15 @@ def calibrate(
 
     if placement == "none":
         raise NoiseError("placement 'none' has no noise to calibrate: leave target_epsilon out")
-    probe = Noise(placement, unit, 1.0, statistics_multiplier=statistics_multiplier, **settings)
-    first = (SampledGaussian(statistics_multiplier, 1, 1.0, "full"),) if statistics_multiplier else ()
+    probe = Noise(placement, unit, 1.0, **settings)
+    observer = OBSERVERS[1] if placement == "central" else OBSERVERS[0]
+    faced = probe.statistics_against(observer, colluders=probe.colluders)
+    if probe.statistics_multiplier and not faced:
+        raise NoiseError(
+            f"the statistics' noise is full at {probe.statistics_full_at} hospitals, {probe.colluders} of which collude: "
+            "none of it is left. Take them at a higher threshold"
+        )
+    first = (SampledGaussian(faced, 1, 1.0, "full"),) if faced else ()
     multiplier = calibrate_noise(
         target_epsilon,
         delta=delta,
@@ -348,6 +374,14 @@ def _check(noise: Noise) -> None:
     if not (math.isfinite(noise.statistics_multiplier) and noise.statistics_multiplier >= 0):
         raise NoiseError(
             f"statistics_multiplier is {noise.statistics_multiplier}; expected 0 or a positive number"
+        )
+    if not 1 <= noise.statistics_full_at <= noise.hospitals:
+        raise NoiseError(
+            f"statistics_full_at is {noise.statistics_full_at}; expected 1 to {noise.hospitals} hospitals"
+        )
+    if noise.statistics_multiplier and noise.unit == "hospital":
+        raise NoiseError(
+            "statistics of patients hide no hospital: take public features (`fixed`) for unit 'hospital'"
         )
     if noise.placement == "record" and noise.unit != "patient":
         raise NoiseError("placement 'record' hides a patient; expected unit='patient'")

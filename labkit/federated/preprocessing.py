@@ -135,7 +135,8 @@ def private_statistics(
     how = f"private mean and variance (noise multiplier {noise_multiplier:g}, L2 norm {norm:.3g}, patients)"
     if not secure:
         how += ", summed in clear"
-    return replace(prior, centre=centre, width=width, how=how, events=(*prior.events, event))
+    released = {"events": (*prior.events, event), "full_at": (*prior.full_at, threshold)}
+    return replace(prior, centre=centre, width=width, how=how, **released)
 
 
 def _check(hospitals: Hospitals, threshold: int, secure: bool, drop: Mapping[str, str]) -> None:

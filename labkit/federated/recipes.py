@@ -81,10 +81,9 @@ def plan(
         training = replace(
             training, kind="update", rounds=rounds // 5, momentum=0.0, learning_rate=10 * rate
         )  # momentum .9 adds up to ten steps
-    noise = noises.calibrate(
-        placement, epsilon, rounds=training.rounds, delta=delta, statistics_multiplier=multiplier, **terms
-    )
-    full_at = {"central": count, "distributed": noise.threshold}.get(placement, 1)
+    full_at = {"central": count, "distributed": terms["threshold"]}.get(placement, 1)
+    terms |= {"statistics_multiplier": multiplier, "statistics_full_at": full_at}
+    noise = noises.calibrate(placement, epsilon, rounds=training.rounds, delta=delta, **terms)
     return _mapped(hospitals, multiplier, full_at, seed), noise, training
 
 

@@ -124,7 +124,7 @@ class FederatedResult(Result):
     def summary(self) -> str:
         promise = self.privacy
         said = "no promise of privacy" if promise is None else f"{promise}, unit {self.noise.unit}"
-        seed = "no kept seed" if self.seed is None else f"seed {self.seed}"
+        seed = "no kept seed" if self.seed is None else f"seed {self.seed} (who knows it is promised nothing)"
         return f"test accuracy {self.accuracy.percent(1)} (over patients); {said}; {self.source}; {self.profile}, {seed}"
 
     def table(self) -> pd.DataFrame:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 KINDS = ("gradient", "update")
 SCHEDULES = ("constant", "linear")
 PURPOSES = {"noise": 0, "batches": 1, "server": 2}
+TAG = 0x0FED  # keeps these streams apart from all others that begin with the same seed
 
 
 class FederationError(ValueError):
@@ -239,7 +240,7 @@ def generator(seed: int | None, round: int, party: int, purpose: str) -> np.rand
     """
     if seed is None:
         return None
-    return np.random.default_rng([seed, round, party, PURPOSES[purpose]])
+    return np.random.default_rng([TAG, seed, round, party, PURPOSES[purpose]])
 
 
 def contribute(federation: Federation, name: str, state: State, *, seed: int | None = None) -> np.ndarray:
@@ -339,7 +340,7 @@ def _learned(
         private = noise.placement != "none" and noise.unit == "patient"
         return gradient_sum(model, dataset.train_x, dataset.train_y, noise.max_grad_norm if private else None)
     if noise.placement == "record":
-        train_privately(model, dataset, federation, state.round, random)
+        train_privately(model, dataset, federation, federation.sizes[name], state.round, random)
     else:
         train_locally(model, dataset, federation.training, state.round, random)
     update = flatten(model) - state.weights
@@ -349,6 +350,9 @@ def _learned(
 
 def gradient_sum(model: nn.Module, x: Tensor, y: Tensor, max_grad_norm: float | None) -> np.ndarray:
     """Return the sum over records of cross-entropy gradients, each clipped to ``max_grad_norm`` unless None.
+
+    In double precision, in which ``model`` is afterwards: rounding in a long float32 sum would move it by more than the
+    grid counts.
 
     Parameters
     ----------
@@ -364,7 +368,7 @@ def gradient_sum(model: nn.Module, x: Tensor, y: Tensor, max_grad_norm: float | 
 
     clipped = linear.clipped_sum if isinstance(model, LogisticRegression) else gradients.clipped_sum
     bound = math.inf if max_grad_norm is None else max_grad_norm
-    sums, _ = clipped(model, x, y, bound)
+    sums, _ = clipped(model.double(), x.double(), y, bound)
     return np.concatenate([part.detach().double().reshape(-1).numpy() for part in sums.values()])
 
 
@@ -400,10 +404,14 @@ def train_privately(
     model: nn.Module,
     dataset: Dataset,
     federation: Federation,
+    declared: int,
     round: int,
     random: np.random.Generator | None,
 ) -> None:
-    """Take the round's local DP-SGD steps on one hospital's records, in place: Poisson batches, full noise in each."""
+    """Take the round's local DP-SGD steps on one hospital's records, in place: Poisson batches, full noise in each.
+
+    The noise is a float64 Gaussian, as in Opacus: the promise is that of real numbers. Means are over *declared* records.
+    """
     import secrets
 
     import torch
@@ -421,7 +429,7 @@ def train_privately(
             total = gradient_sum(model, dataset.train_x[batch], dataset.train_y[batch], noise.max_grad_norm)
         scale = noise.noise_multiplier * noise.max_grad_norm
         noisy = total + scale * torch.randn(len(total), generator=draws, dtype=torch.float64).numpy()
-        mean = noisy / (noise.sample_rate * n)  # the expected batch size: the one that happened is private
+        mean = noisy / (noise.sample_rate * declared)  # expected: neither batch nor record count may show
         unflatten(model, flatten(model) - training.rate(round) * mean)
 
 
@@ -448,7 +456,21 @@ def _check(federation: Federation) -> None:
             "make_model gives other weights at every call: fix its seed (functools.partial(make, seed=0)), or the hospitals "
             "would not start from one model"
         )
+    _check_statistics(federation)
     _check_model(federation.make_model(), next(iter(federation.hospitals)).dataset)
+
+
+def _check_statistics(federation: Federation) -> None:
+    """Refuse a promise that does not count the private statistics that the features were made with."""
+    noise, released = federation.noise, federation.hospitals.released
+    if noise.placement == "none" or not released:
+        return
+    counted = (noise.statistics_multiplier, noise.statistics_full_at)
+    if noise.unit == "hospital" or len(released) > 1 or not np.allclose(released[0], counted, rtol=1e-9):
+        raise FederationError(
+            f"the features come from private statistics (noise multiplier, full at): {list(released)}; the noise counts "
+            f"{counted}: pass statistics_multiplier and statistics_full_at to calibrate, or take public features (`fixed`)"
+        )
 
 
 def _check_model(model: nn.Module, dataset: Dataset) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from labkit.federated.noise import Noise
+    from labkit.federated.rounds import Training
     from labkit.stats import Interval
 
 NAMES = {
@@ -44,6 +45,8 @@ class Point:
         The promise as it may be printed, with whom it protects.
     accuracies : tuple of float
         One test accuracy a seed; the seed draws the split into train and test, the hospitals, and the noise.
+    terms : str
+        Rounds, learning rate and statistics: each placement has its own, tuned ones.
     """
 
     placement: str
@@ -51,6 +54,7 @@ class Point:
     epsilon: float | None
     statement: str
     accuracies: tuple[float, ...]
+    terms: str = ""
 
     @property
     def mean(self) -> Interval:
@@ -91,6 +95,7 @@ class PlacementCurve(Result):
                     "placement": p.placement,
                     "unit": p.unit,
                     "privacy": p.statement,
+                    "terms": p.terms,
                     "accuracy": p.mean,
                     "interval of": f"the mean over {len(p.accuracies)} seeds (splits, hospitals, noise)",
                 }
@@ -110,6 +115,7 @@ class PlacementCurve(Result):
                 "unit": p.unit,
                 "mean accuracy [95% over seeds]": p.mean.percent(1),
                 "promise": p.statement,
+                "own terms": p.terms,
             }
             for p in self.points
         ]
@@ -202,18 +208,30 @@ def placement_curve(
                     epsilon,
                     _said(noise, training),
                     tuple(accuracies),
+                    _terms(noise, training),
                 )
             )
     source = f"{clinics[seeds[0]].source.rsplit(', seed', 1)[0]}, {recipes.FEATURES}"
     return PlacementCurve(tuple(points), tuple(seeds), source, profiles.current().name)
 
 
-def _accuracy(hospitals: Hospitals, noise: Noise, training: Any, seed: int) -> float:
+def _accuracy(hospitals: Hospitals, noise: Noise, training: Training, seed: int) -> float:
     found = federate(recipes.federation(hospitals, training, noise), seed=seed, secure=False, quiet=True)
     return found.accuracy.estimate
 
 
-def _said(noise: Noise, training: Any) -> str:
+def _terms(noise: Noise, training: Training) -> str:
+    """Return what differs between placements besides the noise."""
+    steps = f"{training.rounds} rounds" + (f" of {noise.local_steps} steps" if noise.local_steps > 1 else "")
+    statistics = "exact statistics"
+    if noise.statistics_multiplier:
+        statistics = f"statistics' noise {noise.statistics_multiplier:g}, full at {noise.statistics_full_at}"
+    elif noise.unit == "hospital":
+        statistics = "public features"
+    return f"{steps}, rate {training.learning_rate:g}, {statistics}"
+
+
+def _said(noise: Noise, training: Training) -> str:
     """Return the promise that the target was set for, and towards whom it holds."""
     if noise.placement == "none":
         return "none"

@@ -46,7 +46,9 @@ def test_local_noise_holds_for_one_contribution_and_adds_up_in_the_model():
 
 @pytest.mark.parametrize("placement", ["central", "local", "distributed"])
 def test_calibration_keeps_the_target_statistics_included(placement):
-    found = calibrate(placement, 2.0, rounds=20, statistics_multiplier=15.0, threshold=4)
+    found = calibrate(
+        placement, 2.0, rounds=20, statistics_multiplier=15.0, statistics_full_at=4, threshold=4
+    )
     observer = "everyone who gets the model" if placement == "central" else "the server"
     statement = found.statement(20, observer=observer)
     if placement != "central":
@@ -136,3 +138,26 @@ def test_it_refuses_settings_that_promise_nothing(settings, message):
 def test_calibrating_no_noise_is_refused():
     with pytest.raises(NoiseError, match="leave target_epsilon out"):
         calibrate("none", 1.0, rounds=3)
+
+
+def test_statistics_lose_what_colluders_know_whatever_the_placement_of_the_training():
+    central = Noise("central", noise_multiplier=8.0, statistics_multiplier=10.0, statistics_full_at=5)
+    assert central.statistics_against("everyone who gets the model") == pytest.approx(10.0)
+    assert central.statistics_against("another hospital", colluders=2) == pytest.approx(10 * math.sqrt(3 / 5))
+    told = [
+        central.statement(9, observer="another hospital", colluders=k, survivors=5).epsilon for k in (1, 2, 4)
+    ]
+    assert told == sorted(told)
+    assert told[-1] > told[0]
+
+
+def test_statistics_of_which_colluders_know_all_shares_leave_no_promise():
+    thin = Noise("distributed", noise_multiplier=8.0, statistics_multiplier=10.0, statistics_full_at=2)
+    assert thin.statement(9, colluders=2) is None
+    with pytest.raises(NoiseError, match="none of it is left"):
+        calibrate("distributed", 3.0, rounds=9, colluders=2, statistics_multiplier=10.0, statistics_full_at=2)
+
+
+def test_statistics_of_patients_hide_no_hospital():
+    with pytest.raises(NoiseError, match="take public features"):
+        Noise("central", unit="hospital", noise_multiplier=1.0, statistics_multiplier=5.0)

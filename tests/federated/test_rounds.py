@@ -253,3 +253,37 @@ def test_a_checkpoint_of_another_federation_or_a_damaged_one_is_refused(tmp_path
     path.write_bytes(b"half")
     with pytest.raises(FederationError, match="no checkpoint of a federation"):
         federated.federate(federation(), seed=0, secure=False, checkpoint=path)
+
+
+def test_sums_of_many_records_move_by_no_more_than_the_grid_counts():
+    # In float32 the sum of 20,000 long gradients is off by many grid steps.
+    torch.manual_seed(0)
+    x, y = torch.randn(20_000, 30), torch.randint(0, 2, (20_000,))
+    grid = PRIVATE.grid(62)
+    whole = rounds.gradient_sum(TABLE(), x, y, 0.5)
+    for out in range(0, 20_000, 4_000):
+        less = rounds.gradient_sum(
+            TABLE(), torch.cat([x[:out], x[out + 1 :]]), torch.cat([y[:out], y[out + 1 :]]), 0.5
+        )
+        assert np.linalg.norm(grid.round(whole) - grid.round(less)) <= grid.sensitivity
+
+
+def test_a_promise_that_forgets_the_features_statistics_is_refused():
+    clinics = federated.private_statistics(CLINICS, noise_multiplier=5.0, threshold=4, seed=0).apply(CLINICS)
+    for noise in (
+        PRIVATE,
+        replace(PRIVATE, statistics_multiplier=50.0, statistics_full_at=4),
+        replace(PRIVATE, statistics_multiplier=5.0, statistics_full_at=5),
+    ):
+        with pytest.raises(FederationError, match="come from private statistics"):
+            federated.Federation(clinics, TABLE, STEPS, noise)
+    counted = replace(PRIVATE, statistics_multiplier=5.0, statistics_full_at=4)
+    assert federated.Federation(clinics, TABLE, STEPS, counted).hospitals.released == ((5.0, 4),)
+
+
+def test_colluders_next_to_the_server_need_a_higher_threshold():
+    noise = Noise("distributed", noise_multiplier=5.0, threshold=3, colluders=2)
+    with pytest.raises(
+        FederationError, match=r"2 of which may collude; secure\s+aggregation needs at least 4"
+    ):
+        federated.federate(federation(noise=noise))

@@ -60,7 +60,7 @@ class Ageing:
             x = {part: getattr(one.dataset, part) for part in ("train_x", "test_x")}
             moved = {part: now.apply(values) if years else values for part, values in x.items()}
             aged.append(Hospital(one.name, replace(one.dataset, **moved, digest="")))
-        return Hospitals(tuple(aged), hospitals.source)
+        return Hospitals(tuple(aged), hospitals.source, hospitals.released)
 
 
 def study_drift(

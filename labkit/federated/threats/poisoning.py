@@ -317,4 +317,4 @@ def _boost(federation: Federation, name: str, strength: float | None) -> float:
 def _with(hospitals: Hospitals, name: str, dataset: Dataset) -> Hospitals:
     """Return the hospitals with other records at one of them."""
     changed = [Hospital(h.name, dataset) if h.name == name else h for h in hospitals]
-    return Hospitals(tuple(changed), hospitals.source)
+    return Hospitals(tuple(changed), hospitals.source, hospitals.released)
