@@ -45,7 +45,14 @@ def test_what_is_left_is_what_the_studys_own_terms_promise(unit: str, placement:
     rounds, more = (
         (16, {"threshold": 5})
         if unit == "hospital"
-        else (40, {"threshold": recipes.THRESHOLD, "statistics_multiplier": 8.0})
+        else (
+            40,
+            {
+                "threshold": recipes.THRESHOLD,
+                "statistics_multiplier": 8.0,
+                "statistics_full_at": recipes.THRESHOLD,
+            },
+        )
     )
     noise = noises.calibrate(placement, 1.0, rounds=rounds, unit=unit, hospitals=5, **more)
     left = placements.against(curve(unit).point(placement, 1.0, unit))
