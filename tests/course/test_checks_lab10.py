@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import operator
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from functools import reduce
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -91,6 +94,33 @@ def hashed(*which: str) -> Callable:
     return attempt
 
 
+def digest(*parts: object) -> bytes:
+    return hashlib.sha256(repr(parts).encode()).digest()
+
+
+def xor(*parts: bytes) -> bytes:
+    return bytes(reduce(operator.xor, column) for column in zip(*parts, strict=True))
+
+
+def plus(one: bytes, other: bytes, order: Literal["big", "little"]) -> bytes:
+    total = int.from_bytes(one, order) + int.from_bytes(other, order)
+    return (total % 2**256).to_bytes(32, order)
+
+
+def bytewise(one: bytes, other: bytes) -> bytes:
+    return bytes((x + y) % 256 for x, y in zip(one, other, strict=True))
+
+
+def folded(size: int) -> Callable:
+    """Return a key from a secret whose parts of ``size`` bytes were XORed into one, as Flower 1.42 does to 32 bits."""
+
+    def attempt(secret: bytes, round_id: bytes, one: str, other: str) -> bytes:
+        short = xor(*(secret[i : i + size] for i in range(0, 32, size)))
+        return mask_key(short, round_id, one, other)
+
+    return attempt
+
+
 def recover(shares: dict[int, int], prime: int) -> int:
     """Lagrange at 0 in fractions, brought into the field at the end."""
     total = Fraction(0)
@@ -160,6 +190,16 @@ MISTAKES = [
     ("10.encode", encode_with(nearest, nan=True), "NaN slips through"),
     ("10.encode", encode_with(nearest, total=False), "the sum of so many at the bound"),
     ("10.encode", lambda v, s, b, p: encode(v, s, b, 2 * p), "wastes half of the grid"),
+    (
+        "10.encode",
+        encode_with(lambda v, s, b: nearest(v.astype(np.float32), np.float32(s), b)),
+        "float32 keeps 24 bits",
+    ),
+    (
+        "10.encode",
+        lambda v, s, b, p: encode(np.where(np.abs(v) < b + 1e-6, v.clip(-b, b), v), s, b, p),
+        "no tolerance",
+    ),
     ("10.mask_pairwise", signed(lambda i, j: int(i != j)), "stands twice in the sum"),
     ("10.mask_pairwise", signed(lambda i, j: (i > j) - (i < j)), "the signs are turned"),
     ("10.mask_pairwise", signed(lambda i, j: 1 if j >= i else -1), "do not cancel"),
@@ -179,6 +219,48 @@ MISTAKES = [
     ("10.mask_key", joined(b","), "put each part's *length*"),
     ("10.mask_key", joined(b"|"), "put each part's *length*"),
     ("10.mask_key", lambda *parts: mask_key(*parts)[:16], "32 bytes long"),
+    (
+        "10.mask_key",
+        lambda s, r, a, b: xor(s, digest(r, *sorted((a, b)))),
+        "gives the secret and every other key",
+    ),
+    (
+        "10.mask_key",
+        lambda s, r, a, b: bytewise(s, digest(r, *sorted((a, b)))),
+        "gives the secret and every other key",
+    ),
+    (
+        "10.mask_key",
+        lambda s, r, a, b: plus(s, digest(r, *sorted((a, b))), "big"),
+        "gives the secret and every",
+    ),
+    (
+        "10.mask_key",
+        lambda s, r, a, b: plus(s, digest(r, *sorted((a, b))), "little"),
+        "gives the secret and every",
+    ),
+    ("10.mask_key", lambda s, r, a, b: xor(digest(s), digest(r, *sorted((a, b)))), "two secrets, two rounds"),
+    (
+        "10.mask_key",
+        lambda s, r, a, b: xor(digest(s, r), digest("pair", r, *sorted((a, b)))),
+        "two secrets, two pairs",
+    ),
+    (
+        "10.mask_key",
+        lambda s, r, a, b: xor(digest(s, r), digest(s, *sorted((a, b)))),
+        "two rounds, two pairs",
+    ),
+    ("10.mask_key", lambda s, r, a, b: xor(digest(s, r, a), digest(s, r, b)), "four hospitals"),
+    ("10.mask_key", lambda s, *rest: mask_key(s[16:], *rest), "byte 0 of the secret does not matter"),
+    ("10.mask_key", lambda s, *rest: mask_key(s[-4:], *rest), "byte 0 of the secret does not matter"),
+    ("10.mask_key", lambda s, *rest: mask_key(s[:31], *rest), "byte 31 of the secret does not matter"),
+    ("10.mask_key", folded(4), "the secret was folded"),
+    ("10.mask_key", lambda s, *rest: mask_key(bytes(sorted(s)), *rest), "the secret was folded"),
+    ("10.mask_key", lambda s, r, a, b: mask_key(s, r, a.lower(), b.lower()), "upper and lower case"),
+    ("10.mask_key", lambda s, r, a, b: mask_key(s, r, a[:8], b[:8]), "its last letter, too"),
+    ("10.mask_key", lambda *parts: mask_key(*parts).hex()[:32].encode(), "32 letters of hex"),
+    ("10.mask_key", lambda *parts: mask_key(*parts)[:16].ljust(32, b"\0"), "or padding"),
+    ("10.mask_key", lambda *parts: mask_key(*parts)[:16] * 2, "comes twice"),
     ("10.recover", in_fractions, "never with /"),
     ("10.recover", weighted(lambda i, j: (j, i - j)), "a sign is turned"),
     ("10.recover", weighted(lambda i, j: (1, j - i)), "the numerators are missing"),

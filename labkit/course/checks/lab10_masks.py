@@ -71,24 +71,34 @@ def reference_encode(values: np.ndarray, scale: float, bound: float, parties: in
 )
 def check_encode(attempt: Callable) -> None:
     """Against Python's integers, which never overflow; then each thing that must be refused."""
-    values = np.array([0.0, 1.0, -1.0, 0.2996, -0.2996, 1.9999, -2.0])
-    for scale in (1000.0, 65_536.0):
-        given = {"values": values, "scale": scale, "bound": 2.0, "parties": 5}
+    few = np.array([0.0, 1.0, -1.0, 0.2996, -0.2996, 1.9999, -2.0])
+    fine = np.random.default_rng(0).uniform(-1, 1, 8)
+    for values, scale, bound in ((few, 1000.0, 2.0), (few, 65_536.0, 2.0), (fine, 2.0**28, 1.0)):
+        given = {"values": values, "scale": scale, "bound": bound, "parties": 3}
         exact = [round(float(value) * scale) for value in values]
         expected = np.array([number % WORDS for number in exact], dtype=np.uint32)
-        got = words_of(attempt(values.copy(), scale, 2.0, 5), values.shape, given)
+        got = words_of(attempt(values.copy(), scale, bound, 3), values.shape, given)
         because = "round(value * scale), negative numbers as 2^32 minus their size"
         if np.array_equal(got, [int(float(value) * scale) % WORDS for value in values]):
             because = "astype cuts off toward zero, so every sum is pulled to zero: np.rint first"
-        elif np.array_equal(got, [(number + round(2 * scale)) % WORDS for number in exact]):
+        elif np.array_equal(got, [(number + round(bound * scale)) % WORDS for number in exact]):
             because = (
                 "the values were shifted by the bound: wrap-around needs no shift, -1 is the word 2^32 - 1"
             )
         elif np.array_equal(got, [max(number, 0) for number in exact]):
             because = "negative numbers became 0: cast to np.int64 first, and only then to np.uint32"
+        elif np.array_equal(got, _in_single_precision(values, scale)):
+            because = (
+                "float32 keeps 24 bits, and this grid has 29: stay in float64 until the values are rounded"
+            )
         if not np.array_equal(got, expected):
             raise Wrong(given=given, got=got, expected=expected, because=because)
     _check_refusals(attempt)
+
+
+def _in_single_precision(values: np.ndarray, scale: float) -> np.ndarray:
+    """Return the words that come out if the product is made in float32."""
+    return np.rint(values.astype(np.float32) * np.float32(scale)).astype(np.int64).astype(np.uint32)
 
 
 def _check_refusals(attempt: Callable) -> None:
@@ -106,6 +116,12 @@ def _check_refusals(attempt: Callable) -> None:
         refuses(
             lambda values=values: attempt(values, 1000.0, 2.0, 5), {"values": values, "bound": 2.0}, cause
         )
+    values = np.array([0.5, 1 + 2.0**-26])
+    refuses(
+        lambda: attempt(values, 2.0**28, 1.0, 3),
+        {"values": values, "scale": 2.0**28, "bound": 1.0},
+        "beyond the bound by 2^-26, four steps of this grid: compare in float64, with no tolerance",
+    )
     small = np.array([0.5])
     for parties, bound in ((2, 2.0**30), (2**20, 2.0**11), (1, 2.0**31)):
         refuses(

@@ -112,6 +112,8 @@ def check_rank_p(attempt: Callable) -> None:
     values = random.normal(size=20).round(3)
     _turns(attempt, values)
     _turns(attempt, np.array([0.0, 0, 0, 1, 1, 2, 2, 2]))  # block codes read the same strength for many keys
+    _turns(attempt, np.array([0.1, 0.1, 0.3, 0.3, 0.7]))  # equal readings that float32 cannot hold
+    _turns(attempt, np.array([1.0, 1 + 2.0**-40, 2.0, 3.0]))  # readings that float32 would make equal
     _expect(attempt, -5.0, values, 1.0)
     _expect(attempt, 0.5, np.array([]), 1.0)
 
@@ -167,6 +169,9 @@ def _why_p(got: float, strength: float, redrawn: np.ndarray) -> str:
         ),
         (1 - above / keys, "turned around: count the keys that read *at least* as strong as the hospital's"),
     ]
+    single = redrawn.astype(np.float32)
+    if any(got == (1 + int((single >= own).sum())) / (1 + keys) for own in (strength, np.float32(strength))):
+        return "float32 makes some readings equal and some ties unequal: compare as they come, in float64"
     for wrong, text in causes:
         if math.isclose(got, wrong, rel_tol=1e-9, abs_tol=1e-12):
             return text

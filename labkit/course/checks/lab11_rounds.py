@@ -44,7 +44,7 @@ def _by_hand(gradients: np.ndarray, factor: Callable[[list[float]], float]) -> l
 def check_contribution(attempt: Callable) -> None:
     """Against a sum by hand; then one patient more or less, which must not move the sum by more than the norm."""
     random = np.random.default_rng(0)
-    for n, d, norm, step in ((40, 3, 0.5, 0.1), (7, 5, 2.0, 2.0**-6)):
+    for n, d, norm, step in ((40, 3, 0.5, 0.1), (7, 5, 2.0, 2.0**-6), (9, 4, 2.0, 2.0**-30)):
         gradients = random.normal(size=(n, d)) * norm * random.uniform(0.1, 2, size=(n, 1))
         given = {"gradients": gradients, "max_grad_norm": norm, "step": step}
         got = _whole(attempt(gradients.copy(), norm, step), gradients, given)
@@ -141,11 +141,19 @@ def _why_not(got: np.ndarray, gradients: np.ndarray, norm: float, step: float) -
             "astype cuts off toward zero, so every sum is pulled to zero: np.rint first",
         ),
         (np.floor(total / step), "// rounds down, so every sum is pulled down: np.rint of the quotient"),
+        (
+            np.rint((gradients * np.minimum(1.0, norm / (lengths + 1e-6))).sum(0) / step),
+            "a small number was added to every norm, so all clipped gradients come out too short: guard zero with np.maximum",
+        ),
         (np.rint(total * step), "divide by the step: it is the length of one grid step"),
     ]
     for wrong, text in causes:
         if np.allclose(got, wrong, rtol=1e-9, atol=1e-9):
             return text
+    if np.allclose(got, total / step, rtol=1e-5, atol=1):
+        return (
+            "right to a few digits only: float32 keeps 24 bits, so stay in float64 until the sum is rounded"
+        )
     return "clip every row to the norm, sum over the rows, divide by the step, round to the nearest"
 
 
@@ -171,9 +179,10 @@ def check_noise_share(attempt: Callable) -> None:
         given = {"noise_multiplier": full, "threshold": threshold, "colluders": colluders}
         got = number(attempt(full, threshold, colluders), given)
         honest = threshold - colluders
-        if math.isclose(got * got * honest, full * full, rel_tol=1e-9):
+        if got > 0 and math.isclose(got * got * honest, full * full, rel_tol=1e-9):
             continue
         causes = [
+            (-full / math.sqrt(honest), "a standard deviation is never negative: return the positive root"),
             (full, "each adds the full noise: that is what 'local' costs, and the sum has more than it needs"),
             (full / math.sqrt(5), "divide by the root of those who *must* survive: hospitals may vanish with their noise"),
             (full / honest, "variances add up, deviations do not: divide by the root of the number"),
