@@ -53,8 +53,19 @@ def enrolment(triggers: int = 12) -> marks.Enrolment:
 @lru_cache
 def trained(marked: bool = True) -> np.ndarray:
     """Return the final weights of the federation on split 0."""
+    return _states(marked)[-1].model
+
+
+@lru_cache
+def opened() -> np.ndarray:
+    """Return the weights that opened each round of the marked one, shape [rounds, d]: every hospital was handed them."""
+    return np.stack([state.weights for state in _states(True)[:-1]])
+
+
+@lru_cache
+def _states(marked: bool) -> tuple[federated.rounds.State, ...]:
     pulls = enrolment().marks if marked else {}
-    return federated.federate(federation(0, pulls), seed=0, secure=False).weights
+    return federated.federate(federation(0, pulls), seed=0, secure=False, keep_states=True).states
 
 
 @lru_cache

@@ -37,11 +37,16 @@ def early(**others: Key) -> Register:
     return register
 
 
+def closed(register: Register, start: np.ndarray = START, signing: tuple[str, ...] = NAMES) -> Register:
+    register = register.close(digest_of(start), SIGNERS[REGISTRAR])
+    for name in signing:
+        register = register.acknowledge(name, SIGNERS[name])
+    return register
+
+
 def ended(register: Register, weights: np.ndarray | None = None) -> Register:
     weights = trained() if weights is None else weights
-    return register.close(digest_of(START), SIGNERS[REGISTRAR]).release(
-        digest_of(weights), 12, SIGNERS[REGISTRAR]
-    )
+    return closed(register).release(digest_of(weights), 12, SIGNERS[REGISTRAR])
 
 
 def hear(register: Register, *claims: Claim, **settings: object) -> marks.Dispute:
@@ -78,9 +83,40 @@ def refused(found: marks.Dispute, message: str) -> bool:
 
 def test_a_late_commitment_is_refused() -> None:
     key = Key.from_phrase("late")
-    register = early().close(digest_of(START), SIGNERS[REGISTRAR])
-    late = promised(register, OUT, key).release(digest_of(trained()), 12, SIGNERS[REGISTRAR])
+    late = promised(closed(early()), OUT, key).release(digest_of(trained()), 12, SIGNERS[REGISTRAR])
     assert refused(hear(late, Claim(OUT, key)), "after commitments were closed")
+
+
+def test_a_registrar_and_one_hospital_cannot_backdate_a_promise() -> None:
+    """After the release they seek a key that reads well, and write the register's end, or all of it, anew."""
+    honest = ended(early())
+    assert hear(honest, own(A)).shown == (A,)
+    key = Key.from_phrase("sought after training")
+    before = Register(CASE, honest.entries[: honest.line("close").place - 1])
+    others = tuple(name for name in NAMES if name != OUT)
+    carried = [entry for entry in honest.entries if entry.action == "acknowledge" and entry.actor != OUT]
+    for rewritten in (
+        promised(before, OUT, key),
+        promised(Register(CASE), OUT, key),
+    ):  # others' lines kept; cut
+        alone = closed(rewritten, signing=(OUT,))
+        for late in (
+            alone,
+            Register(CASE, (*alone.entries, *carried)),
+        ):  # others unsigned; their old signatures
+            late = late.release(digest_of(trained()), 12, SIGNERS[REGISTRAR])
+            found = hear(late, Claim(OUT, key))
+            assert found.shown == ()
+            assert found.heard[0].strength is None  # refused before the mark is read
+    message = f"{', '.join(others)} did not acknowledge the closing line"
+    assert refused(hear(alone.release("m", 12, SIGNERS[REGISTRAR]), Claim(OUT, key)), message)
+
+
+def test_the_registrar_and_all_hospitals_together_could_backdate() -> None:
+    """The stated limit: who vouches for the order is everybody, so everybody can lie about it."""
+    key = Key.from_phrase("sought after training")
+    found = hear(ended(promised(early(), OUT, key)), Claim(OUT, key))
+    assert found.heard[0].strength is not None
 
 
 def test_a_copied_commitment_opens_for_its_author_alone() -> None:
@@ -119,8 +155,7 @@ def test_a_key_sought_in_the_initial_weights_before_round_1_is_not_shown() -> No
     for name, k in (enrolment().keys | {OUT: key}).items():
         content = marks.promise(name, k, enrolment().terms, public=ROSTER[name], **settings)
         register = register.add(name, "commit", content, SIGNERS[name])
-    register = register.close(digest_of(start), SIGNERS[REGISTRAR])
-    register = register.release(digest_of(weights), 12, SIGNERS[REGISTRAR])
+    register = closed(register, start).release(digest_of(weights), 12, SIGNERS[REGISTRAR])
     found = hear(register, own(A), Claim(OUT, key), weights=weights, start=start)
     assert found.shown == (A,)
 

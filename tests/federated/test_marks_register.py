@@ -18,6 +18,8 @@ WHOLE = (
     .add("A", "commit", {"digest": "aa"}, SIGNERS["A"])
     .add("B", "commit", {"digest": "bb"}, SIGNERS["B"])
     .close("start", SIGNERS[REGISTRAR])
+    .acknowledge("A", SIGNERS["A"])
+    .acknowledge("B", SIGNERS["B"])
     .release("model", 20, SIGNERS[REGISTRAR])
 )
 
@@ -32,10 +34,10 @@ def test_a_whole_register_is_read_back_as_it_was() -> None:
     again = register.read(WHOLE.text())
     assert again.entries == WHOLE.entries
     assert again.problems(ROSTER) == []
-    assert len(again.table()) == 5
+    assert len(again.table()) == 7
 
 
-@pytest.mark.parametrize("lines", [0, 2, 3, 4])
+@pytest.mark.parametrize("lines", [0, 2, 3, 4, 5, 6])
 def test_a_signed_beginning_is_not_the_whole(lines: int) -> None:
     assert Register("case 1", WHOLE.entries[:lines]).problems(ROSTER)
 
@@ -64,6 +66,51 @@ def test_the_registrar_cannot_hide_a_commitment() -> None:
     wrong = kept.add(REGISTRAR, "close", {"start": "s", "commitments": 2}, SIGNERS[REGISTRAR])
     found = wrong.release("model", 20, SIGNERS[REGISTRAR]).problems(ROSTER)
     assert any("another number of commitments" in problem for problem in found)
+
+
+def opened() -> Register:
+    return Register("case 1", WHOLE.entries[:3])
+
+
+@pytest.mark.parametrize(
+    ("signed", "message"),
+    [
+        (opened(), "A, B did not acknowledge"),
+        (opened().acknowledge("A", SIGNERS["A"]), "B did not acknowledge"),
+        (opened().acknowledge("A", SIGNERS["A"]).acknowledge("B", SIGNERS["A"]), "not signed by B"),
+        (opened().acknowledge(REGISTRAR, SIGNERS[REGISTRAR]), "hospitals commit and acknowledge"),
+        (
+            opened()
+            .acknowledge("A", SIGNERS["A"])
+            .add("B", "acknowledge", {"close": WHOLE.entries[0].digest}, SIGNERS["B"]),
+            "B acknowledges another closing line",
+        ),
+    ],
+)
+def test_every_hospital_must_sign_the_closing_line(signed: Register, message: str) -> None:
+    found = signed.release("model", 20, SIGNERS[REGISTRAR]).problems(ROSTER)
+    assert any(message in problem for problem in found)
+
+
+def test_a_hospital_that_promised_nothing_must_sign_too() -> None:
+    """Otherwise registrar and one hospital could leave all others' promises out."""
+    signer = SIGNERS["A"]
+    alone = Register("case 1").add("A", "commit", {"digest": "aa"}, signer).close("s", SIGNERS[REGISTRAR])
+    found = alone.acknowledge("A", signer).release("model", 20, SIGNERS[REGISTRAR]).problems(ROSTER)
+    assert any("B did not acknowledge" in problem for problem in found)
+
+
+def test_signatures_after_the_release_come_too_late() -> None:
+    late = opened().add(REGISTRAR, "release", {"model": "m", "rounds": 1}, SIGNERS[REGISTRAR])
+    for name in ("A", "B"):
+        late = late.acknowledge(name, SIGNERS[name])
+    late = late.add(REGISTRAR, "end", {"lines": 7}, SIGNERS[REGISTRAR])
+    assert any("not between it and the release" in problem for problem in late.problems(ROSTER))
+
+
+def test_there_is_nothing_to_sign_before_the_closing_line() -> None:
+    with pytest.raises(RegisterError, match="is not closed"):
+        Register("case 1").acknowledge("A", SIGNERS["A"])
 
 
 def test_a_model_released_before_the_closing_line_is_refused() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from marks_scenes import enrolment, federation, make_model, trained, weights
+from marks_scenes import enrolment, federation, make_model, opened, trained, weights
 
 from labkit.federated import marks
 from labkit.federated.marks import tracing
-from labkit.federated.marks.leaks import LEAKS, Leak, averaged, permuted
+from labkit.federated.marks.innocents import accuse_innocents
+from labkit.federated.marks.leaks import FOLLOWED, LEAKS, Leak, averaged, permuted, rebuilt
 from labkit.watermark.keys import Key
 
 NAMES = ("A", "B", "C", "D", "E")
@@ -117,19 +118,84 @@ def test_putting_units_back_needs_the_original() -> None:
         marks.trace(MODEL, scene(0)[0], make_model=make_model)
 
 
-def test_a_study_counts_leakers_and_innocents(tmp_path) -> None:
-    leaks = {
-        "whole": LEAKS["as handed out"],
-        "mixed": LEAKS["two averaged"],
-        "tuned": LEAKS["fine-tuned, 2 epochs"],
-    }
-    report = marks.study_leaks([(federation(0), trained())], enrolment(), leaks=leaks, trials=4)
-    assert report.traced["whole"].each.estimate == report.traced["mixed"].all.estimate == 1
-    assert report.innocents.method == "Clopper-Pearson, 44 trials"  # 4 x (4 + 3 + 4)
+def test_whoever_took_part_rebuilds_the_model_from_the_rounds_and_is_not_traced() -> None:
+    estimate = rebuilt(opened(), federation(0), (), np.random.default_rng(0))
+    missed = np.sqrt(np.mean((estimate - trained()) ** 2))
+    assert missed < 0.5 * tracing.step_of(trained(), enrolment())
+    assert marks.trace(estimate, enrolment(), trained(), make_model=make_model).accused == ()
+
+
+def test_the_estimate_is_exact_where_training_has_come_to_rest() -> None:
+    """All weights after the rounds that count are one vector then: so is their mean."""
+    still = np.tile(weights(), (federation(0).training.rounds, 1))
+    still[:16] = 0  # rounds 1 to 16 of 20 open with something else; 17 to 20 count
+    estimate = rebuilt(still, federation(0), (), np.random.default_rng(0))
+    np.testing.assert_allclose(estimate, weights())
+
+
+def study(**settings: object) -> marks.LeakReport:
+    return marks.study_leaks([(federation(0), trained())], enrolment(), trials=4, draws=20, **settings)
+
+
+def test_a_study_counts_draws_not_hospitals(tmp_path) -> None:
+    names = {"whole": "as handed out", "mixed": "two averaged", "tuned": "fine-tuned, 2 epochs"}
+    report = study(leaks={new: LEAKS[old] for new, old in names.items()})
+    assert report.traced["whole"].any.estimate == report.traced["mixed"].all.estimate == 1
+    # Four innocents and three leaks a draw are one trial: they share words and places.
+    assert report.innocents.method == "Clopper-Pearson, 4 trials"
+    assert report.traced["mixed"].innocents.method == "Clopper-Pearson, 4 trials"
+    assert report.fresh.method == "Clopper-Pearson, 20 trials"
     assert report.innocents.estimate == 0
+    assert "independent draws of code words, places and leakers" in report.summary()
     assert marks.LeakReport.load(report.save(tmp_path / "leaks.pt")).numbers() == report.numbers()
     assert len(report.table()) == 3
     assert "mixed" in report.plot().alt_text
+
+
+def test_a_study_counts_a_draw_with_several_wrong_accusations_once() -> None:
+    def frame(copies, federation, names, random):  # whoever leaks, everybody's copy is in it
+        return everyone.pop(0)
+
+    everyone: list[np.ndarray] = []
+    original = marks.leak_study.fingerprint
+
+    def spy(weights: np.ndarray, fresh: marks.Enrolment) -> dict[str, np.ndarray]:
+        copies = original(weights, fresh)
+        everyone.append(np.mean(list(copies.values())[:3], axis=0))
+        return copies
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(marks.leak_study, "fingerprint", spy)
+        report = study(leaks={"framed": Leak(1, frame)})
+    assert report.innocents.estimate == report.traced["framed"].innocents.estimate == 1
+
+
+def test_a_study_shows_that_a_hospitals_view_of_the_rounds_is_not_traced() -> None:
+    leaks = {name: LEAKS[name] for name in ("as handed out", FOLLOWED)}
+    report = study(leaks=leaks, handed=[opened()])
+    assert report.traced[FOLLOWED].any.estimate == 0
+    assert report.table().loc[FOLLOWED, "made from"] == "the rounds"
+    assert "only from recipients who did not follow the training" in report.summary()
+    without = study(leaks=leaks)
+    assert FOLLOWED not in without.traced
+    assert "not tried: hospitals that rebuild the model" in without.summary()
+
+
+def test_rounds_of_another_federation_are_refused() -> None:
+    with pytest.raises(marks.MarkError, match="weights that opened each round"):
+        study(handed=[opened()[:-1]])
+
+
+def test_fresh_draws_accuse_nobody_innocent_beyond_the_bound() -> None:
+    """2,000 draws at 0.001 each at most: 9 or more wrong ones have a chance below 3e-4; the seed is fixed."""
+    found = accuse_innocents([MODEL], marks.enrol(NAMES, 0, len(MODEL)), 2000)
+    assert found.estimate * 2000 < 9
+    assert found.method == "Clopper-Pearson, 2000 trials"
+
+
+def test_fresh_draws_would_show_a_threshold_that_is_too_low() -> None:
+    lax = marks.enrol(NAMES, 0, len(MODEL), false_accusation=0.4, places=340)
+    assert accuse_innocents([MODEL], lax, 300).low > 0.01
 
 
 def test_a_study_without_innocents_is_refused() -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from labkit.federated.marks.hearing import Claim as Claim
     from labkit.federated.marks.hearing import Dispute as Dispute
     from labkit.federated.marks.hearing import dispute as dispute
-    from labkit.federated.marks.leak_study import LeakReport as LeakReport
+    from labkit.federated.marks.leak_report import LeakReport as LeakReport
     from labkit.federated.marks.leak_study import study_leaks as study_leaks
     from labkit.federated.marks.mark_report import MarkReport as MarkReport
     from labkit.federated.marks.noise_curve import PrivacyCurve as PrivacyCurve
@@ -41,7 +41,7 @@ _HOME = {
     "ContributionReport": "tracking",
     "Dispute": "hearing",
     "Enrolment": "enrolment",
-    "LeakReport": "leak_study",
+    "LeakReport": "leak_report",
     "MarkError": "enrolment",
     "MarkReport": "mark_report",
     "PrivacyCurve": "noise_curve",

@@ -6,6 +6,10 @@ weights, in the part that training added: initial weights are public before comm
 that reads well in them, and they shine through to the end. Anything else is refused or not shown, with the reason; nothing is decided by default. A mark shows that the key's
 holder took part in training. It does not show how much they gave, and its absence shows nothing.
 
+The order of promises is vouched for by all hospitals of the roster, who sign the closing line before round 1; only the
+registrar and all of them together could backdate one. That the weights before the judge are those that training ended
+with is the registrar's word (`labkit.federated.marks.register`).
+
 Opening burns a key: whoever heard it can pull the mark out of later rounds. The name is bound, so nobody else can
 claim with it.
 """
@@ -169,7 +173,8 @@ def dispute(
     weights : ndarray of shape [d]
         The contested global model, as the judge got it.
     roster : mapping of str to str
-        Public keys of hospitals and registrar, known to the judge from elsewhere.
+        Public keys of the federation's hospitals and of the registrar, known to the judge from elsewhere. All these
+        hospitals must have acknowledged the register's closing line; leave out who was no party to it.
     start : ndarray of shape [d]
         Initial weights, known likewise.
     nulls : sequence of ndarray of shape [d]

@@ -1,7 +1,12 @@
 """What happens to a copy between the leak and the day it turns up: one hospital's, or several mixed.
 
-Each attack takes the leakers' copies and returns the weights that turn up. The leakers know how copies are made, not
-the key: they see where their copies differ, and that is all that a code can leak to them.
+Each attack takes what the leakers have and returns the weights that turn up. The leakers know how copies are made, not
+the key: in their copies they see where these differ, and no more.
+
+A hospital that took part has more than its copy. Every round handed it the weights as they stood, without any
+fingerprint, and the model is a mean of those: `rebuilt` takes no copy at all, so there is no word in it to trace. The
+weights of the rounds cannot carry a word for each hospital, since all must start a round from one model, whose digest
+secure aggregation makes them agree on. So copies are traced among recipients who **did not follow the training**.
 """
 
 from __future__ import annotations
@@ -28,10 +33,13 @@ class Leak:
         How many hospitals take part.
     change : callable
         From their copies [k, d], the federation, the leakers' names and a generator to weights [d].
+    follows : bool
+        Whether it takes, instead of copies, the weights that opened the rounds [rounds, d]: whoever took part has them.
     """
 
     leakers: int
     change: Callable[[np.ndarray, Federation, tuple[str, ...], np.random.Generator], np.ndarray]
+    follows: bool = False
 
 
 def as_handed_out(
@@ -135,6 +143,19 @@ def averaged_and_tuned(
     return fine_tuned((mixed + differ * blur)[None], federation, names, random)
 
 
+def rebuilt(
+    opened: np.ndarray, federation: Federation, names: tuple[str, ...], random: np.random.Generator
+) -> np.ndarray:
+    """Estimate the unmarked model from the weights that opened each round, ``opened`` [rounds, d]; no copy is used.
+
+    The model is the mean of the weights after the rounds that count. All but the last of these opened a later round;
+    the last, which nobody was handed, is taken to be like the one before it.
+    """
+    first = int(federation.training.average_from * federation.training.rounds) + 1  # round that counts first
+    return np.vstack([opened[first:], opened[-1:]]).mean(0)
+
+
+FOLLOWED = "own estimate from the rounds"
 LEAKS = {
     "as handed out": Leak(1, as_handed_out),
     "fine-tuned, 2 epochs": Leak(1, partial(fine_tuned, epochs=2)),
@@ -152,4 +173,5 @@ LEAKS = {
     "two averaged, noised, tuned": Leak(2, averaged_and_tuned),
     "three averaged": Leak(3, averaged),
     "three, min or max": Leak(3, min_or_max),
+    FOLLOWED: Leak(1, rebuilt, follows=True),
 }

@@ -4,6 +4,11 @@ Order is the lines' place in a hash chain, never a date that somebody wrote. A r
 repeated fields, numbers that are not JSON, keys of small order, lines in another's name, and a register whose last line
 is missing (a signed beginning is not the whole) are all refused. Public keys come from a roster that the reader holds
 already; the register cannot vouch for itself.
+
+Before round 1 every hospital in the roster signs the closing line, whether or not it promised anything, and with it all
+lines before: the registrar and some hospitals cannot write the beginning anew after training, to put a promise in, take
+one out or exchange one. The registrar and **all** hospitals together could. Which model was released is the registrar's
+word alone: a hospital that was handed another final model must say so.
 """
 
 from __future__ import annotations
@@ -23,9 +28,10 @@ if TYPE_CHECKING:
 
     from labkit.watermark.evidence import Signer
 
-FORMAT = "labkit-federated-register/1"
+FORMAT = "labkit-federated-register/2"
 REGISTRAR = "registrar"
-ACTIONS = ("commit", "close", "release", "end")
+ACTIONS = ("commit", "close", "acknowledge", "release", "end")
+ONCE = ("close", "release", "end")
 
 
 class RegisterError(MarkError):
@@ -42,7 +48,7 @@ class Entry:
         From 1.
     actor : str
         A hospital, or "registrar".
-    action : {"commit", "close", "release", "end"}
+    action : {"commit", "close", "acknowledge", "release", "end"}
     content : dict
         JSON; no secret.
     previous, digest : str
@@ -101,6 +107,22 @@ class Register(Result):
         promised = sum(entry.action == "commit" for entry in self.entries)
         return self.add(REGISTRAR, "close", {"start": start, "commitments": promised}, signer)
 
+    def acknowledge(self, actor: str, signer: Signer) -> Register:
+        """Return the register with a hospital's signature under the closing line, and so under all before it.
+
+        Sign only a register that you have read, before round 1: your own promise, and nobody's that came too late.
+
+        Raises
+        ------
+        RegisterError
+            If there is no closing line yet.
+        """
+        if not any(entry.action == "close" for entry in self.entries):
+            raise RegisterError(
+                f"{actor} cannot acknowledge: the register of {self.case} is not closed; the registrar closes it first"
+            )
+        return self.add(actor, "acknowledge", {"close": self.line("close").digest}, signer)
+
     def release(self, model: str, rounds: int, signer: Signer) -> Register:
         """Return the register with the digest of the final global weights, and ended."""
         written = self.add(REGISTRAR, "release", {"model": model, "rounds": rounds}, signer)
@@ -112,7 +134,8 @@ class Register(Result):
         Parameters
         ----------
         roster : mapping of str to str
-            Public key (64 hexadecimal digits) of each hospital and of "registrar", known from elsewhere.
+            Public key (64 hexadecimal digits) of each hospital of the federation and of "registrar", known from
+            elsewhere. Each of these hospitals must have acknowledged the closing line.
         """
         found, previous = _roster(roster), _start(self.case)
         for place, entry in enumerate(self.entries, 1):
@@ -124,16 +147,16 @@ class Register(Result):
                 found.append(f"{line} does not follow from the one before it")
             if entry.actor not in roster or not _signed(roster[entry.actor], entry):
                 found.append(f"{line} is not signed by {entry.actor}")
-            if (entry.action == "commit") == (entry.actor == REGISTRAR):
-                found.append(f"{line}: hospitals commit, the registrar does the rest")
+            if (entry.action in ("commit", "acknowledge")) == (entry.actor == REGISTRAR):
+                found.append(f"{line}: hospitals commit and acknowledge, the registrar does the rest")
             previous = entry.digest
-        return found + self._order()
+        return found + (self._order() or self._unacknowledged(roster))
 
     def _order(self) -> list[str]:
         actions = [entry.action for entry in self.entries]
         found = [
             f"{action!r} stands {actions.count(action)} times; expected once"
-            for action in ACTIONS[1:]
+            for action in ONCE
             if actions.count(action) != 1
         ]
         if found:
@@ -148,6 +171,23 @@ class Register(Result):
         if closed.content.get("commitments") != actions[: closed.place].count("commit"):
             return ["the registrar closed over another number of commitments than stands before"]
         return []
+
+    def _unacknowledged(self, roster: Mapping[str, str]) -> list[str]:
+        """Return whose signature under the closing line is missing, or wrong, between it and the release."""
+        close, release = self.line("close"), self.line("release")
+        lines = [entry for entry in self.entries if entry.action == "acknowledge"]
+        found = [
+            f"line {entry.place}: {entry.actor} acknowledges another closing line, or not between it and the release"
+            for entry in lines
+            if entry.content != {"close": close.digest} or not close.place < entry.place < release.place
+        ]
+        missing = sorted(set(roster) - {REGISTRAR} - {entry.actor for entry in lines})
+        if missing:
+            found.append(
+                f"{', '.join(missing)} did not acknowledge the closing line: without every hospital's signature the "
+                "registrar could write what stands before it after training"
+            )
+        return found
 
     def line(self, action: str) -> Entry:
         """Return the one line with this action."""

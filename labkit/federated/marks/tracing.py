@@ -5,6 +5,11 @@ A copy is the global model plus or minus a small step at secret places, by the h
 keeps the model itself, subtracts it from a copy that turned up, and scores every hospital.
 
 Copies are made after training and follow from the model and a key: they cost no privacy, and a little accuracy.
+
+**Against whom.** Tracing tells apart recipients who have their copy and no more. A hospital that took part in training was
+handed the weights of every round, and can rebuild the unmarked model from them (`labkit.federated.marks.leaks.rebuilt`):
+what it then gives away carries no word, and nobody is accused. That cannot be mended by a word for each hospital in the
+rounds: all must start a round from one model. The bound on accusing innocents holds either way.
 """
 
 from __future__ import annotations
@@ -131,7 +136,7 @@ class TraceReport(Result):
 def fingerprint(weights: np.ndarray, enrolment: Enrolment) -> dict[str, np.ndarray]:
     """Return each hospital's copy of the global weights, shape [d] each.
 
-    Keep ``weights`` secret: tracing subtracts them, and who has them can wipe a copy clean.
+    Keep ``weights`` secret: tracing subtracts them, and who has them, or the weights of the rounds, can wipe a copy clean.
 
     Raises
     ------
