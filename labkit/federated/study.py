@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +47,8 @@ class Point:
         One test accuracy a seed; the seed draws the split into train and test, the hospitals, and the noise.
     terms : str
         Rounds, learning rate and statistics: each placement has its own, tuned ones.
+    noise, rounds
+        What the promise was computed from.
     """
 
     placement: str
@@ -55,6 +57,8 @@ class Point:
     statement: str
     accuracies: tuple[float, ...]
     terms: str = ""
+    noise: Noise | None = field(default=None, repr=False)
+    rounds: int = 0
 
     @property
     def mean(self) -> Interval:
@@ -209,6 +213,8 @@ def placement_curve(
                     _said(noise, training),
                     tuple(accuracies),
                     _terms(noise, training),
+                    noise,
+                    training.rounds,
                 )
             )
     source = f"{clinics[seeds[0]].source.rsplit(', seed', 1)[0]}, {recipes.FEATURES}"

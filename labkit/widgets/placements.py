@@ -11,7 +11,6 @@ import numpy as np
 
 from labkit import plots, stats
 from labkit.federated import noise as noises
-from labkit.federated import recipes
 from labkit.federated.drawing import architecture
 from labkit.federated.study import NAMES
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from labkit.federated.study import PlacementCurve, Point
 
 DELTA = 1e-5  # of the study's promises
-HOSPITALS = 5  # of the study
 STATED = "PLD, δ = 1e-5, full batch, add/remove"  # what every ε here is
 
 
@@ -52,40 +50,24 @@ def curve_of(curves: Sequence[PlacementCurve], unit: str) -> PlacementCurve:
 
 
 def against(point: Point) -> tuple[Left, ...]:
-    """Return what is left of a point's promise against each observer, in rounds that end at the threshold.
-
-    Only the share of the noise that an observer cannot subtract counts, and not the number of rounds: full-batch
-    Gaussian releases compose to one of less noise (Dong, Roth & Su 2022, corollary 3.3), so one round that promises the
-    same ε loses as much. A test compares with `labkit.federated.promises` for the study's own terms.
-    """
-    noise = _terms(point.placement, point.unit, point.epsilon)
+    """Return what is left of a point's promise against each observer, in rounds that end at the threshold."""
+    noise = point.noise
     cases = [(observer, 0, observer) for observer in noises.OBSERVERS[:2]]
     for k in range(1, noise.threshold):
         cases.append((noises.OBSERVERS[2], k, "another hospital" if k == 1 else f"{k} hospitals together"))
-    found = []
-    for observer, colluders, name in cases:
-        faced = noise.against(observer, colluders=colluders)
-        found.append(Left(name, _epsilon(faced) if faced else float("inf")))
-    return tuple(found)
-
-
-def _terms(placement: str, unit: str, epsilon: float) -> Noise:
-    """Return one round of the study's noise at the same ε; `recipes` opens at 4 of 5, or at all 5 for hospitals."""
-    threshold = HOSPITALS if unit == "hospital" else recipes.THRESHOLD
-    return noises.Noise(placement, unit, _multiplier(epsilon), hospitals=HOSPITALS, threshold=threshold)
-
-
-@lru_cache(maxsize=64)
-def _multiplier(epsilon: float) -> float:
-    return noises.calibrate("central", epsilon, rounds=1, delta=DELTA).noise_multiplier
+    return tuple(Left(name, _epsilon(noise, point.rounds, who, k)) for who, k, name in cases)
 
 
 @lru_cache(maxsize=512)
-def _epsilon(multiplier: float) -> float:
+def _epsilon(noise: Noise, rounds: int, observer: str, colluders: int) -> float:
+    """Return ε by PLD of training and statistics, as `Noise.statement` does with all accountants; infinite without noise."""
     from labkit.dp.accountants import pld_epsilon
-    from labkit.dp.accounting import SampledGaussian
 
-    return pld_epsilon((SampledGaussian(multiplier, 1, 1.0, "full"),), DELTA)
+    faced = noise.against(observer, colluders=colluders)
+    statistics = noise.statistics_against(observer, colluders=colluders)
+    if not faced or (noise.statistics_multiplier and not statistics):
+        return float("inf")
+    return pld_epsilon(noise.events(rounds, faced, statistics), DELTA)
 
 
 def words(curves: Sequence[PlacementCurve], placement: str, epsilon: float, unit: str = "patient") -> str:
@@ -98,15 +80,14 @@ def words(curves: Sequence[PlacementCurve], placement: str, epsilon: float, unit
     """
     curve = curve_of(curves, unit)
     point = curve.point(placement, epsilon, unit)
-    threshold = _terms(placement, unit, epsilon).threshold
     lines = [
         f"{placement}: test accuracy {point.mean.percent(1)} (95%, mean over {len(point.accuracies)} seeds: splits, "
         f"hospitals, noise); without noise {curve.point('none').mean.percent(1)}",
         f"the noise costs {_points_lost(curve, point)} points (95%, mean of the differences on the same seeds)",
         f"{curve.source}; {curve.profile}",
         f"promise: {point.statement}",
-        f"left against each, ε ({STATED}), unit {unit}, rounds that end with {threshold} "
-        f"of {HOSPITALS} hospitals:",
+        f"left against each, ε ({STATED}), unit {unit}, rounds that end with "
+        f"{point.noise.threshold} of {point.noise.hospitals} hospitals:",
     ]
     for left in against(point):
         said = f"{left.epsilon:.2f}" if np.isfinite(left.epsilon) else "no promise: sees the exact sum"
@@ -253,7 +234,7 @@ def placement_explorer(*curves: PlacementCurve) -> ipywidgets.Widget | None:
         shown = [name for name in _measured(curve, unit) if name in at_epsilon] if beside else [placement]
         print(text)
         plots.show(placement_picture(curves, shown, epsilon, unit))
-        threshold = _terms(placement, unit, epsilon).threshold
+        threshold = curve.point(placement, epsilon, unit).noise.threshold
         plots.show(architecture(placement=placement, unit=unit, threshold=threshold, marks=False))
 
     try:
