@@ -35,8 +35,8 @@ class Traced:
     innocents : Interval
         Share of draws in which anybody innocent was accused.
     cost : Interval
-        Accuracy of what turned up minus that of the global model, in points, on the pooled test records; over draws, on
-        these models.
+        Accuracy of what turned up minus that of the global model, in points, on the pooled test records; over
+        models.
     follows : bool
         Whether it was made from the weights of the rounds, not from a copy.
     """
@@ -93,7 +93,7 @@ class LeakReport(Result):
             "seed": self.seed,
             "draws, one leak of each kind": self.trials,
             "draws, one leak": self.draws,
-            "intervals are over": OVER,
+            "intervals are over": f"{OVER}; of accuracy: models",
             "models": self.models,
             "code length": self.places,
             "colluders": self.colluders,
@@ -120,7 +120,7 @@ class LeakReport(Result):
             f"anybody innocent accused: in {self.fresh.percent(3)} of {self.draws:,} draws of one leak, in "
             f"{self.innocents.percent(1)} of {self.trials} draws by any of the leaks by up to {self.colluders} (Chernoff's "
             f"bound: {100 * self.false_accusation:g}% a leak, whatever was done to the copy); {self.follower}; copies cost "
-            f"{self.copies} points over {self.models} models; code of {self.places} places; 95% intervals are over {OVER}; "
+            f"{self.copies} points over {self.models} models; code of {self.places} places; 95% intervals of shares are over {OVER}; "
             f"{self.source}; {self.profile}, seed {self.seed}"
         )
 
@@ -136,7 +136,7 @@ class LeakReport(Result):
                 "a leaker accused": t.any.percent(1),
                 "all leakers accused": t.all.percent(1),
                 "an innocent accused": t.innocents.percent(1),
-                "accuracy, points": str(t.cost),
+                "accuracy, points (over models)": str(t.cost),
             }
             for name, t in self.traced.items()
         ]
@@ -159,7 +159,7 @@ class LeakReport(Result):
         ax.set_xlim(-3, 103)
         ax.set_xlabel("traced to all leakers, % of draws (95% interval over draws)")
         note = (
-            "; open: no copy used, a hospital's view of the rounds"
+            "; open circle: made from the rounds, without a copy"
             if any(t.follows for t in self.traced.values())
             else ""
         )

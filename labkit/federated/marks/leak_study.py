@@ -84,7 +84,7 @@ def study_leaks(
     pooled = [federation.hospitals.pooled() for federation, _ in trained]
     accuracy = [_accuracy(f, weights, data) for (f, weights), data in zip(trained, pooled, strict=True)]
     found = {name: np.zeros((trials, 3), dtype=bool) for name in leaks}  # a leaker, all, an innocent accused
-    costs = {name: np.zeros(trials) for name in leaks}
+    costs: dict[str, list[list[float]]] = {name: [[] for _ in trained] for name in leaks}
     copies: list[list[float]] = [[] for _ in trained]
     for trial in progress.track(range(trials), "leaks"):
         at = trial % len(trained)
@@ -99,7 +99,7 @@ def study_leaks(
             leaked = leak.change(have, federation, who, random)
             accused = set(trace(leaked, fresh, weights, make_model=federation.make_model).accused)
             found[name][trial] = bool(accused & set(who)), set(who) <= accused, bool(accused - set(who))
-            costs[name][trial] = _accuracy(federation, leaked, pooled[at]) - accuracy[at]
+            costs[name][at].append(_accuracy(federation, leaked, pooled[at]) - accuracy[at])
     alone = accuse_innocents([weights for _, weights in trained], enrolment, draws, seed=seed)
     return _report(trained, enrolment, leaks, found, costs, copies, alone, (trials, draws, seed))
 
@@ -122,7 +122,7 @@ def _report(
     enrolment: Enrolment,
     leaks: Mapping[str, Leak],
     found: dict[str, np.ndarray],
-    costs: dict[str, np.ndarray],
+    costs: dict[str, list[list[float]]],
     copies: list[list[float]],
     alone: stats.Interval,
     counts: tuple[int, int, int],
@@ -134,12 +134,12 @@ def _report(
         if leak.leakers <= enrolment.colluders:
             wrong |= found[name][:, 2]
         shares = [stats.clopper_pearson(int(hits), trials) for hits in found[name].sum(0)]
-        traced[name] = Traced(leak.leakers, *shares, stats.mean_interval(costs[name].tolist()), leak.follows)
+        traced[name] = Traced(leak.leakers, *shares, _over_models(costs[name]), leak.follows)
     return LeakReport(
         traced,
         stats.clopper_pearson(int(wrong.sum()), trials),
         alone,
-        stats.mean_interval([float(np.mean(each)) for each in copies if each]),
+        _over_models(copies),
         trials,
         draws,
         len(trained),
@@ -150,6 +150,11 @@ def _report(
         profiles.current().name,
         seed,
     )
+
+
+def _over_models(points: list[list[float]]) -> stats.Interval:
+    """Return the mean of the models' means: draws on one model share its records."""
+    return stats.mean_interval([float(np.mean(each)) for each in points if each])
 
 
 def _accuracy(federation: Federation, weights: np.ndarray, pooled: Dataset) -> float:
