@@ -176,7 +176,9 @@ def parser() -> argparse.ArgumentParser:
         "  labkit federated deploy --hospitals 3\n  labkit federated deploy --dry-run\n  labkit federated enrol --help",
     )
     sub.add_argument(
-        "action", choices=["deploy"], help="deploy: SuperLink and SuperNodes with TLS on loopback"
+        "action",
+        choices=["deploy", "enrol", "certify"],
+        help="deploy: server and hospitals with TLS on loopback; enrol, certify: the steps at real hosts",
     )
     sub.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on; deploy --help lists them")
     return top

@@ -259,3 +259,11 @@ def test_a_page_that_would_fetch_is_refused(source):
         page.page(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(source)]), "title")
     link = nbformat.v4.new_markdown_cell("[a paper](https://arxiv.org/abs/1607.00133)")
     assert "arxiv.org" in page.page(nbformat.v4.new_notebook(cells=[link]), "title"), "links are fine"
+
+
+@pytest.mark.parametrize("action", ["deploy", "enrol", "certify"])
+def test_each_step_of_a_deployment_is_reached_and_explains_itself(action, capsys):
+    with pytest.raises(SystemExit) as end:
+        main("federated", action, "--help")
+    assert end.value.code == 0
+    assert f"labkit federated {action}" in capsys.readouterr().out
