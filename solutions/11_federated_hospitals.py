@@ -38,12 +38,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from labkit import federated, plots, profiles
+from labkit import federated, models, plots, profiles
 from labkit.course import banner, check
 from labkit.federated import drawing, marks, recipes
 from labkit.federated.marks import Claim, Register
 from labkit.federated.marks.promises import digest_of
-from labkit.federated.rounds import begin, contribute, flatten, grid_of
+from labkit.federated.result import measure
+from labkit.federated.rounds import begin, contribute, flatten, gradient_sum, grid_of, unflatten
 from labkit.scenarios import hospitals as capstone
 from labkit.watermark.evidence import Signer
 from labkit.widgets import placement_explorer
@@ -58,11 +59,28 @@ banner("11", clinics.pooled())
 # ## 1. Who holds what?
 #
 # Wisconsin Diagnostic Breast Cancer, dealt to five hospitals so that they see different patients: for each class, shares
-# of the hospitals are drawn from a Dirichlet distribution (Hsu et al., arXiv 1909.06335). **Predict.** If each
-# hospital trained alone, which one would do worst on everybody's patients?
+# of the hospitals are drawn from a Dirichlet distribution (Hsu et al., arXiv 1909.06335). **Predict.** If each hospital
+# trained alone, which one would do worst on everybody's patients? Look at the picture, decide, then run the cell below it.
 
 # %%
 plots.show(clinics.plot())
+
+# %%
+alone = {}
+for hospital in scene.hospitals:
+    own = replace(
+        scene.hospitals.pooled(),
+        train_x=hospital.dataset.train_x,
+        train_y=hospital.dataset.train_y,
+        digest="",
+    )
+    model = models.logistic_regression(30, 2)
+    for _ in range(300):  # plain gradient descent on its own patients
+        change = gradient_sum(model, own.train_x, own.train_y, None) / len(own.train_y)
+        model = unflatten(models.logistic_regression(30, 2), flatten(model) - 0.3 * change)
+    alone[hospital.name] = measure(model, own)
+print("trained alone, tested on everybody's test patients (interval over them; seed 0):")
+print("\n".join(f"{name}: {found.percent(1)}" for name, found in alone.items()))
 
 # %% [markdown]
 # ## 2. The plan on one page
@@ -140,6 +158,9 @@ moved = [
 grid = grid_of(scene.federation)
 print(f"leaving one of 80 patients out moves the sum by {min(moved):.3f} to {max(moved):.3f} clipping norms")
 print(
+    f"on this coarse grid of 0.001, rounding may add up to {np.sqrt(62) * 1e-3:.3f}; rounding each row, 80 times that"
+)
+print(
     f"the grid of this system: {1 / grid.step:,.0f} steps in a clipping norm of 1; counted sensitivity "
     f"{grid.sensitivity * grid.step / grid.max_grad_norm:.7f} clipping norms, rounding included"
 )
@@ -196,6 +217,14 @@ share = check("11.noise_share", noise_share).function
 # %%
 promises = federated.promises(scene.noise, scene.training.rounds)
 promises
+
+# %%
+for colluders in (0, 1, 2):
+    share_now = scene.noise.noise_multiplier / np.sqrt(scene.noise.threshold - colluders)
+    print(
+        f"planned for {colluders} who collude: a share of {share_now:.2f} clipping norms at each hospital, "
+        f"{share_now * np.sqrt(5):.2f} in a full sum"
+    )
 
 # %% [markdown]
 # The unit in every row is a **patient**, and a row counts the statistics as well as all rounds. Read the rows of the gang:
@@ -272,7 +301,8 @@ plots.show(curve.plot(), poster=True)
 curve
 
 # %% [markdown]
-# What differs between two points? The place of the noise, and all that was tuned for it: the last column has each one's
+# (Profile smoke measures two placements at ε = 3 on two seeds: two equal runs have an interval of no width, and prove
+# nothing.) What differs between two points? The place of the noise, and all that was tuned for it: the last column has each one's
 # rounds, rate, and the noise in the statistics that its features were made with. What does not: patients, splits, model.
 # So this compares **placements as one would use them**, not the noise alone. The interval is one of the mean over splits
 # of the *same* patients; it says nothing about other patients.
@@ -308,7 +338,8 @@ whole
 # thousand phones the same mechanism is cheap. So the patient is the unit here.
 #
 # There is a second reason. A hospital that wants to *prove* that it took part asks for the opposite of hospital-level
-# privacy. Its mark is a membership test of the hospital, and (ε, δ) bounds every such test.
+# privacy. Its mark is a membership test of the hospital, and (ε, δ) bounds the *rate* at which any such test can succeed;
+# a rate measured on a few federations has an interval, which may reach above.
 #
 # ### Exercise 11.mark_ceiling: how well can any mark be found?
 
@@ -354,7 +385,8 @@ hidden
 
 # %% [markdown]
 # Patient-level noise is another matter. A mark depends on a key and on no patient, so it costs no patient any privacy, and
-# no theorem limits it; the noise only blurs it.
+# no theorem limits it; the noise can only blur it. (Here rounds are fewer and marks fainter than in the system below, so that
+# there is something to blur; profile smoke has ten rounds, too few for any mark.)
 
 # %%
 blurred = capstone.marks_under_noise("patient")
@@ -364,8 +396,8 @@ blurred
 # %% [markdown]
 # ## 8. The whole system
 #
-# Secure aggregation, ε = 3 for every patient, a mark per hospital, and hospitals that vanish: one before it has sent
-# anything, one after. The model has more weights than a softmax regression, to have room for five marks.
+# Secure aggregation, ε = 3 for every patient, a mark per hospital, and three hospitals that vanish, each at its own stage:
+# before it advertised a key, before its masked vector, and after it (lab 10's stages). The model has more weights than a softmax regression, to have room for five marks.
 
 # %%
 drops = {3: {"Hospital B": "masked"}, 8: {"Hospital D": "unmask"}, 15: {"Hospital E": "advertise"}}
@@ -435,8 +467,12 @@ plots.show(report.plot())
 report
 
 # %% [markdown]
-# What the mark shows: the key was part of training. What it does not show: how much the hospital *gave*. A hospital that
-# sends its mark and nothing else is as well marked as any.
+# Two p-values, and the verdict asks for both grounds: no redrawn key reads as strong (your rank, which k keys cannot bring
+# below 1 / (k + 1)), *and* a bound on what any key could reach by chance lies below alpha. The bound assumes that the key
+# was drawn before training; the rank assumes nothing.
+#
+# What the mark shows: the key was part of training. What it does not show: how much the hospital *gave*. The report below
+# has a free-rider that sends its mark and nothing else.
 
 # %%
 given = capstone.contributions()
@@ -447,7 +483,8 @@ given
 # ## 10. Whose copy is this?
 #
 # Each hospital gets its own copy of the final model, different in secret places by its word of a collusion-secure code
-# (Tardos 2003). **Predict.** Two hospitals average their copies before they sell one. Who is accused?
+# (Tardos 2003). **Predict.** Two hospitals average their copies before they sell one. Who is accused? And what if a
+# hospital sells no copy at all, but what the rounds have shown it?
 
 # %%
 traced = capstone.leaks(scene)
@@ -455,13 +492,21 @@ plots.show(traced.plot())
 traced
 
 # %% [markdown]
+# Read the last line. Every round handed every hospital the weights, unmarked, and the model is a mean of those: who took
+# part rebuilds it and is never named. No word for each hospital can be put into the rounds, since all must start from
+# one model. **Tracing protects a copy only among recipients who did not follow the training.** That an innocent is
+# accused with a chance of at most 0.1% a leak rests on a bound that holds whatever was done to the copy; the count of
+# draws agrees with it.
+
+# %% [markdown]
 # ## 11. Two hospitals, one claim
 #
 # Hospital A and a newcomer both say that the model carries their mark. Promises were written into a signed register
-# before round 1; the newcomer wrote his after the release.
+# before round 1, and **every** hospital signed its closing line: the registrar and one hospital cannot backdate a promise,
+# only the registrar and all hospitals together. The newcomer promised nothing.
 
 # %%
-parties = (*names, "Newcomer", "registrar")
+parties = (*names, "registrar")
 signers = {name: Signer.new() for name in parties}
 roster = {name: signer.public for name, signer in signers.items()}
 start = flatten(capstone.perceptron())
@@ -478,6 +523,8 @@ for name in names:
     )
     register = register.add(name, "commit", promise, signers[name])
 register = register.close(digest_of(start), signers["registrar"])
+for name in names:
+    register = register.acknowledge(name, signers[name])
 register = register.release(digest_of(system.weights), len(system.rounds), signers["registrar"])
 heard = marks.dispute(
     register,
@@ -491,8 +538,8 @@ heard = marks.dispute(
 heard
 
 # %% [markdown]
-# The newcomer even holds Hospital B's key, and still shows nothing: the promise binds the name. Nor is he convicted of
-# anything by it.
+# The newcomer even holds Hospital B's key, and still shows nothing: he promised nothing before round 1, and a promise binds
+# the name. Nor is he convicted of anything by it.
 #
 # ## 12. Four real hospitals
 #

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from labkit.federated.four_hospitals import HeartStudy
     from labkit.federated.marks import Enrolment
-    from labkit.federated.marks.leak_study import LeakReport
+    from labkit.federated.marks.leak_report import LeakReport
     from labkit.federated.marks.tracking import ContributionReport
     from labkit.federated.marks.under_noise import PrivacyCurve
     from labkit.federated.study import PlacementCurve
@@ -50,7 +50,18 @@ ATTACKS = tuple(f"membership.{name}" for name in ("curves", "lira", "rmia", "sig
 EPSILON, DELTA = 3.0, 1e-5
 HIDDEN = 64
 KEYS = 11  # seed of the lab's keys: a study's, since whoever knows it knows them all
-SKIPPED = {"app", "app_memory", "app_server", "agreement", "deployment", "drawing", "member", "quiet", "wire"}
+SKIPPED = {
+    "app",
+    "app_memory",
+    "app_server",
+    "agreement",
+    "deployment",
+    "drawing",
+    "member",
+    "quiet",
+    "wire",
+    "wire_checks",
+}
 
 
 def perceptron() -> nn.Module:
@@ -197,7 +208,7 @@ UNDEFENDED = Training(20, kind="update", learning_rate=0.1, batch_size=64, avera
 
 
 def leaks(setting: Scene) -> LeakReport:
-    """Return how many leaked copies are traced, and how many innocents accused, in federations without noise."""
+    """Return which leaks are traced, and how often an innocent is accused, in federations without noise."""
     from labkit.federated.marks.leak_study import study_leaks
 
     splits = range(profiles.current().pick(smoke=1, laptop=5, full=10))
@@ -205,11 +216,13 @@ def leaks(setting: Scene) -> LeakReport:
     def study() -> LeakReport:
         models = [undefended(seed) for seed in splits]
         marked = [replace(model, marks=setting.enrolment.marks) for model in models]
-        weights = [
-            federated.federate(model, seed=s, secure=False, quiet=True).weights
+        found = [
+            federated.federate(model, seed=s, secure=False, quiet=True, keep_states=True)
             for s, model in enumerate(marked)
         ]
-        return study_leaks(list(zip(marked, weights, strict=True)), setting.enrolment)
+        pairs = [(model, one.weights) for model, one in zip(marked, found, strict=True)]
+        handed = [np.stack([state.weights for state in one.states[:-1]]) for one in found]
+        return study_leaks(pairs, setting.enrolment, handed=handed)
 
     return kept("leaks", {"splits": list(splits), "keys": KEYS, "training": UNDEFENDED}, study)
 

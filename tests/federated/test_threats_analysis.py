@@ -102,7 +102,7 @@ def test_the_same_victim_is_scored_for_every_number_of_colluders() -> None:
 
 def test_nothing_to_subtract_is_no_pass() -> None:
     found = study_collusion(system("none"), count=8).findings()
-    assert [one.status for one in found] == ["not shown", "not shown"]
+    assert [one.status for one in found] == ["not shown"] * 3
     few = study_collusion(system(), count=8)
     assert "are needed" in few.findings()[0].evidence
 

@@ -5,7 +5,8 @@ left of the sum is the others' noise and the others' patients. Two things are me
 `Noise.against` says, and how many members of the largest hospital the posterior attack then finds, on the same records and
 the same targets for every number of colluders.
 
-Against marks, two hospitals mix their copies of the model and hand out the mixture.
+Against marks, two recipients mix their copies of the model and hand out the mixture; and a hospital that took part takes
+no copy at all, but the mean of what the rounds handed it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from labkit.federated.threats.membership import default_count, reduced, shortene
 from labkit.federated.threats.membership_result import RATE
 from labkit.federated.threats.system import System
 from labkit.stats import Interval
+
+DRAWS = 100  # of code words, for the model as rebuilt from the rounds
 
 
 def study_collusion(system: System, *, seed: int = 0, count: int | None = None) -> Collusion:
@@ -155,7 +158,8 @@ def _mixtures(system: System, seed: int) -> Mixtures:
     from labkit.federated.loop import federate
     from labkit.federated.marks import fingerprint, trace
 
-    weights = federate(system.federation, seed=seed, secure=False).weights
+    found = federate(system.federation, seed=seed, secure=False, keep_states=True)
+    weights = found.weights
     copies = fingerprint(weights, system.enrolment)
     random = np.random.default_rng([seed, 77])
     both = one = innocent = 0
@@ -174,9 +178,27 @@ def _mixtures(system: System, seed: int) -> Mixtures:
             counts[0] += guilty > 0
             counts[1] += 1
     tried = sum(total for _, total in per_way.values())
-    return Mixtures(
-        tried, both, one, innocent, {way: (named, total) for way, (named, total) in per_way.items()}
-    )
+    ways = {way: (named, total) for way, (named, total) in per_way.items()}
+    opened = np.stack([state.weights for state in found.states[:-1]])
+    return Mixtures(tried, both, one, innocent, ways, *_rebuilt(system, weights, opened, random))
+
+
+def _rebuilt(
+    system: System, weights: np.ndarray, opened: np.ndarray, random: np.random.Generator
+) -> tuple[tuple[int, int], float]:
+    """Let a hospital rebuild the model from the rounds; return draws of words, how often it was named, and its error."""
+    from labkit.federated.marks import trace
+    from labkit.federated.marks.innocents import redrawn
+    from labkit.federated.marks.leaks import rebuilt
+    from labkit.federated.marks.tracing import step_of
+
+    estimate, named = rebuilt(opened, system.federation, (), random), 0
+    for draw in range(DRAWS):
+        fresh = redrawn(system.enrolment, f"rebuilt {draw}")
+        accused = trace(estimate, fresh, weights, make_model=system.federation.make_model).accused
+        named += str(random.choice(fresh.names)) in accused
+    missed = float(np.sqrt(np.mean((estimate - weights) ** 2)))
+    return (DRAWS, named), missed / step_of(weights, system.enrolment)
 
 
 def _mixed(first: np.ndarray, second: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,9 @@ UNTRACED = Scale(
     "share of mixtures from which no guilty hospital is named", low=0.1, medium=0.25, high=0.5, critical=0.9
 )
 GANG = "Hospitals that collude against a neighbour's patients"
-MIXED = "Two hospitals that mix their marked copies"
+MIXED = "Two recipients of the model, no party to the training, that mix their marked copies"
+REBUILT = "A hospital that rebuilds the unmarked model from the rounds"
+UNNAMED = replace(UNTRACED, what="share of rebuilt models from which the hospital is not named")
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,19 @@ class Step:
 
 @dataclass(frozen=True)
 class Mixtures:
-    """What came of mixed copies: how often both, one, or no guilty hospital was named, and how often an innocent one."""
+    """What came of mixed copies: how often both, one, or no guilty hospital was named, and how often an innocent one.
+
+    ``rebuilt`` counts draws of code words, and those in which the hospital that gave away the model as rebuilt from the
+    rounds was named; ``missed`` is how far that model lies from the unmarked one, over a copy's step.
+    """
 
     tried: int
     both: int
     one: int
     innocent: int
     per_way: dict[str, tuple[int, int]]
+    rebuilt: tuple[int, int]
+    missed: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,8 +178,8 @@ class Collusion(Result):
         return plots.describe(fig, f"Members found against the number of colluding hospitals. {said}.")
 
     def findings(self) -> list[Finding]:
-        """Return two: against patients, and against marks."""
-        return [self._against_patients(), self._against_marks()]
+        """Return three: against patients, against marks in copies, and around them."""
+        return [self._against_patients(), self._against_marks(), self._around_marks()]
 
     def _against_patients(self) -> Finding:
         about = {
@@ -210,8 +218,8 @@ class Collusion(Result):
 
     def _against_marks(self) -> Finding:
         about = {
-            "adversary": "two hospitals with a copy of the model each",
-            "knowledge": "their two copies; neither the unmarked weights nor the code",
+            "adversary": "two recipients of the final model with a copy each, who took no part in the training",
+            "knowledge": "their two copies; neither the unmarked weights, nor those of any round, nor the code",
             "control": "a collusion-aware (Tardos) code in the copies",
         }
         if self.mixtures is None:
@@ -226,12 +234,42 @@ class Collusion(Result):
             severity=severity,
             **about,
             evidence=(
-                f"Of {mixed.tried} mixtures ({ways}), both guilty hospitals were named in {mixed.both}, one in {mixed.one}, none "
-                f"in {missed}; an innocent one in {mixed.innocent}."
+                f"Of {mixed.tried} mixtures ({ways}), both guilty recipients were named in {mixed.both}, one in {mixed.one}, none "
+                f"in {missed}; an innocent one in {mixed.innocent}. This says nothing about hospitals that followed the training: "
+                f"see '{REBUILT}'."
             ),
             number=UNTRACED.what,
             interval=untraced,
-            interval_of="pairs of hospitals and ways of mixing, under one set of keys: other keys would vary more",
+            interval_of="pairs of recipients and ways of mixing, under one set of keys: other keys would vary more",
             differs="nothing was compared: every mixture carries a mark",
+            status=status,
+        )
+
+    def _around_marks(self) -> Finding:
+        about = {
+            "adversary": "one hospital that takes part",
+            "knowledge": "the weights that opened each round, which all hospitals are handed without a mark; the averaging",
+            "control": (
+                "none in the copies: all must start a round from one model, so rounds cannot carry a word for each hospital; "
+                "contracts, and training where hospitals cannot read the weights"
+            ),
+        }
+        if self.mixtures is None:
+            return not_shown(REBUILT, **about, why="no copies are marked: the system has no enrolment.")
+        drawn, named = self.mixtures.rebuilt
+        untraced = stats.clopper_pearson(drawn - named, drawn)
+        severity, status = judge(UNNAMED, untraced)
+        return Finding(
+            title=REBUILT,
+            severity=severity,
+            **about,
+            evidence=(
+                f"The mean of the weights that the rounds handed out lies {self.mixtures.missed:.2g} of a copy's step from the "
+                f"unmarked model; the hospital was named in {named} of {drawn} draws of code words."
+            ),
+            number=UNNAMED.what,
+            interval=untraced,
+            interval_of="independent draws of code words and places, on one trained model",
+            differs="nothing was compared: a rebuilt model carries no mark",
             status=status,
         )

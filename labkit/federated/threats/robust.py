@@ -114,7 +114,10 @@ def dealt(federation: Federation, profile: Profile) -> Federation:
     terms = replace(TERMS, rounds=profile.pick(smoke=4, laptop=TERMS.rounds, full=2 * TERMS.rounds))
     return quick(
         Federation(
-            Hospitals(hospitals.hospitals, source, hospitals.released), federation.make_model, terms, Noise(hospitals=COUNT)
+            Hospitals(hospitals.hospitals, source, hospitals.released),
+            federation.make_model,
+            terms,
+            Noise(hospitals=COUNT),
         )
     )
 
