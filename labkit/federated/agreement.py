@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.federated.noise import Noise
 from labkit.federated.rounds import Federation, FederationError, State, Training
+from labkit.federated.secagg import SecAggError, least_threshold
 
 if TYPE_CHECKING:
     from torch import nn
 
     from labkit.data import Dataset
+    from labkit.dp.accounting import PrivacyStatement
     from labkit.federated.hospitals import Hospital
 
 
@@ -34,7 +36,8 @@ class Agreement:
     roster : dict of str to str
         Each hospital's name and public signing key (Ed25519, in hex), exchanged outside of the protocol.
     sizes : dict of str to int
-        Records that each hospital declares.
+        Records that each hospital declares: what the sum is divided by. Constants of the plan, public, and best round
+        numbers: where records are private, nothing tells whether a hospital holds exactly as many.
     training, noise : Training, Noise
     model : str
         ``"module:function"`` that makes the model with its initial weights.
@@ -42,11 +45,15 @@ class Agreement:
         Keyword arguments of that function.
     dimension : int
         Trainable parameters of the model.
+    spare : int
+        Vectors that each hospital may send beyond one a round, for rounds that are tried again. A round given up after
+        a vector left has cost as much privacy as one that was finished: `statement` covers rounds and spare ones.
 
     Raises
     ------
     FederationError
-        If roster, sizes and noise do not speak of the same hospitals.
+        If roster, sizes and noise do not speak of the same hospitals, a size or ``spare`` is out of range, or the
+        threshold is too low for a server that ``noise.colluders`` hospitals help.
     """
 
     roster: dict[str, str]
@@ -56,6 +63,7 @@ class Agreement:
     model: str
     arguments: dict[str, Any]
     dimension: int
+    spare: int = 0
 
     def __post_init__(self) -> None:
         if list(self.roster) != list(self.sizes) or self.noise.hospitals != len(self.roster):
@@ -63,6 +71,32 @@ class Agreement:
                 f"the roster names {list(self.roster)}, sizes {list(self.sizes)}, and the noise is meant for "
                 f"{self.noise.hospitals} hospitals; expected the same hospitals in the same order everywhere"
             )
+        if self.spare < 0 or min(self.sizes.values()) < 1:
+            raise FederationError(
+                f"spare is {self.spare}, sizes are {self.sizes}; expected 0 or more spare vectors, and 1 record or more"
+            )
+        try:
+            least = least_threshold(len(self.roster), self.noise.colluders)
+        except SecAggError as error:
+            raise FederationError(f"{error}: raise hospitals, or lower colluders") from error
+        if self.noise.threshold < least:
+            raise FederationError(
+                f"threshold is {self.noise.threshold} of {len(self.roster)} hospitals, {self.noise.colluders} colluding; "
+                f"expected at least {least}: with fewer, colluders and a server open two sums of one round"
+            )
+
+    def statement(self, delta: float = 1e-5) -> PrivacyStatement | None:
+        """Return what is promised against the server (who adds ``central`` noise: against all others), or None.
+
+        It covers every vector that a hospital lets go under this agreement, opened or not: `vectors` of them, in sums of
+        as few hospitals as the threshold, ``noise.colluders`` of which help.
+        """
+        return self.noise.statement(
+            self.training.rounds + self.spare,
+            observer="everyone who gets the model" if self.noise.placement == "central" else "the server",
+            colluders=self.noise.colluders,
+            delta=delta,
+        )
 
     def to_json(self) -> str:
         """Return the agreement as people read and compare it."""
@@ -81,7 +115,9 @@ class Agreement:
             parts = json.loads(text)
             training, noise = Training(**parts.pop("training")), Noise(**parts.pop("noise"))
             return cls(**parts, training=training, noise=noise)
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        except FederationError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise FederationError(f"this is no agreement ({error!r}): ask for the file anew") from error
 
     def make_model(self) -> nn.Module:
@@ -97,7 +133,13 @@ class Agreement:
         records : callable, optional
             Loads the hospital; called only when a contribution is computed.
         """
-        return Seat(_Table(self.sizes, self.dimension, records), self.make_model, self.training, self.noise)
+        return Seat(
+            _Table(self.sizes, self.dimension, records),
+            self.make_model,
+            self.training,
+            self.noise,
+            spare=self.spare,
+        )
 
 
 @dataclass(frozen=True)
@@ -107,6 +149,7 @@ class _Table:
     declared: Mapping[str, int]
     dimension: int
     records: Callable[[], Hospital] | None = None
+    released: tuple[tuple[float, int], ...] = ()  # an agreement carries no private statistics
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -123,8 +166,17 @@ class _Table:
         return iter(() if self.own is None else (self.own,))
 
 
+@dataclass(frozen=True, eq=False)
 class Seat(Federation):
-    """A federation as one party sees it: all that is public, and the records of one hospital at most."""
+    """A federation as one party sees it: all that is public, and the records of one hospital at most.
+
+    Attributes
+    ----------
+    spare : int
+        See `Agreement`.
+    """
+
+    spare: int = 0
 
     def __post_init__(self) -> None:
         """Check nothing yet: most messages need neither the model nor torch; `check` comes before records are used."""
@@ -135,11 +187,12 @@ class Seat(Federation):
         Raises
         ------
         FederationError
-            As `Federation` does, or if this hospital has another number of records than it declared.
+            As `Federation` does, or if nothing is private and this hospital has another number of records than it
+            declared. With noise, a refusal would show what the noise hides: that one record is there or is not.
         """
         own = self.hospitals.own
         if own is not None:
-            if self.sizes.get(own.name) != len(own.dataset.train_y):
+            if self.noise.placement == "none" and self.sizes.get(own.name) != len(own.dataset.train_y):
                 raise FederationError(
                     f"{own.name} holds {len(own.dataset.train_y)} records and declared {self.sizes.get(own.name)}: the sum is "
                     "divided by what was declared; agree on the number anew"
@@ -164,6 +217,11 @@ class Seat(Federation):
         return own.dataset
 
 
+def vectors(federation: Federation) -> int:
+    """Return how many vectors a hospital lets go at most: one a round, and the spare ones that a `Seat` agreed on."""
+    return federation.training.rounds + (federation.spare if isinstance(federation, Seat) else 0)
+
+
 def terms_digest(federation: Federation, roster: Mapping[str, bytes]) -> bytes:
     """Return SHA-256 of all that parties must hold the same: who takes part, how training goes, how much noise is added."""
     terms = {
@@ -172,6 +230,7 @@ def terms_digest(federation: Federation, roster: Mapping[str, bytes]) -> bytes:
         "training": asdict(federation.training),
         "noise": asdict(federation.noise),
         "dimension": federation.dimension,
+        "vectors": vectors(federation),
     }
     return hashlib.sha256(json.dumps(terms, sort_keys=True).encode()).digest()
 

@@ -5,6 +5,9 @@ Flower carries the messages of secure aggregation, one exchange a stage (its mes
 `labkit.federated.rounds`. A simulation and a deployment (`labkit.federated.deployment`) differ in one function each:
 who a node is (`hospital_app`) and what the server was told (`labkit.federated.app_server.server_app`).
 
+A simulation takes a `Federation` as it is, with its marks and its features. An agreement, and so a deployment, names
+neither: hospitals on their own machines leave no marks, and train on the records that their folders hold, mapped beforehand.
+
 Examples
 --------
 >>> from functools import partial
@@ -56,7 +59,7 @@ def hospital_app(member_of: Callable[[Context], Member]) -> ClientApp:
     from flwr.clientapp import ClientApp
 
     app = ClientApp()
-    app.query("join")(_handler(member_of, lambda member, _: [member.name.encode(), member.terms]))
+    app.query("join")(_handler(member_of, lambda member, parts: member.join(*parts)))
     app.query("finish")(_handler(member_of, lambda member, parts: member.finish(*parts)))
     for stage in STAGES:
         app.query(stage)(_handler(member_of, lambda member, parts, stage=stage: member.answer(stage, parts)))
@@ -111,7 +114,8 @@ def simulate(
     ModuleNotFoundError
         If Flower (or Ray, for its backend) is not installed.
     labkit.federated.secagg.SecAggError
-        If too few hospitals finish a round, several times in a row.
+        If too few hospitals finish a round, several times in a row. A simulation has no spare vectors: a hospital whose
+        vector left in a round that was given up misses the last one.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend is {backend!r}; expected one of {', '.join(map(repr, BACKENDS))}")

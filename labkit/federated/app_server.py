@@ -5,6 +5,7 @@ The server holds no key and no record. What it is told is a `Plan`; what it lear
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,16 +15,21 @@ import numpy as np
 
 from labkit.federated import quiet
 from labkit.federated.agreement import terms_digest
+from labkit.federated.member import join_text
 from labkit.federated.result import Round
 from labkit.federated.rounds import Federation, FederationError, State, begin, step
 from labkit.federated.secagg import SecAggError
+from labkit.federated.secagg.keys import verify
 from labkit.federated.wire import Exchange, secure_round
+from labkit.federated.wire_checks import check_parts
 
 if TYPE_CHECKING:
-    from flwr.app import Context
+    from flwr.app import Context, RecordDict
     from flwr.serverapp import Grid, ServerApp
 
-ATTEMPTS = 3  # at a round: one that too few hospitals finish is tried again, with fresh keys
+# At a round: one that too few hospitals finish is tried again, with fresh keys. What that costs, hospitals decide: each
+# counts its own vectors, and lets no more go than were agreed on.
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +94,9 @@ class Leader:
     plan: Plan
     grid: Grid
     nodes: dict[str, int] = field(default_factory=dict)  # of each hospital that joined
-    strangers: set[int] = field(default_factory=set)  # nodes that said another name, or other terms
+    strangers: set[int] = field(
+        default_factory=set
+    )  # nodes that did not show to be a hospital of this agreement
 
     def lead(self) -> None:
         """Run all rounds that are left, and send the hospitals the model."""
@@ -124,19 +132,40 @@ class Leader:
         """Ask new nodes who they are; return how many hospitals have joined so far."""
         online = set(self.grid.get_node_ids())
         known = {*self.nodes.values(), *self.strangers}
-        new = {node: [b"who"] for node in online - known}
-        terms = terms_digest(self.plan.federation, self.plan.roster)
+        challenge = secrets.token_bytes(32)
+        new = {node: [challenge] for node in online - known}
         for node, parts in self.ask("join", new, group="0").items():
-            name = parts[0].decode(errors="replace") if parts else ""
-            here = self.nodes.get(name) in online
-            if name not in self.plan.roster or here or parts[1:] != [terms]:
+            try:
+                name = self.who(parts, challenge)
+                if self.nodes.get(name) in online:
+                    raise SecAggError(f"{name!r} is here already")
+            except SecAggError as error:
                 self.strangers.add(node)
-                self.plan.say(
-                    f"a node says that it is {name!r}: unknown, here already, or of another agreement; left out"
-                )
+                self.plan.say(f"node {node} is left out: {error}")
             else:
                 self.nodes[name] = node
         return len(self.nodes)
+
+    def who(self, parts: Sequence[bytes], challenge: bytes) -> str:
+        """Return the hospital that a node is, by its signature.
+
+        Raises
+        ------
+        SecAggError
+            If it says another name than its own, holds another agreement, or sends something else.
+        """
+        roster, terms = self.plan.roster, terms_digest(self.plan.federation, self.plan.roster)
+        if len(parts) != 3:
+            raise SecAggError(f"it sent {len(parts)} parts; expected name, terms and signature")
+        name = parts[0].decode(errors="replace")
+        if name not in roster:
+            raise SecAggError(f"it says that it is {name[:80]!r}; expected one of {list(roster)}")
+        if parts[1] != terms:
+            raise SecAggError(
+                f"it says that it is {name!r}, and holds another agreement: compare agreement.json"
+            )
+        verify(roster[name], parts[2], join_text(name, terms, challenge))
+        return name
 
     def present(self) -> list[str]:
         """Return the hospitals whose nodes are online."""
@@ -157,7 +186,14 @@ class Leader:
             self.join()  # a node that was away may be back under another number
             present = self.present()
             try:
-                opened = secure_round(self.exchange(number), plan.federation, plan.roster, state, present)
+                opened = secure_round(
+                    self.exchange(number),
+                    plan.federation,
+                    plan.roster,
+                    state,
+                    present,
+                    say=lambda line: plan.say(f"round {number}: {line}"),
+                )
                 break
             except SecAggError as error:
                 plan.say(f"round {number}, attempt {attempt} of {ATTEMPTS}: given up: {error}")
@@ -198,16 +234,30 @@ class Leader:
             )
             for node, parts in content.items()
         ]
+        called = {node: f"node {node}" for node in content} | {
+            node: name for name, node in self.nodes.items()
+        }
         answers = {}
         for reply in self.grid.send_and_receive(messages, timeout=timeout) if messages else ():
             node = reply.metadata.src_node_id
-            if reply.has_error():
-                self.plan.say(f"node {node} did not answer {stage}: {reply.error.reason}")
-                continue
-            record = reply.content.get("messages", {})
-            if isinstance(record.get("parts"), list):
-                answers[node] = list(record["parts"])
+            if node not in content:
+                self.plan.say(f"node {node} answered {stage}, which nobody asked of it: ignored")
+            elif reply.has_error():
+                self.plan.say(f"round {group}: {called[node]} did not answer {stage}: {reply.error.reason}")
+            elif isinstance(parts := _parts(reply.content), list):
+                answers[node] = parts
             else:
-                reason = record.get("refusal", "an answer that is none")
-                self.plan.say(f"node {node} stops at {stage}: {reason}; its own log says why")
+                self.plan.say(
+                    f"round {group}: {called[node]} stops at {stage}: {parts}; its own log says why"
+                )
         return answers
+
+
+def _parts(content: RecordDict) -> list[bytes] | str:
+    """Return the answer that a node sent, or why there is none, in words that it cannot break out of."""
+    record = content.get("messages", {})
+    try:
+        parts, refusal = record.get("parts"), record.get("refusal")
+        return check_parts(parts) if parts is not None else f"{str(refusal)[:80]!r}"
+    except (SecAggError, AttributeError) as error:
+        return str(error)

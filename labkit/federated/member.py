@@ -6,7 +6,8 @@ its folder, readable by its owner only:
 - ``identity``: its signing key and the rounds that it took part in, written before the first answer of a round leaves;
 - ``round``: its secrets of the current round, taken away before they are used and written again after. A stage that
   fails or is cut off leaves nothing behind to go on from, so no message can be answered twice;
-- ``spent``: how many rounds it helped to open. More than agreed are refused, as each costs privacy;
+- ``spent``: how many vectors it let go, each counted before it leaves: from then on its privacy is spent, whether or
+  not this hospital is asked to help open the sum. No more leave than were agreed on;
 - ``model.npy``: the final model, when it came.
 """
 
@@ -20,13 +21,15 @@ from pathlib import Path
 import numpy as np
 
 from labkit.cache import atomic_path
-from labkit.federated.agreement import Seat, round_digest, terms_digest
+from labkit.federated.agreement import Seat, round_digest, terms_digest, vectors
 from labkit.federated.loop import encoding_of
 from labkit.federated.rounds import Federation, FederationError, contribute
 from labkit.federated.secagg import Client, Identity, SecAggError, pause, resume
+from labkit.federated.secagg.keys import transcript
 from labkit.federated.secagg.messages import Advertisement, EncryptedShares, SignedSurvivors, SurvivorList
 from labkit.federated.secagg.terms import STAGES
-from labkit.federated.wire import Opening, read_all
+from labkit.federated.wire import Opening
+from labkit.federated.wire_checks import read_all
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +78,19 @@ class Member:
             sent = client.share(read_all(Advertisement, received))
         elif stage == "masked":
             sent = [client.masked(self._contribution(opening), read_all(EncryptedShares, received))]
+            self._spend()
         elif stage == "consistency":
             sent = [client.consistency(*read_all(SurvivorList, received))]
         else:
-            self._spend()
             return [client.unmask(read_all(SignedSurvivors, received)).to_bytes()]
         self._keep(opening, client)
         return [message.to_bytes() for message in sent]
+
+    def join(self, challenge: bytes) -> list[bytes]:
+        """Return name, digest of the terms, and a signature under both and the server's fresh ``challenge``."""
+        identity = Identity.from_bytes((self.folder / "identity").read_bytes())
+        signature = identity.sign(join_text(self.name, self.terms, challenge))
+        return [self.name.encode(), self.terms, signature]
 
     def _advertise(self, raw: bytes) -> list[bytes]:
         """Enter a round: fresh keys, and a note that this round was entered."""
@@ -104,15 +113,19 @@ class Member:
             raise FederationError(
                 f"{self.name} was asked for round {opening.number}; {agreed} were agreed on"
             )
-        if (spent := self.spent) >= agreed:
-            raise FederationError(
-                f"{self.name} helped to open {spent} rounds, as many as were agreed on: one more would cost privacy that "
-                "nobody accounted for"
-            )
+        self._check_budget(self.spent + 1)
         if opening.weights.shape != (self.federation.dimension,) or not np.isfinite(opening.weights).all():
             raise FederationError(
                 f"the server sent weights of shape {opening.weights.shape}; expected ({self.federation.dimension},) "
                 "finite numbers"
+            )
+
+    def _check_budget(self, vector: int) -> None:
+        """Refuse the ``vector``-th vector (from 1) if that many were not agreed on."""
+        if vector > (agreed := vectors(self.federation)):
+            raise FederationError(
+                f"{self.name} let {agreed} vectors go, as many as were agreed on: one more would cost privacy that nobody "
+                "accounted for. Agree anew, with spare ones"
             )
 
     def _contribution(self, opening: Opening) -> np.ndarray:
@@ -135,16 +148,26 @@ class Member:
 
     @property
     def spent(self) -> int:
-        """Rounds of this agreement that this hospital helped to open."""
+        """Vectors that this hospital let go under this agreement."""
         path = self.folder / "spent"
         return path.read_text().split().count(self.terms.hex()) if path.exists() else 0
 
     def _spend(self) -> None:
-        """Note, before the answer leaves, that a sum may be opened."""
+        """Note, before the vector leaves, that it does.
+
+        Raises
+        ------
+        FederationError
+            If as many as agreed have left.
+        """
+        self._check_budget(self.spent + 1)
         with (self.folder / "spent").open("a") as file:
             file.write(f"{self.terms.hex()}\n")
             file.flush()
             os.fsync(file.fileno())
+        self._check_budget(
+            self.spent
+        )  # of two processes that both had one vector left, one at least sees both notes
 
     def _take(self) -> tuple[Opening, Client]:
         """Take the round's secrets out of the folder."""
@@ -166,6 +189,11 @@ class Member:
         """Put the round's secrets back until the next stage."""
         kept = opening.to_bytes()
         write_secret(self.folder / "round", len(kept).to_bytes(8, "big") + kept + pause(client))
+
+
+def join_text(name: str, terms: bytes, challenge: bytes) -> bytes:
+    """Return what a hospital signs when it joins."""
+    return transcript("join", name, terms, challenge)
 
 
 def write_secret(path: Path, content: bytes) -> None:

@@ -7,9 +7,9 @@ which round this is, and the weights that it starts from.
 
 from __future__ import annotations
 
-import io
-import zipfile
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -19,16 +19,12 @@ from labkit.federated.agreement import round_digest, terms_digest
 from labkit.federated.loop import encoding_of
 from labkit.federated.rounds import Federation, State
 from labkit.federated.secagg import SecAggError, Server, fresh_round_id
-from labkit.federated.secagg.messages import (
-    Advertisement,
-    EncryptedShares,
-    MaskedInput,
-    Message,
-    SignedSurvivors,
-    UnmaskShares,
-)
+from labkit.federated.secagg.messages import Message, UnmaskShares
+from labkit.federated.wire_checks import Checks, check_parts
 
-M = TypeVar("M", bound=Message)
+MAGIC = b"LFO1"
+_HEAD = struct.Struct(">4sqI")  # what this is, the round's number, the length of its id; then id and weights
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +43,8 @@ class Opening:
 
     def to_bytes(self) -> bytes:
         """Return the opening as bytes."""
-        file = io.BytesIO()
-        round_id = np.frombuffer(self.round_id, np.uint8)
-        np.savez(file, number=self.number, round_id=round_id, weights=self.weights)
-        return file.getvalue()
+        head = _HEAD.pack(MAGIC, self.number, len(self.round_id))
+        return head + self.round_id + np.asarray(self.weights, dtype="<f8").tobytes()
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Opening:
@@ -61,20 +55,13 @@ class Opening:
         SecAggError
             If the bytes are something else.
         """
-        try:
-            with np.load(io.BytesIO(raw), allow_pickle=False) as parts:
-                weights = np.asarray(parts["weights"], dtype=np.float64)
-                return cls(int(parts["number"]), parts["round_id"].tobytes(), weights)
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            OSError,
-            EOFError,
-            AttributeError,
-            zipfile.BadZipFile,
-        ) as error:
-            raise SecAggError(f"these bytes open no round ({error})") from error
+        if not isinstance(raw, bytes) or len(raw) < _HEAD.size or raw[: len(MAGIC)] != MAGIC:
+            raise SecAggError("these bytes open no round: they begin with something else")
+        _, number, length = _HEAD.unpack_from(raw)
+        at = _HEAD.size + length
+        if at > len(raw) or (len(raw) - at) % 8:
+            raise SecAggError(f"these bytes open no round: {len(raw)} of them, with an id of {length} bytes")
+        return cls(number, raw[_HEAD.size : at], np.frombuffer(raw, "<f8", offset=at).astype(np.float64))
 
 
 # Carries each hospital's messages of one stage to it; returns the answers of those that gave one.
@@ -108,61 +95,73 @@ def secure_round(
     roster: Mapping[str, bytes],
     state: State,
     present: Sequence[str],
+    say: Callable[[str], None] = lambda line: None,
 ) -> Opened:
     """Run one round with the hospitals in ``present``; return the sum of those that lasted.
+
+    An answer that is no message, a wrong one, or one in another's name is that hospital's dropout at this stage.
+
+    Parameters
+    ----------
+    say : callable
+        Takes a line for each such hospital: its name, the stage, and what is wrong.
 
     Raises
     ------
     SecAggError
-        If fewer than the threshold are left, or a message is wrong: the state is unchanged, and the round can be tried
-        again.
+        If fewer than the threshold are left: the state is unchanged, and the round can be tried again.
     """
     digest = round_digest(terms_digest(federation, roster), state)
     opening = Opening(state.round + 1, fresh_round_id(), state.weights)
     server = Server(roster, federation.noise.threshold, encoding_of(federation), opening.round_id, digest)
     dropped, bytes_up = {}, 0
 
-    def ask(stage: str, sent: Mapping[str, Sequence[bytes]]) -> Mapping[str, Sequence[bytes]]:
+    def ask(
+        stage: str, sent: Mapping[str, Sequence[bytes]], read: Callable[[str, list[bytes]], T]
+    ) -> dict[str, T]:
         nonlocal bytes_up
-        answers = exchange(stage, sent)
-        dropped.update({name: stage for name in sent if name not in answers})
-        bytes_up += sum(len(raw) for parts in answers.values() for raw in parts)
-        return answers
+        answers, good = exchange(stage, sent), {}
+        for name in sent:
+            try:
+                if name in answers:
+                    good[name] = read(name, check_parts(answers[name]))
+                    bytes_up += sum(map(len, answers[name]))
+            except SecAggError as error:
+                say(f"{name} is missed from stage {stage} on, as its answer is refused: {error}")
+        dropped.update({name: stage for name in sent if name not in good})
+        return good
 
-    answers = ask("advertise", _to_all(present, [opening]))
-    shown = server.advertisements(_single(Advertisement, answers))
-    answers = ask("share", _to_all(answers, shown))
-    boxes = server.shares({name: read_all(EncryptedShares, parts) for name, parts in answers.items()})
-    answers = ask("masked", {name: [box.to_bytes() for box in mail] for name, mail in boxes.items()})
-    for message in _single(MaskedInput, answers):
+    check = Checks(server.terms, federation.dimension)
+    advertised = ask("advertise", _to_all(present, [opening]), check.advertisement)
+    shown = server.advertisements(list(advertised.values()))
+    boxes = server.shares(ask("share", _to_all(advertised, shown), check.shares))
+    mail = {name: [box.to_bytes() for box in found] for name, found in boxes.items()}
+    for message in ask("masked", mail, check.masked).values():
         server.add(message)
     announced = server.survivors()
-    answers = ask("consistency", _to_all(announced.survivors, [announced]))
-    signed = server.signatures(_single(SignedSurvivors, answers))
-    answers = ask("unmask", _to_all(answers, signed))
-    total = server.unmask(_single(UnmaskShares, answers))
+    check.announce(shown, boxes, announced.survivors)
+    signed = ask("consistency", _to_all(announced.survivors, [announced]), check.signature)
+    signatures = server.signatures(list(signed.values()))
+    shares = ask("unmask", _to_all(signed, signatures), check.unmasking(announced))
+    total, liar = _open(server, shares)
+    if liar is not None:
+        say(f"{liar} is missed at stage unmask: the shares that it gave away are wrong")
+        dropped[liar] = "unmask"
     return Opened(total, announced.survivors, dropped, bytes_up)
+
+
+def _open(server: Server, shares: Mapping[str, UnmaskShares]) -> tuple[np.ndarray, str | None]:
+    """Return the sum, and who had to be left out because its shares are wrong, if anybody and one alone."""
+    try:
+        return server.unmask(list(shares.values())), None
+    except SecAggError:
+        for name in shares if len(shares) > server.terms.threshold else ():
+            with suppress(SecAggError):
+                return server.unmask([one for sender, one in shares.items() if sender != name]), name
+        raise
 
 
 def _to_all(names: Iterable[str], messages: Sequence[Opening | Message]) -> dict[str, list[bytes]]:
     """Return the same messages for each of ``names``."""
     raw = [message.to_bytes() for message in messages]
     return {name: list(raw) for name in names}
-
-
-def read_all(kind: type[M], received: Sequence[bytes]) -> list[M]:
-    """Return the messages that ``received`` holds, all of one kind."""
-    return [kind.from_bytes(raw) for raw in received]
-
-
-def _single(kind: type[M], answers: Mapping[str, Sequence[bytes]]) -> list[M]:
-    """Return one message of each hospital, each in its sender's own name."""
-    found = []
-    for name, parts in answers.items():
-        messages = read_all(kind, parts)
-        if [message.sender for message in messages] != [name]:
-            raise SecAggError(
-                f"{name} sent {[m.sender for m in messages]} for {kind.__name__}; expected one message in its own name"
-            )
-        found += messages
-    return found

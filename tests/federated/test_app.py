@@ -16,6 +16,7 @@ pytest.importorskip("flwr")
 
 from labkit import models
 from labkit.federated import Federation, FederationError, Noise, Training, federate, load_hospitals
+from labkit.federated.agreement import Agreement
 from labkit.federated.app import _lost, hospital_app, simulate
 from labkit.federated.app_memory import MemoryGrid
 from labkit.federated.app_server import ATTEMPTS, Plan, server_app
@@ -93,6 +94,26 @@ class Hall:
             write_secret(member.folder / "identity", identity.to_bytes())
         self.federation, self.kept, self.said = federation, [], []
 
+    def agree(self, spare: int) -> None:
+        """Seat everybody at an agreement with ``spare`` vectors."""
+        federation = self.federation
+        agreement = Agreement(
+            {name: key.hex() for name, key in self.roster.items()},
+            federation.sizes,
+            federation.training,
+            federation.noise,
+            "labkit.models:logistic_regression",
+            {"in_features": 30, "classes": 2},
+            federation.dimension,
+            spare,
+        )
+        records = dict(zip(federation.hospitals.names, federation.hospitals, strict=True))
+        self.federation = agreement.seat()
+        self.members = [
+            replace(one, federation=agreement.seat(lambda name=one.name: records[name]))
+            for one in self.members
+        ]
+
     def run(self, **changes) -> None:
         kept = lambda state, rounds: self.kept.append((state, rounds))  # noqa: E731
         plan = Plan(self.federation, self.roster, kept, patience=0.1, timeout=5.0, say=self.said.append)
@@ -118,16 +139,29 @@ def test_a_round_that_too_few_finish_is_tried_again(hall: Hall) -> None:
     assert len([line for line in hall.said if "given up" in line]) == 1
 
 
+def twice_lost(number: int, stage: str, name: str) -> bool:
+    return number == 2 and stage == "masked" and name > "Hospital B"
+
+
 def test_after_several_failures_the_run_stops_and_what_was_kept_goes_on(hall: Hall) -> None:
-    lost = lambda number, stage, name: number == 2 and stage == "masked" and name > "Hospital B"  # noqa: E731
+    hall.agree(spare=ATTEMPTS)
     with pytest.raises(SecAggError, match="expected at least the threshold"):
-        hall.run(lost=lost)
+        hall.run(lost=twice_lost)
     assert len([line for line in hall.said if "given up" in line]) == ATTEMPTS
     state, rounds = hall.kept[-1]
     assert (state.round, len(rounds)) == (1, 1)
     hall.run(start=(state, rounds))
     assert [one.number for one in hall.kept[-1][1]] == [1, 2]
-    assert all(member.spent == 2 for member in hall.members)
+    # A vector that left in a round that was given up is spent.
+    assert [member.spent for member in hall.members] == [2 + ATTEMPTS, 2 + ATTEMPTS, 2, 2]
+
+
+def test_without_spare_vectors_a_round_that_failed_late_is_not_tried_again(hall: Hall) -> None:
+    with pytest.raises(SecAggError, match="expected at least the threshold"):
+        hall.run(lost=twice_lost)
+    with pytest.raises(SecAggError, match="expected at least the threshold"):
+        hall.run(start=hall.kept[-1])
+    assert [member.spent for member in hall.members] == [2, 2, 1, 1]
 
 
 def test_a_run_starts_only_with_the_threshold_of_the_agreement(hall: Hall) -> None:
@@ -162,9 +196,50 @@ def test_the_server_never_reads_a_hospitals_error(hall: Hall, capsys: pytest.Cap
     ill = hall.members[3]
     hall.members[3] = Ill(ill.name, ill.federation, ill.roster, ill.folder)
     hall.run()
-    assert any("stops at advertise: ValueError" in line for line in hall.said)
+    assert any("Hospital D stops at advertise: 'ValueError'" in line for line in hall.said)
     assert not any("1234.5" in line for line in hall.said)
     assert "1234.5" in capsys.readouterr().err  # its own log
+
+
+class Posing(Member):
+    """Says that it is another hospital, with its own signature or with what an earlier joining showed."""
+
+    def join(self, challenge: bytes) -> list[bytes]:
+        return replace(self, name="Hospital B").as_member().join(challenge)
+
+    def as_member(self) -> Member:
+        return Member(self.name, self.federation, self.roster, self.folder)
+
+
+class Numbers(Member):
+    def join(self, challenge):
+        return [1, 2, 3]
+
+
+class Replaying(Member):
+    def join(self, challenge):
+        return super().join(bytes(32))
+
+
+@pytest.mark.parametrize("kind", [Posing, Numbers, Replaying])
+def test_a_node_that_does_not_show_who_it_is_is_left_out_and_the_others_go_on(hall: Hall, kind: type) -> None:
+    first = hall.members[0]
+    hall.members[0] = kind(first.name, first.federation, first.roster, first.folder)
+    hall.run()
+    assert all(one.survivors == ("Hospital B", "Hospital C", "Hospital D") for one in hall.kept[-1][1])
+
+
+class Junk(Member):
+    def answer(self, stage, received):
+        return [1, 2, 3] if stage == "masked" else super().answer(stage, received)
+
+
+def test_a_hospital_that_answers_junk_is_named_and_survived(hall: Hall) -> None:
+    third = hall.members[2]
+    hall.members[2] = Junk(third.name, third.federation, third.roster, third.folder)
+    hall.run()
+    assert hall.kept[-1][1][0].dropped == {"Hospital C": "masked"}
+    assert any("Hospital C stops at masked" in line for line in hall.said)
 
 
 def test_every_hospital_gets_the_final_model(hall: Hall) -> None:

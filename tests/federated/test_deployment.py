@@ -222,6 +222,7 @@ def test_the_page_explains_real_hosts(capsys: pytest.CaptureFixture[str]) -> Non
         "Who holds what",
         "How a signing key is enrolled",
         "does not protect against",
+        "does not carry",
     ):
         assert topic in printed
 
@@ -235,7 +236,11 @@ def concluded(settings: Settings, folder: Path, *, wrong: float = 0.0) -> None:
     last = replace(done.states[-1], weights=done.states[-1].weights + wrong)
     (folder / "server").mkdir()
     apps.keep(folder / "server", "terms", last, list(done.rounds))
-    Loopback(settings, folder, federation).conclude("")
+    loopback = Loopback(settings, folder, federation)
+    keys_of = {name: Identity.generate().public.hex() for name in federation.sizes}
+    enrolled = [folders.Enrolment(name, keys_of[name], size) for name, size in federation.sizes.items()]
+    (folder / "server" / "agreement.json").write_text(loopback.agreement(enrolled).to_json())
+    loopback.conclude("")
 
 
 def test_the_conclusion_compares_with_the_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,7 +262,9 @@ def test_the_conclusion_states_the_promise_and_its_unit(
     pytest.importorskip("flwr")
     concluded(Settings(epsilon=3.0), tmp_path)
     printed = capsys.readouterr().out
-    assert re.search(r"ε = [\d.]+ \(PLD\).*δ = 1e-5.*unit patient, noise distributed, 4 survivors", printed)
+    found = re.search(r"ε = ([\d.]+) \(PLD\).*δ = 1e-5.*unit patient, noise distributed", printed)
+    assert 2.9 < float(found[1]) <= 3.0  # all vectors that may leave, in sums of the threshold
+    assert "covers 5 vectors of each hospital, sums of no fewer than 3" in printed
 
 
 def left_over(folder: Path) -> list[psutil.Process]:

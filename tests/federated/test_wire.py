@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from labkit.federated.member import Member, write_secret
 from labkit.federated.noise import Noise
 from labkit.federated.rounds import begin, step
 from labkit.federated.secagg import Identity, SecAggError
+from labkit.federated.secagg.messages import MaskedInput
 from labkit.federated.secagg.terms import STAGES
 from labkit.federated.wire import Opening, secure_round
 
@@ -99,13 +101,51 @@ def test_a_stage_that_failed_cannot_be_asked_again(table: Table) -> None:
     assert not (table.folder / "Hospital A" / "round").exists()
 
 
-def test_more_rounds_than_agreed_are_refused(table: Table) -> None:
+def test_more_vectors_than_agreed_are_refused(table: Table) -> None:
     state = begin(table.federation)
     for _ in range(2):  # the server claims that it is still in round 1
         table.sum(state)
     with pytest.raises(FederationError, match="as many as were agreed on"):
         table.sum(state)
     assert [table.member(name).spent for name in table.roster] == [2] * 4
+
+
+@pytest.mark.parametrize("stage", ["masked", "consistency", "unmask"])
+def test_a_server_that_rotates_whom_it_skips_sees_no_vector_more_than_agreed(
+    table: Table, stage: str
+) -> None:
+    state, seen = begin(table.federation), dict.fromkeys(table.roster, 0)
+
+    def skipping(victim):
+        def exchange(asked, sent):
+            late = STAGES.index(asked) >= STAGES.index(stage)
+            answers = {}
+            for name in sent:
+                with suppress(FederationError):  # who refuses is missed
+                    if not (late and name == victim):
+                        answers |= table.exchange(asked, {name: sent[name]})
+            if asked == "masked":
+                for name in answers:
+                    seen[name] += 1
+            return answers
+
+        return exchange
+
+    for victim in 2 * list(table.roster):
+        with suppress(SecAggError):  # too few are left
+            table.sum(state, skipping(victim))
+    assert max(seen.values()) == table.federation.training.rounds
+
+
+def test_a_vector_is_counted_before_it_leaves_and_again_checked_there(table: Table) -> None:
+    def exchange(stage, sent):
+        if stage == "masked":  # its budget ran out between two stages, as by another process
+            path = table.folder / "Hospital A" / "spent"
+            path.write_text(f"{table.member('Hospital A').terms.hex()}\n" * 2)
+        return table.exchange(stage, sent)
+
+    with pytest.raises(FederationError, match="Hospital A let 2 vectors go"):
+        table.sum(begin(table.federation), exchange)
 
 
 @pytest.mark.parametrize("number", [-1, 0, 3])
@@ -132,7 +172,7 @@ def test_an_unknown_stage_is_refused(table: Table) -> None:
         table.member("Hospital A").answer("everything", [])
 
 
-def test_hospitals_with_other_terms_stop(table: Table, federation: Federation) -> None:
+def test_a_hospital_with_other_terms_is_missed(table: Table, federation: Federation) -> None:
     other = replace(federation, noise=replace(federation.noise, noise_multiplier=0.1))
 
     def exchange(stage, sent):
@@ -142,19 +182,90 @@ def test_hospitals_with_other_terms_stop(table: Table, federation: Federation) -
             answers["Hospital D"] = tricked.answer(stage, sent["Hospital D"])
         return answers
 
-    with pytest.raises(SecAggError, match="sent different models"):
-        table.sum(begin(federation), exchange)
+    assert table.sum(begin(federation), exchange).dropped == {"Hospital D": "advertise"}
 
 
-def test_a_message_in_anothers_name_is_refused(table: Table) -> None:
-    def exchange(stage, sent):
-        answers = table.exchange(stage, sent)
-        if stage == "masked":
-            answers["Hospital A"] = answers["Hospital B"]
+def flipped(parts):
+    """Return an answer with its last bit changed: a share, a signature, a box, or a masked value."""
+    return [part[:-1] + bytes([part[-1] ^ 1]) for part in parts]
+
+
+WRONG = {
+    "numbers": lambda own, others: [1, 2, 3],
+    "junk": lambda own, others: [b"junk"],
+    "nothing": lambda own, others: [],
+    "no list": lambda own, others: b"junk",
+    "cut short": lambda own, others: [part[:-1] for part in own],
+    "another's": lambda own, others: others,
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_answer_costs_its_hospital_the_round_and_nobody_else(
+    table: Table, stage: str, wrong: str
+) -> None:
+    said = []
+
+    def exchange(asked, sent):
+        answers = table.exchange(asked, sent)
+        if asked == stage:
+            answers["Hospital B"] = WRONG[wrong](answers["Hospital B"], answers["Hospital C"])
         return answers
 
-    with pytest.raises(SecAggError, match="in its own name"):
+    federation = table.federation
+    opened = secure_round(
+        exchange, federation, table.roster, begin(federation), list(table.roster), say=said.append
+    )
+    assert opened.dropped == {"Hospital B": stage}
+    assert [line for line in said if line.startswith(f"Hospital B is missed from stage {stage} on")] == said
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("stage", ["advertise", "consistency", "unmask"])
+def test_a_signature_or_share_that_is_wrong_costs_its_hospital_the_round(table: Table, stage: str) -> None:
+    def exchange(asked, sent):
+        answers = table.exchange(asked, sent)
+        if asked == stage:
+            answers["Hospital B"] = flipped(answers["Hospital B"])
+        return answers
+
+    assert table.sum(begin(table.federation), exchange).dropped == {"Hospital B": stage}
+
+
+def test_a_vector_of_another_length_does_not_decide_everybodys(table: Table) -> None:
+    def exchange(asked, sent):
+        answers = table.exchange(asked, sent)
+        if asked == "masked":  # the first that the server adds
+            own = MaskedInput.from_bytes(answers["Hospital A"][0])
+            answers["Hospital A"] = [replace(own, vector=own.vector[:-1]).to_bytes()]
+        return answers
+
+    assert table.sum(begin(table.federation), exchange).dropped == {"Hospital A": "masked"}
+
+
+def test_too_many_wrong_answers_end_the_round(table: Table) -> None:
+    def exchange(asked, sent):
+        answers = table.exchange(asked, sent)
+        if asked == "masked":
+            answers |= {"Hospital A": [b"junk"], "Hospital B": [b"junk"]}
+        return answers
+
+    with pytest.raises(SecAggError, match="expected at least the threshold"):
         table.sum(begin(table.federation), exchange)
+
+
+def test_an_opening_is_read_as_written_or_refused() -> None:
+    raw = Opening(3, b"an id", np.arange(4.0)).to_bytes()
+    again = Opening.from_bytes(raw)
+    assert (again.number, again.round_id, again.weights.tolist()) == (3, b"an id", [0.0, 1.0, 2.0, 3.0])
+    random = np.random.default_rng(0)
+    for _ in range(2000):
+        bent = bytearray(raw)
+        for place in random.integers(len(raw), size=3):
+            bent[place] = random.integers(256)
+        with suppress(SecAggError):
+            assert Opening.from_bytes(bytes(bent)).to_bytes() == bytes(bent)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")

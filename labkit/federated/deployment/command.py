@@ -74,6 +74,12 @@ def parser() -> argparse.ArgumentParser:
         "records", type=Path, help=".npz with train_x, train_y, test_x, test_y and words (see folders.py)"
     )
     two.add_argument("folder", type=Path, help="a new folder")
+    two.add_argument(
+        "--declare",
+        type=int,
+        metavar="N",
+        help="records to declare: a round number where patients are private",
+    )
     two.set_defaults(run=enrol)
 
     three = commands.add_parser(
@@ -107,6 +113,9 @@ def deploy(options: argparse.Namespace) -> int:
             f"{federation.hospitals.summary()}; rounds: {settings.rounds}, threshold {settings.threshold}; in {folder}"
         )
         Loopback(settings, folder, federation).deploy()
+        print(
+            "not carried by a deployment: marks and private features (labkit federated deploy --help says more)"
+        )
     return 0
 
 
@@ -114,8 +123,16 @@ def enrol(options: argparse.Namespace) -> int:
     """Make a hospital's folder, and print what the others may know."""
     from labkit.federated.deployment import folders
 
-    enrolled = folders.enrol(options.folder, options.name, folders.read_records(options.records))
+    enrolled = folders.enrol(
+        options.folder, options.name, folders.read_records(options.records), options.declare
+    )
     print(enrolled.to_json())
+    if options.declare is None:
+        print(
+            "This line tells the exact number of records. Where patients are to be private, enrol into a new folder with "
+            "--declare and a round number.",
+            file=sys.stderr,
+        )
     print(
         f"Hand this line to the other hospitals, in person or by a channel that they trust, and {options.folder / 'node.pub'} "
         "to the server's operator. Nothing else leaves this folder.",
@@ -149,7 +166,10 @@ def commands(hospitals: int, host: str, port: int) -> str:
     """Return the commands for real hosts, host by host."""
     folder, node = Path("server"), Path("hospital")
     environment = [f"export {name}={value}" for name, value in quiet.QUIET.items()]
-    lines = ["# On every host, first: nothing phones home", *environment, ""]
+    lines = [
+        "# Not carried by a deployment: marks (the model bears none) and private features (map records beforehand)"
+    ]
+    lines += ["# On every host, first: nothing phones home", *environment, ""]
     lines += ["# At the server", f"labkit federated certify server {shlex.quote(f'{host}:{port}')}"]
     lines += ["# copy agreement.json to server/", shlex.join(programs.superlink(folder, "0.0.0.0", port)), ""]
     for number in range(1, hospitals + 1):

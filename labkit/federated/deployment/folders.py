@@ -42,7 +42,7 @@ class Enrolment:
     signing_key : str
         Public, in hex: goes into the roster of the agreement.
     records : int
-        How many training records it declares.
+        How many training records it declares: public, a constant of the plan.
     """
 
     name: str
@@ -54,8 +54,14 @@ class Enrolment:
         return json.dumps({"name": self.name, "signing_key": self.signing_key, "records": self.records})
 
 
-def enrol(folder: Path, name: str, dataset: Dataset) -> Enrolment:
+def enrol(folder: Path, name: str, dataset: Dataset, declared: int | None = None) -> Enrolment:
     """Make a hospital's folder: its records, its node key and its identity; return what the others may know.
+
+    Parameters
+    ----------
+    declared : int, optional
+        How many records to declare; the exact number by default, which where patients are private should be a round
+        one instead: whoever knows all patients but one learns from the exact number whether that one is there.
 
     Raises
     ------
@@ -70,7 +76,7 @@ def enrol(folder: Path, name: str, dataset: Dataset) -> Enrolment:
     write_secret(folder / "identity", identity.to_bytes())
     make_node_key(folder)
     write_records(folder / "records.npz", dataset)
-    return Enrolment(name, identity.public.hex(), len(dataset.train_y))
+    return Enrolment(name, identity.public.hex(), len(dataset.train_y) if declared is None else declared)
 
 
 def hand_out(agreement: Agreement, authority: Path, *folders: Path) -> None:

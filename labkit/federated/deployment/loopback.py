@@ -23,6 +23,7 @@ from labkit.federated.rounds import FederationError, unflatten
 from labkit.federated.secagg import SecAggError, least_threshold
 
 RATE, MOMENTUM = 1.0, 0.9
+SPARE = 2  # rounds may be tried again twice, at the cost of privacy that the promise includes
 STAGE_SECONDS = 45.0  # a stage takes 6 s: a node asks for work every 3 s, and each message starts a process
 ROUND_SECONDS = 240.0
 
@@ -70,7 +71,7 @@ class Settings:
         terms = {"hospitals": self.hospitals, "threshold": self.threshold}
         if self.epsilon is None:
             return Noise(**terms)
-        return calibrate("distributed", self.epsilon, rounds=self.rounds, **terms)
+        return calibrate("distributed", self.epsilon, rounds=self.rounds + SPARE, **terms)
 
     def federation(self) -> Federation:
         """Return the same federation for one process, to compare with."""
@@ -120,7 +121,19 @@ class Loopback:
             folders.enrol(self.home(index), hospital.name, hospital.dataset)
             for index, hospital in enumerate(self.clinics)
         ]
-        agreement = Agreement(
+        agreement = self.agreement(enrolled)
+        self.say(
+            f"agreed: {self.settings.rounds} rounds, {SPARE} spare vectors of each hospital. {promise(agreement)}"
+        )
+        homes = [self.home(index) for index in range(len(self.clinics))]
+        folders.hand_out(agreement, files.authority, self.home(), *homes)
+        programs.write_app(self.folder / "app")
+        programs.write_connection(self.home() / "flower", address, files.authority)
+        return files
+
+    def agreement(self, enrolled: Sequence[folders.Enrolment]) -> Agreement:
+        """Return the agreement that follows from what the hospitals handed over."""
+        return Agreement(
             roster={one.name: one.signing_key for one in enrolled},
             sizes={one.name: one.records for one in enrolled},
             training=self.federation.training,
@@ -128,12 +141,8 @@ class Loopback:
             model="labkit.models:logistic_regression",
             arguments={"in_features": 30, "classes": 2},
             dimension=self.federation.dimension,
+            spare=SPARE,
         )
-        homes = [self.home(index) for index in range(len(self.clinics))]
-        folders.hand_out(agreement, files.authority, self.home(), *homes)
-        programs.write_app(self.folder / "app")
-        programs.write_connection(self.home() / "flower", address, files.authority)
-        return files
 
     def start_server(self, running: Programs, files: keys.ServerFiles, port: int, address: str) -> None:
         running.start("server", programs.superlink(self.home(), "127.0.0.1", port)).wait_for(
@@ -218,7 +227,7 @@ class Loopback:
         """Print the app's own lines beyond the first ``shown``; return how many there are."""
         lines = [line for line in run.said().splitlines(keepends=True) if line.endswith("\n")]
         for line in lines[shown:]:
-            if re.match(r"round \d|\d+ of \d+ hospitals|node \d|a node", line):
+            if re.match(r"round \d|\d+ of \d+ hospitals|node \d", line):
                 self.say(f"  {line.rstrip()}")
         return len(lines)
 
@@ -239,10 +248,8 @@ class Loopback:
             )
         accuracy = measure(unflatten(self.federation.make_model(), weights), self.clinics.pooled())
         self.say(f"test accuracy {accuracy.percent(1)} (interval over test patients; this one model)")
-        fewest = min(len(one["survivors"]) for one in rounds)
-        promise = self.federation.noise.statement(len(rounds), survivors=fewest)
-        if promise is not None:
-            self.say(f"{promise}, unit patient, noise distributed, {fewest} survivors in the thinnest round")
+        if self.federation.noise.placement != "none":
+            self.say(promise(folders.read_agreement(self.home())))
             return
         drop = {one["number"]: one["dropped"] for one in rounds if one["dropped"]}
         loop = federate(self.federation, drop=drop, seed=self.settings.seed)
@@ -254,3 +261,15 @@ class Loopback:
             raise DeploymentError(
                 f"the deployed model differs by {apart:.1e} from the loop's; expected at most 1e-6"
             )
+
+
+def promise(agreement: Agreement) -> str:
+    """Return what an agreement promises, in one line."""
+    statement, noise = agreement.statement(), agreement.noise
+    if statement is None:
+        return "No noise, so no promise of privacy"
+    return (
+        f"{statement}, unit {noise.unit}, noise {noise.placement}, against the server and whoever gets the model: covers "
+        f"{agreement.training.rounds + agreement.spare} vectors of each hospital, sums of no fewer than {noise.threshold} "
+        f"and {noise.colluders} hospitals that help the server"
+    )
