@@ -234,6 +234,8 @@ def check_severity(attempt: Callable) -> None:
             because = "return two words: severity and status"
             raise Wrong(given=given, got=got, expected=expected, because=because)
         if tuple(got) != expected:
+            if got[1] == expected[1] and because.endswith("answered"):  # the status is right: say what is not
+                because = "the status is right; the severity of an answered threat is what the control averts"
             raise Wrong(given=given, got=tuple(got), expected=expected, because=because)
     other = {"low": 0.5, "medium": 0.6, "high": 0.7, "critical": 0.9}
     if tuple(attempt((0.65, 0.68), None, other)) != ("medium", "open"):

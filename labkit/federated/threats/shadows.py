@@ -140,9 +140,7 @@ def without_noise(federation: Federation) -> Federation:
 
 def clipped_only(federation: Federation) -> Federation:
     """Return the same federation clipped as it is, with noise too small to hide anything."""
-    return replace(
-        federation, noise=replace(federation.noise, noise_multiplier=1e-9, statistics_multiplier=0.0)
-    )
+    return replace(federation, noise=replace(federation.noise, noise_multiplier=1e-9))
 
 
 def subset(federation: Federation, mask: np.ndarray) -> ShadowFederation:
