@@ -114,6 +114,8 @@ def test_more_vectors_than_agreed_are_refused(table: Table) -> None:
 def test_a_server_that_rotates_whom_it_skips_sees_no_vector_more_than_agreed(
     table: Table, stage: str
 ) -> None:
+    # Three rounds of four hospitals: were helpers alone to count, rotation would open a fourth sum.
+    table.federation = replace(table.federation, training=Training(rounds=3))
     state, seen = begin(table.federation), dict.fromkeys(table.roster, 0)
 
     def skipping(victim):
@@ -146,6 +148,7 @@ def test_a_vector_is_counted_before_it_leaves_and_again_checked_there(table: Tab
 
     with pytest.raises(FederationError, match="Hospital A let 2 vectors go"):
         table.sum(begin(table.federation), exchange)
+    assert table.said[-1][0] == "masked"
 
 
 @pytest.mark.parametrize("number", [-1, 0, 3])
