@@ -314,3 +314,9 @@ def test_a_deployment_that_is_interrupted_leaves_nothing_running(tmp_path: Path,
         process.send_signal(request_to_end)
         assert process.wait(120) != 0
     assert not left_over(tmp_path)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_epsilon_that_promises_nothing_is_refused_before_anything_starts(epsilon: float) -> None:
+    with pytest.raises(FederationError, match="epsilon is"):
+        Settings(epsilon=epsilon)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Sequence
@@ -50,6 +51,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         threshold = self.threshold
+        if self.epsilon is not None and not 0 < self.epsilon < math.inf:
+            raise FederationError(
+                f"epsilon is {self.epsilon}; expected a positive number, such as 3, or none at all"
+            )
         if not 0 <= self.kill <= self.hospitals - threshold:
             raise FederationError(
                 f"kill is {self.kill} of {self.hospitals} hospitals; secure aggregation needs {threshold} to finish a round "
