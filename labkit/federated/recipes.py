@@ -20,7 +20,7 @@ from labkit.federated.noise import Noise
 from labkit.federated.preprocessing import fixed, private_statistics
 from labkit.federated.rounds import Federation, FederationError, Training
 
-FEATURES = "private centres and widths"
+FEATURES = "private mean and variance"
 ROW_NORM = 4.0  # records are scaled down to this length after centring: a gradient is at most about as long
 CLIP = 0.5 * 2**0.5  # softmax regression on two classes doubles each gradient, up to its sign
 THRESHOLD = 4  # of 5 hospitals: one may vanish in any round

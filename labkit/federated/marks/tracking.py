@@ -99,7 +99,7 @@ class ContributionReport(Result):
 
         rows = [
             {"hospital": name}
-            | {measure: str(stats.mean_interval(found[:, at])) for measure, found in self.values.items()}
+            | {measure: _shown(measure, found[:, at]) for measure, found in self.values.items()}
             for at, name in enumerate(self.names)
         ]
         return pd.DataFrame(rows).set_index("hospital")
@@ -117,6 +117,13 @@ class ContributionReport(Result):
         ax.legend(fontsize=8)
         said = "; ".join(f"{name} {mean[-1, at]:.1f}" for at, name in enumerate(self.names))
         return plots.describe(fig, f"Strength of each hospital's mark over rounds, from about 0 to: {said}.")
+
+
+def _shown(measure: str, found: np.ndarray) -> str:
+    """Return counts as least to most over the splits, all else as a mean with its interval."""
+    if measure == "records":
+        return f"{found.min():.0f} to {found.max():.0f}"
+    return str(stats.mean_interval(found))
 
 
 def contributions(

@@ -15,7 +15,7 @@ def code() -> tuple[ModuleType, ...]:
     """Return the modules whose source decides what a shadow federation shows."""
     from labkit.data import dataset
     from labkit.dp import discrete, discrete_arrays, gradients, linear, textbook
-    from labkit.federated import hospitals, noise, rounds
+    from labkit.federated import hospitals, learning, noise, rounds
     from labkit.federated.inversion import observe
     from labkit.federated.threats import keys, shadows
 
@@ -26,6 +26,7 @@ def code() -> tuple[ModuleType, ...]:
         gradients,
         hospitals,
         keys,
+        learning,
         linear,
         noise,
         observe,
