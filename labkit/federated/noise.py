@@ -126,11 +126,11 @@ class Noise:
         )  # one contribution at a time; and averages of local DP-SGD are no plain sums
 
     def statistics_against(self, observer: str, *, colluders: int = 0, survivors: int | None = None) -> float:
-        """Return the noise multiplier of the statistics that hides one patient from ``observer``; 0 is none left.
+        """Return the noise multiplier of the statistics that hides one patient from ``observer``.
 
         They are one sum of noisy shares whatever the placement of the training's noise, opened with
-        ``statistics_full_at`` hospitals at the least (the worst case, counted here). Full noise at each (1) is counted
-        like local noise.
+        ``statistics_full_at`` hospitals at the least (the worst case, counted here). A patient is in it with the share of
+        their own hospital, so one honest share is always left. Full noise at each (1) is counted like local noise.
         """
         if observer == "another hospital":
             colluders = max(1, colluders)
@@ -139,8 +139,8 @@ class Noise:
             survivors = self.threshold if survivors is None else survivors
             honest = 1 if observer == "the server" else survivors - colluders
         else:
-            honest = full_at - colluders
-        return self.statistics_multiplier * math.sqrt(max(honest, 0) / full_at)
+            honest = max(1, full_at - colluders)
+        return self.statistics_multiplier * math.sqrt(honest / full_at)
 
     def events(self, rounds: int, noise_multiplier: float, statistics: float = 0.0) -> tuple[Any, ...]:
         """Return what one unit's records went through in ``rounds`` rounds, for the accountants.
@@ -175,7 +175,7 @@ class Noise:
 
         multiplier = self.against(observer, colluders=colluders, survivors=survivors)
         statistics = self.statistics_against(observer, colluders=colluders, survivors=survivors)
-        if multiplier == 0 or (self.statistics_multiplier and not statistics):
+        if multiplier == 0:
             return None
         return privacy_statement(self.events(rounds, multiplier, statistics), delta=delta, n=n)
 
@@ -272,11 +272,6 @@ def calibrate(
     probe = Noise(placement, unit, 1.0, **settings)
     observer = OBSERVERS[1] if placement == "central" else OBSERVERS[0]
     faced = probe.statistics_against(observer, colluders=probe.colluders)
-    if probe.statistics_multiplier and not faced:
-        raise NoiseError(
-            f"the statistics' noise is full at {probe.statistics_full_at} hospitals, {probe.colluders} of which collude: "
-            "none of it is left. Take them at a higher threshold"
-        )
     first = (SampledGaussian(faced, 1, 1.0, "full"),) if faced else ()
     multiplier = calibrate_noise(
         target_epsilon,

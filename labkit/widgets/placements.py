@@ -65,7 +65,7 @@ def _epsilon(noise: Noise, rounds: int, observer: str, colluders: int) -> float:
 
     faced = noise.against(observer, colluders=colluders)
     statistics = noise.statistics_against(observer, colluders=colluders)
-    if not faced or (noise.statistics_multiplier and not statistics):
+    if not faced:
         return float("inf")
     return pld_epsilon(noise.events(rounds, faced, statistics), DELTA)
 

@@ -151,11 +151,10 @@ def test_statistics_lose_what_colluders_know_whatever_the_placement_of_the_train
     assert told[-1] > told[0]
 
 
-def test_statistics_of_which_colluders_know_all_shares_leave_no_promise():
-    thin = Noise("distributed", noise_multiplier=8.0, statistics_multiplier=10.0, statistics_full_at=2)
-    assert thin.statement(9, colluders=2) is None
-    with pytest.raises(NoiseError, match="none of it is left"):
-        calibrate("distributed", 3.0, rounds=9, colluders=2, statistics_multiplier=10.0, statistics_full_at=2)
+def test_a_patient_is_in_the_statistics_with_their_own_hospitals_share_at_least():
+    thin = Noise("distributed", noise_multiplier=8.0, statistics_multiplier=10.0, statistics_full_at=4)
+    left = thin.statistics_against("another hospital", colluders=4, survivors=5)
+    assert left == pytest.approx(10 / math.sqrt(4))
 
 
 def test_statistics_of_patients_hide_no_hospital():
