@@ -7,6 +7,7 @@ counted against two controls: the same trigger on the honest model, and a trigge
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -162,6 +163,7 @@ def _foreign(mark: object, weights: np.ndarray, seed: int, profile: Profile) -> 
     return [chance(strength) <= ALPHA for strength in redrawn(mark, weights, count, thief)]
 
 
+SMOKE_ROUNDS = 16
 PLANTED = Scale(
     "other hospitals' records led astray by the trigger, beyond honest model and other trigger",
     low=0.05,
@@ -182,7 +184,10 @@ PROOF = "an L2 bound that each hospital proves (RoFL, EIFFeL; not built here)"
 
 def findings(system: System, *, seeds: Sequence[int], profile: Profile) -> list[Finding]:
     """Return what malicious hospitals achieved against a system."""
-    study = study_malicious(system.federation, seeds=seeds, enrolment=system.enrolment, profile=profile)
+    federation = system.federation
+    if profile.name == "smoke":  # a rehearsal: fewer rounds, the same code
+        federation = replace(federation, training=replace(federation.training, rounds=SMOKE_ROUNDS))
+    study = study_malicious(federation, seeds=seeds, enrolment=system.enrolment, profile=profile)
     found = [_ruin(study), _flip(study), _backdoor(study)]
     if system.enrolment is None:
         return [*found, _no_marks("the system has no enrolment of marks.")]
