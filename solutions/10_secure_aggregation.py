@@ -26,7 +26,7 @@
 #
 # **Prerequisites.** Lab 00. Helpful: modular arithmetic (a clock with 2³² hours).
 #
-# **Minutes.** 90, of which the machine needs about 2.
+# **Minutes.** 90, of which the machine needs less than one.
 #
 # **Difficulty.** ●●●●○ (4 of 5)
 

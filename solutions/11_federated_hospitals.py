@@ -28,7 +28,7 @@
 #
 # **Prerequisites.** Labs 02 (DP-SGD, accounting), 07 (marks), 10 (secure aggregation).
 #
-# **Minutes.** 120, of which the machine needs about 5 once the one-off work is done (`labkit prepare 11`).
+# **Minutes.** 120, of which the machine needs about one once the one-off work of eight is done (`labkit prepare 11`).
 #
 # **Difficulty.** ●●●●● (5 of 5)
 
@@ -302,9 +302,10 @@ curve
 
 # %% [markdown]
 # (Profile smoke measures two placements at ε = 3 on two seeds: two equal runs have an interval of no width, and prove
-# nothing.) What differs between two points? The place of the noise, and all that was tuned for it: the last column has each one's
-# rounds, rate, and the noise in the statistics that its features were made with. What does not: patients, splits, model.
-# So this compares **placements as one would use them**, not the noise alone. The interval is one of the mean over splits
+# nothing.) What differs between two points? The place of the noise, and all that was tuned for it: the last column has
+# each one's rounds, rate, and the noise in the statistics that its features were made with. What does not: patients,
+# splits, model. So this compares **placements as one would use them**, not the noise alone. The interval is one of the
+# mean over splits
 # of the *same* patients; it says nothing about other patients.
 
 # %%

@@ -26,7 +26,7 @@
 #
 # **Prerequisites.** Labs 10 and 11; lab 05 for LiRA and RMIA.
 #
-# **Minutes.** 110, of which the machine needs about 8 once the system is prepared (`labkit prepare 12`).
+# **Minutes.** 110, of which the machine needs about one once the system is prepared (`labkit prepare 12`, eight minutes).
 #
 # **Difficulty.** ●●●●○ (4 of 5)
 
