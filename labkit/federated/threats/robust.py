@@ -207,7 +207,9 @@ def findings(system: System, *, seeds: Sequence[int], profile: Profile) -> list[
 
 def _tension(study: RobustStudy) -> Finding:
     groups = "median of groups of 3"
-    severity, status = judge(PLANTED, study.worst("sum of all"), study.worst(groups))
+    severity, status = judge(
+        PLANTED, study.worst("sum of all")
+    )  # groups are no part of the system: not controlled
     return Finding(
         title=SECURE,
         severity=severity,
@@ -222,8 +224,8 @@ def _tension(study: RobustStudy) -> Finding:
         interval=study.worst("sum of all"),
         interval_of=OVER,
         differs="the rule of aggregation; the records are dealt anew to 15 hospitals, trained by FedAvg without noise",
-        control=f"medians of secure groups, as small as {study.attackers} liars need: the server then sees sums of 3, not of "
-        f"{study.hospitals}",
+        control=f"not in place: medians of secure groups, as small as {study.attackers} liars need; the server would then see "
+        f"sums of 3, not of {study.hospitals}",
         figure=study.plot(),
     )
 
