@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 KINDS = ("gradient", "update")
 SCHEDULES = ("constant", "linear")
 PURPOSES = {"noise": 0, "batches": 1, "server": 2}
+SERVER = 2**31 - 1  # the server's number among parties, which no hospital has
 TAG = 0x0FED  # keeps these streams apart from all others that begin with the same seed
 
 
@@ -269,7 +270,7 @@ def step(
     grid = grid_of(federation)
     if noise.placement == "central":
         server = replace(grid, share_multiplier=noise.noise_multiplier)
-        total = total + server.noise(generator(seed, state.round, -1 % 2**31, "server"))
+        total = total + server.noise(generator(seed, state.round, SERVER, "server"))
     mean = grid.value(total) / federation.divisor(survivors)
     velocity = training.momentum * state.velocity + mean
     if training.kind == "gradient":

@@ -207,9 +207,8 @@ def findings(system: System, *, seeds: Sequence[int], profile: Profile) -> list[
 
 def _tension(study: RobustStudy) -> Finding:
     groups = "median of groups of 3"
-    severity, status = judge(
-        PLANTED, study.worst("sum of all")
-    )  # groups are no part of the system: not controlled
+    # Groups are no part of the system as it stands: they answer nothing there.
+    severity, status = judge(PLANTED, study.worst("sum of all"))
     return Finding(
         title=SECURE,
         severity=severity,
