@@ -11,10 +11,10 @@ from pathlib import Path
 from labkit import profiles
 
 BENCHES = {  # subject: (module, what it measures)
-    "dp": ("labkit.dp.bench", "private training against Opacus's stock loop"),
-    "membership": ("labkit.membership.bench", "shadow training against a plain loop, attacks against ART's"),
+    "dp": ("labkit.bench.private_steps", "private training against Opacus's stock loop"),
+    "membership": ("labkit.bench.membership", "shadow training against a plain loop, attacks against ART's"),
     "watermark": (
-        "labkit.watermark.bench",
+        "labkit.bench.watermark",
         "models without a mark against a plain loop, questions that a verdict takes",
     ),
     "federated": ("labkit.bench.federated", "secure aggregation against plain sums and Flower's SecAgg+"),
@@ -45,7 +45,7 @@ def data(options: argparse.Namespace) -> int:
 
 
 def prepare(options: argparse.Namespace) -> int:
-    from labkit import run
+    from labkit.course.notebooks import run
 
     for number in options.labs:
         print(run.prepare(number))
@@ -53,7 +53,7 @@ def prepare(options: argparse.Namespace) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    from labkit import run
+    from labkit.course.notebooks import run
 
     for path in run.run(options.lab, options.out):
         print(path)
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def build(options: argparse.Namespace) -> int:
-    from labkit.course import build
+    from labkit.course.notebooks import build
 
     touched = build.build(
         options.labs,
@@ -78,7 +78,7 @@ def build(options: argparse.Namespace) -> int:
 
 
 def progress(options: argparse.Namespace) -> int:
-    from labkit.course.overview import text
+    from labkit.course.exercises.overview import text
 
     print(text())
     return 0

@@ -205,7 +205,7 @@ def _same_python(command: str) -> bool:
 
 
 def _folders() -> Iterator[Finding]:
-    from labkit.course import progress
+    from labkit.course.exercises import progress
 
     for topic, folder, variable in (
         ("Cache folder", cache.directory(), "LABKIT_CACHE"),

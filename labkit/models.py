@@ -169,3 +169,36 @@ def fast_cnn(width: int = 32, *, classes: int = 10, seed: int | None = None) -> 
 def parameter_count(model: nn.Module) -> int:
     """Return the number of trainable parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def strided_cnn(width: int = 32, *, channels: int = 3, size: int = 32, classes: int = 10) -> nn.Sequential:
+    """Return three strided convolutions with GroupNorm and a linear layer: small enough to train 16 times on a laptop.
+
+    Parameters
+    ----------
+    width : int
+        Channels after the first convolution, a multiple of 8; then twice and four times as many.
+    channels, size : int
+        Of the images; their side is a multiple of 4.
+    """
+    if width < 8 or width % 8 or size % 4:
+        raise ValueError(f"got width={width} and size={size}; expected multiples of 8 and 4")
+
+    def stage(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
+        convolution = nn.Conv2d(inputs, outputs, kernel, stride=2, padding=kernel // 2)
+        return [convolution, nn.GroupNorm(8, outputs), nn.ReLU()]
+
+    side = -(-size // 8)
+    return nn.Sequential(
+        Centre(),
+        *stage(channels, width, 5),
+        *stage(width, 2 * width, 3),
+        *stage(2 * width, 4 * width, 3),
+        nn.Flatten(),
+        nn.Linear(4 * width * side * side, classes),
+    )
+
+
+def perceptron(in_features: int, hidden: int = 64, classes: int = 2) -> nn.Sequential:
+    """Return one hidden layer on flattened inputs: large enough to memorise a few hundred rows."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(in_features, hidden), nn.ReLU(), nn.Linear(hidden, classes))

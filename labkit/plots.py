@@ -76,7 +76,7 @@ def show(fig: Figure, *, poster: bool = False) -> None:
     """Display a figure in a notebook as a PNG that carries its alt text.
 
     JupyterLab reads no alt text from a PNG's metadata, so it also gets the picture as HTML, which it prefers.
-    `labkit.course.execute` keeps only the PNG.
+    `labkit.course.notebooks.execute` keeps only the PNG.
 
     Parameters
     ----------

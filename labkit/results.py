@@ -155,3 +155,13 @@ def as_json(value: Any) -> Any:
 def _short(value: Any) -> str:
     """Return a figure as people read it."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def write_json(path: str | Path, content: dict[str, Any]) -> Path:
+    """Write JSON atomically and return the path."""
+    path = Path(path)
+    with atomic_path(path) as temporary:
+        temporary.write_text(
+            json.dumps(as_json(content), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+    return path

@@ -32,7 +32,8 @@
 import torch
 
 from labkit import data, doctor, plots, stats
-from labkit.course import banner, check, overview, tracks
+from labkit.course import banner, check, tracks
+from labkit.course.exercises import overview
 
 banner("00", data.load("breast_cancer"))
 

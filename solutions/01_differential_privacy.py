@@ -40,7 +40,7 @@ import pandas as pd
 
 from labkit import data, dp, plots, profiles, stats
 from labkit.course import banner, check
-from labkit.dp import floating_point
+from labkit.dp.mechanisms import floating_point
 
 profile = profiles.current()
 cancer = data.load("breast_cancer")

@@ -36,7 +36,7 @@ import torch
 
 from labkit import data, dp, models, plots, profiles, stats, training, widgets
 from labkit.course import banner, check
-from labkit.dp import textbook
+from labkit.dp.training import textbook
 
 profile = profiles.current()
 mnist = data.load("mnist")
@@ -457,7 +457,7 @@ for name, (one, rate) in claims.items():
 
 # %%
 recipe = dp.recipe("cnn", target_epsilon=3.0)
-print(recipe, "| tuned on", dp.recipes.RECIPES["cnn"].tuned_on)
+print(recipe, "| tuned on", dp.RECIPES["cnn"].tuned_on)
 private = dp.train_private(models.small_cnn("tanh", seed=0), mnist, target_epsilon=3.0, seed=0, **recipe)
 private
 

@@ -37,7 +37,7 @@ import torch
 
 from labkit import data, dp, plots, profiles, stats
 from labkit.course import banner, check
-from labkit.dp import features, tuning
+from labkit.dp.utility import features, search
 
 profile = profiles.current()
 mnist = data.load("mnist")
@@ -77,7 +77,7 @@ for made in by_kind.values():
 rows = {}
 for kind, made in by_kind.items():
     split = made.holdout(len(made.train_y) // 6)
-    runs = {e: tuning.linear_pipeline(split, target_epsilon=e) for e in budgets}
+    runs = {e: search.linear_pipeline(split, target_epsilon=e) for e in budgets}
     rows[kind] = {f"ε = {e:g}": run.accuracy.percent() for e, run in runs.items()}
     rows[kind] |= {"parameters": 10 * (split.shape[0] + 1), "seconds": round(runs[1.0].seconds, 1)}
 pd.DataFrame(rows).T
@@ -245,7 +245,7 @@ digits = by_kind["scattering+network"]
 x, y = digits.train_x[:2000], digits.train_y[:2000]
 start = norms_of(x, torch.zeros(len(x), 10), y)
 print(f"at the start every record pulls with norm {start.min():.2f} to {start.max():.2f}")
-print(f"the pipeline clips at {dp.pipeline.LINEAR_SETTINGS['max_grad_norm']}")
+print(f"the pipeline clips at {dp.LINEAR_SETTINGS['max_grad_norm']}")
 
 # %% [markdown]
 # All features have one length, so at the start all records pull equally hard, and clipping treats them alike. Later,
@@ -297,7 +297,7 @@ choose = check("03.pick_on_validation", pick).function
 
 # %%
 def accuracy_at_1(learning_rate: float, split: data.Dataset) -> float:
-    return tuning.linear_pipeline(split, target_epsilon=1.0, learning_rate=learning_rate).accuracy.estimate
+    return search.linear_pipeline(split, target_epsilon=1.0, learning_rate=learning_rate).accuracy.estimate
 
 
 rates = profile.pick(smoke=[10, 100], laptop=[10, 100, 1000], full=[10, 30, 100, 300, 1000])
@@ -414,7 +414,7 @@ spent = check("03.epsilon_with_tuning", epsilon_with_tuning).function
 # </details>
 
 # %%
-settings = dp.pipeline.LINEAR_SETTINGS
+settings = dp.LINEAR_SETTINGS
 rate, steps = settings["sample_rate"], int(settings["steps"])
 noise = dp.calibrate_noise(1.0, delta=1e-5, sample_rate=rate, steps=steps)
 event = dp.SampledGaussian(noise, steps=steps, sample_rate=rate)
@@ -543,7 +543,7 @@ print(f"smallest measured ε for {required:.0%}: {smallest(curve.epsilons, runs,
 # %%
 try:
     decision = dp.decide(curve, required_accuracy=required)
-except dp.tuning.NoDecision as no:
+except dp.NoDecision as no:
     print("No decision:", no)
     decision = dp.decide(curve, max_epsilon=max(curve.epsilons))
 decision
@@ -566,7 +566,7 @@ for tuned in (None, dp.TuningCost(trials), dp.TuningCost(trials, "geometric")):
         answer = dp.decide(curve, max_epsilon=3.0, tuning=tuned)
         print(f"{answer.tuning}:\n  train at ε = {answer.epsilon:g}, claim {answer.privacy.epsilon:.2f}")
         print(f"  assured accuracy {answer.assured:.2%}")
-    except dp.tuning.NoDecision as no:
+    except dp.NoDecision as no:
         print(f"{tuned.describe()}:\n  no decision: {no}")
 
 # %% [markdown]
@@ -577,7 +577,7 @@ for tuned in (None, dp.TuningCost(trials), dp.TuningCost(trials, "geometric")):
 # %%
 try:
     dp.decide(curve, required_accuracy=0.999)
-except dp.tuning.NoDecision as no:
+except dp.NoDecision as no:
     print(no)
 
 # %% [markdown]

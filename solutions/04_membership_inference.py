@@ -37,11 +37,13 @@ import pandas as pd
 
 from labkit import data, membership, plots, profiles, stats, training
 from labkit.course import banner, check
-from labkit.membership import intervals, pretrained, signals
+from labkit.membership.reports import intervals
+from labkit.membership.shadows import signals
+from labkit.scenarios import handed_over
 from labkit.widgets.threshold import threshold_explorer
 
 profile = profiles.current()
-case = pretrained.case(data.load("mnist"))
+case = handed_over.case(data.load("mnist"))
 cancer = data.load("breast_cancer")
 banner("04", case.dataset, cancer)
 

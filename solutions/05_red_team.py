@@ -36,8 +36,10 @@ import torch
 
 from labkit import data, membership, plots, profiles, stats, training
 from labkit.course import banner, check
-from labkit.membership import bank as banks
-from labkit.membership import curves, defences, intervals, loo, redteam
+from labkit.membership.reports import curves, intervals
+from labkit.membership.shadows import bank as banks
+from labkit.membership.studies import defences, leave_one_out
+from labkit.scenarios import red_team
 from labkit.widgets.ceilings import ceiling_explorer
 
 profile = profiles.current()
@@ -52,7 +54,7 @@ banner("05", cifar)
 # are the attacker's shadow models.
 
 # %%
-bank = redteam.bank()
+bank = red_team.bank()
 plain = bank.select(queries=1)  # each image shown as it is; the mirror image comes later
 target, shadows = plain.target(0), plain.without(0)
 labels, members = bank.labels, target.members
@@ -471,7 +473,7 @@ claims = {
 }
 rows = {}
 for claim, (better, worse) in claims.items():
-    gain = loo.difference(runs[better], runs[worse])
+    gain = leave_one_out.difference(runs[better], runs[worse])
     verdict = "holds" if gain.low > 0 else "reversed" if gain.high < 0 else "not decided"
     rows[claim] = {"difference in AUC [95%]": str(gain), "here": verdict}
 pd.DataFrame(rows).T.rename_axis(f"paired over {len(bank)} targets, {bank.source}")
@@ -524,14 +526,14 @@ def brief(rate: stats.Interval | intervals.Refused) -> str:
     return "refused: too few" if isinstance(rate, intervals.Refused) else rate.percent()
 
 
-strangers = redteam.strangers(bank)
-others = range(redteam.KNOWN_LESS, len(bank))  # the first models of the bank are the attacker's here
+strangers = red_team.strangers(bank)
+others = range(red_team.KNOWN_LESS, len(bank))  # the first models of the bank are the attacker's here
 knowing = {
     "no shadow model: loss threshold": [membership.attack("loss", bank.target(k), bank) for k in others]
 }
 for name, theirs in strangers.items():
     knowing[name] = [membership.attack("rmia-offline", bank.target(k), theirs) for k in others]
-transferred = {name: loo.summarise(name, results) for name, results in knowing.items()}
+transferred = {name: leave_one_out.summarise(name, results) for name, results in knowing.items()}
 rows = {}
 for name, result in transferred.items():
     rows[name] = {"AUC [95%]": str(result.auc), "TPR at 1% FPR": brief(result.tpr[0.01])}
@@ -654,9 +656,9 @@ pd.DataFrame(
 # student that learns the target's answers on other images); DP-SGD at ε = 8 and at ε = 1.
 
 # %%
-everyone = redteam.defended(bank, cifar)
+everyone = red_team.defended(bank, cifar)
 table = membership.compare_defences(
-    bank, everyone, seeds=redteam.SEEDS, label_only_records=profile.pick(smoke=100, laptop=1000, full=5000)
+    bank, everyone, seeds=red_team.SEEDS, label_only_records=profile.pick(smoke=100, laptop=1000, full=5000)
 )
 table
 
@@ -669,7 +671,7 @@ plots.show(table.plot())
 # would get wrong:
 
 # %%
-undefended = everyone[0].targets(bank, redteam.SEEDS)
+undefended = everyone[0].targets(bank, red_team.SEEDS)
 left = {
     "RMIA offline on masked answers": [
         membership.attack("rmia-offline", defences.masked(t), bank) for t in undefended
@@ -677,7 +679,9 @@ left = {
     "gap attack: right or wrong": [membership.attack("gap", t, bank) for t in undefended],
     "RMIA offline on full answers": [membership.attack("rmia-offline", t, bank) for t in undefended],
 }
-pd.DataFrame({"AUC [95%]": {name: str(loo.summarise(name, found).auc) for name, found in left.items()}})
+pd.DataFrame(
+    {"AUC [95%]": {name: str(leave_one_out.summarise(name, found).auc) for name, found in left.items()}}
+)
 
 # %% [markdown]
 # To be right where models without the image are wrong is memorisation, seen through labels alone. The masked model has
@@ -700,9 +704,12 @@ pd.DataFrame({"AUC [95%]": {name: str(loo.summarise(name, found).auc) for name, 
 strongest = "rmia-online"
 attacked = {}
 for defence in (everyone[0], *everyone[-2:]):
-    targets = defence.targets(bank, redteam.SEEDS)
+    targets = defence.targets(bank, red_team.SEEDS)
     name = "no privacy" if defence is everyone[0] else defence.name
-    attacked[name] = loo.summarise(name, [membership.attack(strongest, t, bank) for t in targets]), targets
+    attacked[name] = (
+        leave_one_out.summarise(name, [membership.attack(strongest, t, bank) for t in targets]),
+        targets,
+    )
 statements = {
     name: targets[0].privacy for name, (_, targets) in attacked.items() if targets[0].privacy is not None
 }
@@ -717,7 +724,7 @@ for name, (result, targets) in attacked.items():
         "AUC allowed by (ε, δ)": "1" if privacy is None else f"{curves.ceiling_auc(privacy):.4f}",
         "TPR at 1% FPR": brief(result.tpr[0.01]),
     }
-pd.DataFrame(rows).T.rename_axis(f"{strongest}, {len(redteam.SEEDS)} targets each, {bank.source}")
+pd.DataFrame(rows).T.rename_axis(f"{strongest}, {len(red_team.SEEDS)} targets each, {bank.source}")
 
 # %%
 drawn = [result.curve() for result, _ in attacked.values()]

@@ -36,7 +36,7 @@ import numpy as np
 import pandas as pd
 
 from labkit import audit, data, dp, models, plots, profiles, stats, training
-from labkit.audit import bugs, canaries, scores
+from labkit.audit import canaries, planted_bugs, scores
 from labkit.course import banner, check
 from labkit.widgets.audit import audit_explorer
 
@@ -368,10 +368,10 @@ white_box_score = check("06.white_box_score", white_box_score).function
 settings = audit.Settings()
 claim = audit.claim_of(settings)
 print(settings, "\nclaims", claim)
-task = audit.task.blank_task(49)
+task = audit.blank_task(49)
 directions = canaries.gradient_canaries(task.dimension, task.dimension, norm=1.0)
 coins = canaries.flip_coins(task.dimension, seed=1)
-run = bugs.correct(audit.task.Task(task.x, task.y, 100 * directions[coins]), settings, seed=1)
+run = planted_bugs.correct(audit.Task(task.x, task.y, 100 * directions[coins]), settings, seed=1)
 found = white_box_score(run.updates.numpy(), directions.numpy())
 fpr, tpr = stats.roc(found[coins.numpy()], found[~coins.numpy()])
 
@@ -439,7 +439,7 @@ verdict = check("06.verdict", verdict).function
 
 # %%
 audits = {
-    number: audit.audit_gradients(bugs.number(number), settings, claimed=claim, seed=number)
+    number: audit.audit_gradients(planted_bugs.number(number), settings, claimed=claim, seed=number)
     for number in range(1, 6)
 }
 plots.show(audit.compare({f"function {number}": result for number, result in audits.items()}))
@@ -458,7 +458,7 @@ for number in sorted(accused):
 # %%
 rows = []
 for number in range(1, 6):
-    planted = bugs.reveal(number)
+    planted = planted_bugs.reveal(number)
     rows.append(
         {
             "function": number,
@@ -482,7 +482,7 @@ runs = {
     "calibration": 100,
     "claimed": audit.claim_of(loud),
 }
-for train in (bugs.shuffled, bugs.correct):
+for train in (planted_bugs.shuffled, planted_bugs.correct):
     result = audit.audit_many_runs(audit.gradient_runs(train, loud), **runs)
     print(f"{train.__name__}: {result.verdict}")
 

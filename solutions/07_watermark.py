@@ -37,12 +37,14 @@ import torch
 
 from labkit import plots, stats, training
 from labkit.course import banner, check
-from labkit.watermark import Key, commit, project, verify
-from labkit.watermark.project import KEY, RESISTANT
+from labkit.scenarios import owner_and_thief
+from labkit.scenarios.owner_and_thief import KEY, RESISTANT
+from labkit.watermark import Key, commit
+from labkit.watermark import verify
 from labkit.widgets import theft_explorer, trigger_designer
 from labkit.widgets.triggers import trigger_pictures
 
-setup = project.project()
+setup = owner_and_thief.project()
 banner("07", setup.owner)
 setup
 
@@ -53,7 +55,7 @@ setup
 # without labels. All accuracies are measured on the test records, which train nothing.
 
 # %%
-unmarked = {seed: project.plain(setup, seed) for seed in setup.seeds}
+unmarked = {seed: owner_and_thief.plain(setup, seed) for seed in setup.seeds}
 test = setup.owner.test_x, setup.owner.test_y
 before = np.array([training.evaluate(model, *test).accuracy.estimate for model in unmarked.values()])
 print(f"unmarked: test accuracy {stats.mean_interval(before).percent(1)} over seeds {setup.seeds}")
@@ -122,7 +124,7 @@ trigger_designer(setup.owner, KEY)
 # points of accuracy does it cost?
 
 # %%
-marked = {seed: project.marked(setup, "patch", seed) for seed in setup.seeds}
+marked = {seed: owner_and_thief.marked(setup, "patch", seed) for seed in setup.seeds}
 after = np.array([model.accuracy.estimate for model in marked.values()])
 rows = [
     {
@@ -344,8 +346,10 @@ agreement = check("07.agreement", agreement).function
 
 # %%
 thefts = {
-    "soft labels": project.stolen(setup, victim.model, first, budgets=setup.budgets),
-    "hard labels": project.stolen(setup, victim.model, first, answers="labels", budgets=setup.budgets),
+    "soft labels": owner_and_thief.stolen(setup, victim.model, first, budgets=setup.budgets),
+    "hard labels": owner_and_thief.stolen(
+        setup, victim.model, first, answers="labels", budgets=setup.budgets
+    ),
 }
 theft_explorer(thefts)
 
@@ -358,7 +362,7 @@ outputs = {
     for name, model in {
         "victim": victim.model,
         "thief": thefts["soft labels"].model,
-        "innocent": project.nulls(setup)[0],
+        "innocent": owner_and_thief.nulls(setup)[0],
     }.items()
 }
 for name in ("thief", "innocent"):
@@ -414,7 +418,7 @@ mark_p_value = check("07.mark_p_value", mark_p_value).function
 # </details>
 
 # %%
-everyone = project.nulls(setup)
+everyone = owner_and_thief.nulls(setup)
 innocent, judges = everyone[0], everyone[1:]  # one plays a suspect: the negative control
 plan = {"alpha": 1e-3, "minimum": setup.minimum, "source": setup.owner.source}  # fixed before the first query
 suspects = {
@@ -425,7 +429,7 @@ suspects = {
     "innocent": innocent,
 }
 verdicts = {
-    name: verify.verify(model, victim.triggers, judges, name=name, seed=first, **plan)
+    name: verify(model, victim.triggers, judges, name=name, seed=first, **plan)
     for name, model in suspects.items()
 }
 for verdict in verdicts.values():
@@ -451,20 +455,20 @@ print(
 # %% [markdown]
 # A thief's own images carry no patch, so no answer that it bought was about patches. What of the mark passes over,
 # passes by accident. A mark that is to last has to be made of what the thief *does* ask about: the features of natural
-# images. The scheme below is built for that (`labkit.watermark.resistant` has three, with their papers).
+# images. The scheme below is built for that (`labkit.watermark.marks.resistant` has three, with their papers).
 #
 # **Predict.** Will it show on the thieves? What does it cost in accuracy, compared with the patch?
 
 # %%
 rows, evidence, costs = [], {}, []
 for seed in setup.seeds:
-    lasting = project.marked(setup, RESISTANT, seed)
-    thief = project.stolen(setup, lasting.model, seed)
+    lasting = owner_and_thief.marked(setup, RESISTANT, seed)
+    thief = owner_and_thief.stolen(setup, lasting.model, seed)
     found = {
-        name: verify.verify(model, lasting.triggers, judges, name=f"{name}, seed {seed}", seed=seed, **plan)
+        name: verify(model, lasting.triggers, judges, name=f"{name}, seed {seed}", seed=seed, **plan)
         for name, model in (("victim", lasting.model), ("thief", thief.model), ("innocent", innocent))
     }
-    plain = training.evaluate(project.plain(setup, seed), *test).accuracy.estimate
+    plain = training.evaluate(owner_and_thief.plain(setup, seed), *test).accuracy.estimate
     costs.append((lasting.accuracy.estimate, plain))
     evidence[seed] = found
     rows.append(
@@ -545,7 +549,7 @@ plots.show(plots.describe(fig, f"Share of triggers answered as marked. {'; '.joi
 # **Predict.** Raised, lowered, or nothing to be seen? For which group would you expect it first?
 
 # %%
-leak = project.leaked(setup)
+leak = owner_and_thief.leaked(setup)
 plots.show(leak.plot(), poster=True)
 leak
 
@@ -569,7 +573,7 @@ print(
 # still learn a mark of few records? And of ten times as many? (Remember group privacy, lab 01.)
 
 # %%
-private = project.private(setup)
+private = owner_and_thief.private(setup)
 plots.show(private.plot())
 private
 

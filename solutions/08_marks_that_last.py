@@ -40,13 +40,14 @@ from torch import nn
 
 from labkit import plots, training
 from labkit.course import banner, check
-from labkit.watermark import matrix, project, reasons, removal, survival
-from labkit.watermark.embed import SCHEMES
-from labkit.watermark.grid import NONE
+from labkit.scenarios import marks_that_last, owner_and_thief
+from labkit.watermark import NONE, SCHEMES
+from labkit.watermark.attacks import removal
+from labkit.watermark.robustness import explanations, measure
 from labkit.widgets import cell_explorer
 
 pd.set_option("display.max_colwidth", None)
-setup = project.project()
+setup = owner_and_thief.project()
 banner("08", setup.owner)
 setup
 
@@ -59,7 +60,7 @@ setup
 # answers. It stands or falls with how well that thief learns single answers by heart.)
 
 # %%
-marked = survival.victims(setup)
+marked = marks_that_last.victims(setup)
 rows = [
     {
         "scheme": mark.scheme,
@@ -101,7 +102,7 @@ prediction = {
     "bits": [],
     "answers": [],
 }
-for family, names in survival.FAMILIES.items():
+for family, names in marks_that_last.FAMILIES.items():
     print(f"{family}:", "; ".join(f"{name} ({removal.REMOVALS[name].what})" for name in names))
 
 # %% [markdown]
@@ -152,9 +153,9 @@ outcome = check("08.outcome", outcome).function
 # architecture. What does a key read there that was never embedded?
 
 # %%
-witnesses = project.nulls(setup)
+witnesses = owner_and_thief.nulls(setup)
 readable = witnesses[: setup.null_count]  # the others are lab 05's, of another architecture
-shares = np.array([matrix.hits(first["bits"], null).mean() for null in readable])
+shares = np.array([measure.hits(first["bits"], null).mean() for null in readable])
 print(f"{len(witnesses)} null models are asked, {len(readable)} of them read")
 print(
     f"those show {100 * shares.mean():.0f}% of the owner's bits on average, {100 * shares.max():.0f}% at most"
@@ -269,15 +270,15 @@ print(f"int8 moves a layer's weights by {100 * min(moved):.2f}% to {100 * max(mo
 # **Predict.** Which falls first as more weights go, or as the noise on them grows: the marks, or the accuracy?
 
 # %%
-plots.show(survival.dosed(setup, "prune", marked).plot())
+plots.show(marks_that_last.dosed(setup, "prune", marked).plot())
 
 # %%
-plots.show(survival.dosed(setup, "noise", marked).plot())
+plots.show(marks_that_last.dosed(setup, "noise", marked).plot())
 
 # %%
-without_training = survival.survey(setup, survival.FAMILIES["weights, no training"], marked)
+without_training = marks_that_last.survey(setup, marks_that_last.FAMILIES["weights, no training"], marked)
 plots.show(without_training.plot())
-print(*survival.told(without_training), sep="\n")
+print(*marks_that_last.told(without_training), sep="\n")
 
 # %% [markdown]
 # Each cell says how much of the mark is left, what happened to accuracy (in points), and the verdict by the rule of
@@ -336,9 +337,9 @@ print(f"accuracy before they do: {at_first.percent(1)}, with a last layer that k
 # second mark, put on top by the thief (`overwrite`), push the first one out?
 
 # %%
-training_on = survival.survey(setup, survival.FAMILIES["training on"], marked)
+training_on = marks_that_last.survey(setup, marks_that_last.FAMILIES["training on"], marked)
 plots.show(training_on.plot())
-print(*survival.told(training_on), sep="\n")
+print(*marks_that_last.told(training_on), sep="\n")
 
 # %% [markdown]
 # **Explain.** The argument goes: training on moves weights only as far as its records ask for, and a trigger that looks
@@ -398,12 +399,12 @@ plots.show(plots.images(torch.cat(views).numpy(), names, columns=4, alt=alt))
 # of the two hurts the mark more? And which marks will not notice?
 
 # %%
-plots.show(survival.dosed(setup, "blur", marked).plot())
+plots.show(marks_that_last.dosed(setup, "blur", marked).plot())
 
 # %%
-input_changed = survival.survey(setup, survival.FAMILIES["the input"], marked)
+input_changed = marks_that_last.survey(setup, marks_that_last.FAMILIES["the input"], marked)
 plots.show(input_changed.plot())
-print(*survival.told(input_changed), sep="\n")
+print(*marks_that_last.told(input_changed), sep="\n")
 
 # %% [markdown]
 # **Explain.** A filter is aimed at what a trigger looks like, and the owner can aim back: whoever knows that a mirror is
@@ -453,7 +454,7 @@ soft_loss = check("08.soft_loss", soft_loss).function
 
 # %%
 answers = training.logits(patch.model, setup.thief_x[:200])
-fresh = training.logits(project.initial(setup, 12345), setup.thief_x[:200])
+fresh = training.logits(owner_and_thief.initial(setup, 12345), setup.thief_x[:200])
 second = torch.topk(answers, 2).values[:, 1]
 one = int((answers.max(1).values - second).argmin())  # where the victim doubts most
 for temperature in (1, 4, 20):
@@ -471,9 +472,9 @@ for temperature in (1, 4, 20):
 # schemes was built to slip through it?
 
 # %%
-anew = survival.survey(setup, survival.FAMILIES["training anew"], marked)
+anew = marks_that_last.survey(setup, marks_that_last.FAMILIES["training anew"], marked)
 plots.show(anew.plot())
-print(*survival.told(anew), sep="\n")
+print(*marks_that_last.told(anew), sep="\n")
 
 # %% [markdown]
 # **Explain.** Only what shows in answers to the thief's own records can pass. Accuracy, mistakes and doubts do. A habit
@@ -523,7 +524,7 @@ anomaly = check("08.anomaly", anomaly).function
 # </details>
 
 # %%
-found = survival.cleansed(setup, patch)
+found = marks_that_last.cleansed(setup, patch)
 plots.show(found.plot())
 index = anomaly(found.found.norms)
 target = int(patch.triggers.y[0])
@@ -538,8 +539,8 @@ found
 # **Predict.** Which marks have a small trigger with one answer? Which have nothing of the kind to find?
 
 # %%
-adaptive = survival.survey(setup, survival.FAMILIES["knowing the scheme"], marked)
-print(*survival.told(adaptive), sep="\n")
+adaptive = marks_that_last.survey(setup, marks_that_last.FAMILIES["knowing the scheme"], marked)
+print(*marks_that_last.told(adaptive), sep="\n")
 adaptive.table().xs("neural cleanse", level="attack")
 
 # %% [markdown]
@@ -548,7 +549,7 @@ adaptive.table().xs("neural cleanse", level="attack")
 # All of it in one picture. A solid frame: beaten. Dashed: seeds differ. Dotted: gone, but at too high a price.
 
 # %%
-everything = survival.survey(setup, marked=marked)
+everything = marks_that_last.survey(setup, marked=marked)
 plots.show(everything.plot(), poster=True)
 
 # %%
@@ -618,7 +619,7 @@ everything.table().loc[(slice(None), ["none", "fine-tune all", "distil", "neural
 # that one reads most often; the last column counts the cells that came out as predicted.
 
 # %%
-reasons.weigh(everything)
+explanations.weigh(everything)
 
 # %% [markdown]
 # Where a line fails, its reason is wrong or not the whole story: look at the cell (its seeds, its accuracy, its strength

@@ -43,17 +43,26 @@ import torch
 
 from labkit import plots
 from labkit.course import banner, check
-from labkit.watermark import Key, TriggerSet, agreement, inference, mistakes, ownership, project, triggers
-from labkit.watermark.affidavit import affidavit
-from labkit.watermark.ambiguity import lucky_key, resolve
-from labkit.watermark.court import Plan, try_suspects
-from labkit.watermark.evidence import Evidence, Signer, TamperError
-from labkit.watermark.hearing import hear
-from labkit.watermark.questions import ask_all
-from labkit.watermark.verify import answers, verify
+from labkit.evidence import Evidence, Signer, TamperError
+from labkit.scenarios import owner_and_thief, ownership_court
+from labkit.watermark import (
+    Key,
+    Plan,
+    TriggerSet,
+    affidavit,
+    answers,
+    ask_all,
+    hear,
+    lucky_key,
+    resolve,
+    try_suspects,
+    verify,
+)
+from labkit.watermark.fingerprints import agreement, dataset_inference, mistakes
+from labkit.watermark.marks import triggers
 from labkit.widgets import suspects_explorer
 
-setup = project.project()
+setup = owner_and_thief.project()
 public = setup.owner  # its test records are the court's: no model was trained or tuned on them
 banner("09", public)
 
@@ -63,9 +72,9 @@ banner("09", public)
 # The court trains models of its own: innocent by construction, and the only witnesses to what innocence looks like.
 
 # %%
-judges = ownership.judges(setup)
-arbor, brook = ownership.claim(setup), ownership.forged(setup)
-line_up = ownership.line_up(setup, arbor, brook)
+judges = ownership_court.judges(setup)
+arbor, brook = ownership_court.claim(setup), ownership_court.forged(setup)
+line_up = ownership_court.line_up(setup, arbor, brook)
 print(f"{len(judges)} null models; a verdict needs 20")
 for claim in (arbor, brook):
     print(claim)
@@ -215,13 +224,13 @@ first_to_commit = check("09.first_to_commit", first_to_commit).function
 # </details>
 
 # %%
-cove = ownership.counter_claim(setup)
+cove = ownership_court.counter_claim(setup)
 deposited = [
     (claim.claimant, claim.commitment.moment, claim.commitment.verify(claim.key, claim.model))
     for claim in (cove, arbor)
 ]
 print(pd.DataFrame(deposited, columns=["claimant", "committed", "opens"]).to_string(index=False))
-print("first:", first_to_commit(deposited, ownership.RELEASED.isoformat()))
+print("first:", first_to_commit(deposited, ownership_court.RELEASED.isoformat()))
 
 # %% [markdown]
 # A date can be forged by paying the notary. So ask the models, too: the thief's original was made *from* the owner's, so
@@ -229,7 +238,7 @@ print("first:", first_to_commit(deposited, ownership.RELEASED.isoformat()))
 # on the right.
 
 # %%
-dispute = resolve(arbor, cove, cove.model, judges, public, released=ownership.RELEASED, **strict)
+dispute = resolve(arbor, cove, cove.model, judges, public, released=ownership_court.RELEASED, **strict)
 plots.show(dispute.plot())
 dispute
 
@@ -259,7 +268,7 @@ print(
 # alone); the negative one is Brook's own model, which nobody says was made from Arbor's.
 
 # %%
-controls = {"a thief who confessed": ownership.known_thief(setup), "an innocent": brook.model}
+controls = {"a thief who confessed": ownership_court.known_thief(setup), "an innocent": brook.model}
 found = {name: {} for name in controls}
 for name, model in controls.items():
     found[name]["mark"] = verify(model, arbor.triggers, judges, name=name, source=public.source, **strict)
@@ -364,7 +373,7 @@ another_innocent = check("09.another_innocent", another_innocent).function
 # </details>
 
 # %%
-sizes = ownership.queries(setup)
+sizes = ownership_court.queries(setup)
 for name, model in controls.items():
     line = mistakes.repeats(model, arbor.model, public, known, queries=sizes["mistakes"], **strict)
     found[name]["mistakes"] = line
@@ -384,7 +393,7 @@ plots.show(found["a thief who confessed"]["mistakes"].plot())
 # And of a good innocent model, one of the court's own?
 
 # %%
-bank = project.bank_of(setup)
+bank = owner_and_thief.bank_of(setup)
 small = np.array([bank.logits(k, part="population")[:, 0].argmax(1) for k in range(len(bank))])
 weak = np.array([repeated(ours, own, truth) for own in small])
 copied = repeated(ours, answers(controls["a thief who confessed"], public.test_x), truth)
@@ -424,7 +433,7 @@ pd.DataFrame(rows).set_index("null models")
 # **Predict.** For which control, if any, does each line speak? A thief by labels never saw Arbor's training records.
 
 # %%
-seen = inference.records(arbor.records, judges, queries=sizes["inference"], minimum=setup.minimum)
+seen = dataset_inference.records(arbor.records, judges, queries=sizes["inference"], minimum=setup.minimum)
 for name, model in controls.items():
     found[name]["agreement"] = agreement.agree(
         model, arbor.model, public, known, queries=sizes["agreement"], **strict
@@ -565,7 +574,7 @@ convict = check("09.convict", convict).function
 plan = Plan(queries=sizes, alpha=1e-3, needed=2, minimum=setup.minimum, seed=0)
 print("faults:", "; ".join(plan.faults()) or "none")
 file = Evidence("Arbor and Brook against five models")
-file = file.add("Arbor", "commits", asdict(arbor.commitment), moment=ownership.COMMITTED["Arbor"])
+file = file.add("Arbor", "commits", asdict(arbor.commitment), moment=ownership_court.COMMITTED["Arbor"])
 file = file.add("the court", "fixes the plan", {"plan": plan.digest, "queries": sizes, "alpha": plan.alpha})
 print(f"each of {len(sizes)} lines against each of 5 suspects: p < {plan.threshold(5):.2g}")
 file.table()
@@ -713,7 +722,7 @@ print(f"innocent models that the whole rule convicts: {verdicts.false_claims.per
 # Your answer, put together from what the cells above found:
 
 # %%
-print(affidavit(arbor, heard, found, verdicts, score, released=ownership.RELEASED))
+print(affidavit(arbor, heard, found, verdicts, score, released=ownership_court.RELEASED))
 
 # %% [markdown]
 # ## What you can now defend in an interview

@@ -40,13 +40,13 @@ import pandas as pd
 
 from labkit import federated, models, plots, profiles
 from labkit.course import banner, check
+from labkit.evidence import Signer
 from labkit.federated import drawing, marks, recipes
 from labkit.federated.marks import Claim, Register
 from labkit.federated.marks.promises import digest_of
 from labkit.federated.result import measure
 from labkit.federated.rounds import begin, contribute, flatten, gradient_sum, grid_of, unflatten
 from labkit.scenarios import hospitals as capstone
-from labkit.watermark.evidence import Signer
 from labkit.widgets import placement_explorer
 
 profile = profiles.current()

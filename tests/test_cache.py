@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from labkit import cache
-from labkit.dp import checkpoint
+from labkit.dp.training import checkpoint
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,9 @@ import nbformat
 import psutil
 import pytest
 
-from labkit import cache, cli, run
-from labkit.course import build, labs, page
+from labkit import cache, cli
+from labkit.course import labs
+from labkit.course.notebooks import build, page, run
 
 
 def main(*arguments):

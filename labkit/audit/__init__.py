@@ -3,50 +3,27 @@
 Names load from their module when first used, so ``import labkit.audit`` pulls in neither torch nor scipy.
 """
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_MODULES = (
-    "bounds",
-    "bugs",
-    "canaries",
-    "drivers",
-    "fdp",
-    "guessing",
-    "points",
-    "result",
-    "scores",
-    "task",
-    "white_box",
-)
-_HOME = {
-    "AuditResult": "result",
-    "Settings": "task",
-    "Share": "guessing",
-    "audit_gradients": "white_box",
-    "audit_many_runs": "drivers",
-    "audit_one_run": "drivers",
-    "certifiable": "bounds",
-    "claim_of": "white_box",
-    "compare": "result",
-    "gradient_runs": "white_box",
-    "guesses_needed": "bounds",
-    "many_run_epsilon": "bounds",
-    "observe": "scores",
-    "one_run_epsilon": "bounds",
-    "one_run_p_value": "bounds",
-}
+from labkit import facade
 
-__all__ = [*_HOME, *_MODULES]
+if TYPE_CHECKING:
+    from labkit.audit.audits import audit_many_runs as audit_many_runs
+    from labkit.audit.audits import audit_one_run as audit_one_run
+    from labkit.audit.bounds import certifiable as certifiable
+    from labkit.audit.bounds import guesses_needed as guesses_needed
+    from labkit.audit.bounds import many_run_epsilon as many_run_epsilon
+    from labkit.audit.bounds import one_run_epsilon as one_run_epsilon
+    from labkit.audit.bounds import one_run_p_value as one_run_p_value
+    from labkit.audit.guessing import Share as Share
+    from labkit.audit.result import AuditResult as AuditResult
+    from labkit.audit.result import compare as compare
+    from labkit.audit.scores import observe as observe
+    from labkit.audit.task import Settings as Settings
+    from labkit.audit.task import Task as Task
+    from labkit.audit.task import blank_task as blank_task
+    from labkit.audit.white_box import audit_gradients as audit_gradients
+    from labkit.audit.white_box import claim_of as claim_of
+    from labkit.audit.white_box import gradient_runs as gradient_runs
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"labkit.audit.{name}")
-    if name in _HOME:
-        return getattr(importlib.import_module(f"labkit.audit.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'labkit.audit' has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = facade.lazy(__name__)

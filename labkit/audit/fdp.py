@@ -27,7 +27,7 @@ import numpy as np
 from labkit.audit.bounds import _check_confidence, _largest_refuted, check_guesses
 
 if TYPE_CHECKING:
-    from labkit.dp.accounting import PrivacyStatement
+    from labkit.dp.accounting.statement import PrivacyStatement
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def gaussian_mu(
 
 def gaussian_epsilon(mu: float, delta: float) -> float:
     """Return the ε at which μ-GDP spends exactly δ (arXiv 1905.02383, corollary 1)."""
-    from labkit.dp.mechanisms import gaussian_delta
+    from labkit.dp.mechanisms.additive import gaussian_delta
 
     if mu == 0:
         return 0.0

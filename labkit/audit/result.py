@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from labkit import cache, plots
 from labkit.audit import fdp
 from labkit.audit.guessing import Tally
-from labkit.audit.points import Point
+from labkit.audit.roc_point import Point
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from labkit.dp.accounting import PrivacyStatement
+    from labkit.dp.accounting.statement import PrivacyStatement
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,18 @@ import numpy as np
 import torch
 
 from labkit.audit import canaries, guessing
-from labkit.audit.drivers import RunScores, run_seeds
+from labkit.audit.audits import RunScores, run_seeds
 from labkit.audit.result import AuditResult, conclude
 from labkit.audit.scores import BY_STEPS, projections
 from labkit.audit.task import Settings, Task, TrainingFunction, blank_task
 
 if TYPE_CHECKING:
-    from labkit.dp.accounting import PrivacyStatement
+    from labkit.dp.accounting.statement import PrivacyStatement
 
 
 def claim_of(settings: Settings, *, delta: float = 1e-5) -> PrivacyStatement:
     """Return what a run with these settings claims, if it is DP-SGD with Poisson sampling."""
-    from labkit.dp.accounting import SampledGaussian, privacy_statement
+    from labkit.dp.accounting.statement import SampledGaussian, privacy_statement
 
     event = SampledGaussian(settings.noise_multiplier, settings.steps, sample_rate=settings.sample_rate)
     return privacy_statement(event, delta=delta)
@@ -48,7 +48,7 @@ def audit_gradients(
     Parameters
     ----------
     train : callable
-        ``train(task, settings, seed) -> Transcript``, such as those of `labkit.audit.bugs`.
+        ``train(task, settings, seed) -> Transcript``, such as those of `labkit.audit.planted_bugs`.
     settings : Settings
         What the function is told, and what the claim is computed from.
     task : Task, optional

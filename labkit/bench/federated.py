@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labkit import profiles
+from labkit.bench.membership import command
+from labkit.bench.report import Bench, Line, machine
 from labkit.federated.secagg.session import CLOCK
-from labkit.membership.bench import Bench, Line, command, machine
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +106,7 @@ class FederatedBench:
 
     def save(self, path: str | Path) -> Path:
         """Write machine, ratios and costs as JSON, atomically, and return the path."""
-        from labkit.membership.reports import write_json
+        from labkit.results import write_json
 
         content = {
             "machine": self.times.machine,

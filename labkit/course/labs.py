@@ -66,7 +66,7 @@ LABS = (
         90,
         (1, 5, 15),
         ("01",),
-        "labkit.dp.recipes:prepare",
+        "labkit.scenarios.first_project:prepare_dp_sgd",
     ),
     Lab(
         "03",
@@ -76,7 +76,7 @@ LABS = (
         90,
         (1, 5, 15),
         ("02",),
-        "labkit.dp.features:prepare",
+        "labkit.scenarios.first_project:prepare_utility",
     ),
     Lab(
         "04",
@@ -86,7 +86,7 @@ LABS = (
         90,
         (0.5, 1, 5),
         ("00",),
-        "labkit.membership.pretrained:prepare",
+        "labkit.scenarios.handed_over:prepare",
     ),
     Lab(
         "05",
@@ -96,7 +96,7 @@ LABS = (
         100,
         (0.5, 3, 10),
         ("04",),
-        "labkit.membership.redteam:prepare",
+        "labkit.scenarios.red_team:prepare",
     ),
     Lab(
         "06",
@@ -115,7 +115,7 @@ LABS = (
         110,
         (0.7, 3, 10),
         ("05",),
-        "labkit.watermark.project:prepare",
+        "labkit.scenarios.owner_and_thief:prepare",
     ),
     Lab(
         "08",
@@ -125,7 +125,7 @@ LABS = (
         100,
         (0.7, 3, 10),
         ("07",),
-        "labkit.watermark.survival:prepare",
+        "labkit.scenarios.marks_that_last:prepare",
     ),
     Lab(
         "09",
@@ -135,7 +135,7 @@ LABS = (
         110,
         (0.7, 4, 10),
         ("07",),
-        "labkit.watermark.ownership:prepare",
+        "labkit.scenarios.ownership_court:prepare",
     ),
     Lab(
         "10",

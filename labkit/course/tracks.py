@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from labkit.course import progress, showing
+from labkit.course import showing
+from labkit.course.exercises import progress
 
 TRACKS = {
     "self-paced": (

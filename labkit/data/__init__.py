@@ -4,35 +4,25 @@
 stand-in, with a warning. ``locate`` says what would be loaded. See ``data/README.md`` for the files to drop in.
 """
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "DATASETS": "sources",
-    "DataError": "errors",
-    "Dataset": "dataset",
-    "Located": "sources",
-    "StandInWarning": "errors",
-    "CacheWarning": "errors",
-    "breast_cancer_table": "tabular",
-    "heart_table": "heart",
-    "load": "loading",
-    "locate": "sources",
-    "objects": "shapes",
-    "public_ranges": "tabular",
-    "strokes": "handwriting",
-    "tissues": "histology",
-    "torchvision": "compat",
-}
+from labkit import facade
 
-__all__ = list(_HOME)
+if TYPE_CHECKING:
+    from labkit.data.compat import torchvision as torchvision
+    from labkit.data.dataset import Dataset as Dataset
+    from labkit.data.errors import CacheWarning as CacheWarning
+    from labkit.data.errors import DataError as DataError
+    from labkit.data.errors import StandInWarning as StandInWarning
+    from labkit.data.formats.breast_cancer import breast_cancer_table as breast_cancer_table
+    from labkit.data.formats.breast_cancer import public_ranges as public_ranges
+    from labkit.data.formats.heart import heart_table as heart_table
+    from labkit.data.loading import load as load
+    from labkit.data.sources import DATASETS as DATASETS
+    from labkit.data.sources import Located as Located
+    from labkit.data.sources import locate as locate
+    from labkit.data.standins.digits import strokes as strokes
+    from labkit.data.standins.objects import objects as objects
+    from labkit.data.standins.tissues import tissues as tissues
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"labkit.data.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'labkit.data' has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = facade.lazy(__name__)

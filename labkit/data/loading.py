@@ -16,7 +16,7 @@ from labkit.data.errors import CacheWarning, DataError, StandInWarning
 if TYPE_CHECKING:
     import numpy as np
 
-    from labkit.data.files import Files
+    from labkit.data.formats.files import Files
 
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 STAND_IN_SEED = 0
@@ -58,9 +58,9 @@ def load(name: str, *, source: str | None = None) -> Dataset:
     sources.known(name)
     check_source(name, source)
     if name in BUNDLED:
-        from labkit.data import heart, tabular
+        from labkit.data.formats import breast_cancer, heart
 
-        return {"breast_cancer": tabular.breast_cancer, "heart": heart.heart}[name]()
+        return {"breast_cancer": breast_cancer.breast_cancer, "heart": heart.heart}[name]()
     if source != "stand-in":
         files = sources.find(name) or _download(name)
         if files:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labkit import cache
-from labkit.data import heart
-from labkit.data.cifar import Cifar10
 from labkit.data.errors import DataError
-from labkit.data.files import Files, Format
-from labkit.data.idx import Mnist
-from labkit.data.medmnist import BREAST, PATH, PNEUMONIA
+from labkit.data.formats import heart
+from labkit.data.formats.cifar import Cifar10
+from labkit.data.formats.files import Files, Format
+from labkit.data.formats.medmnist import BREAST, PATH, PNEUMONIA
+from labkit.data.formats.mnist import Mnist
 
 FORMATS: dict[str, Format] = {
     "mnist": Mnist(),

@@ -3,69 +3,57 @@
 Names load from their module when first used, so ``import labkit.dp`` pulls in neither torch nor scipy.
 """
 
-import importlib
-import pkgutil
-from typing import Any
+from typing import TYPE_CHECKING
 
-_MODULES = tuple(module.name for module in pkgutil.iter_modules(__path__))
-_HOME = {
-    "Laplace": "mechanisms",
-    "Gaussian": "mechanisms",
-    "gaussian_delta": "mechanisms",
-    "gaussian_sigma": "mechanisms",
-    "RandomisedResponse": "categorical",
-    "Exponential": "categorical",
-    "clip_values": "sensitivity",
-    "clip_vectors": "sensitivity",
-    "count_sensitivity": "sensitivity",
-    "histogram_sensitivity": "sensitivity",
-    "mean_sensitivity": "sensitivity",
-    "sum_sensitivity": "sensitivity",
-    "DiscreteLaplace": "discrete",
-    "DiscreteGaussian": "discrete",
-    "Grid": "discrete",
-    "basic_composition": "composition",
-    "advanced_composition": "composition",
-    "composed_delta": "composition",
-    "optimal_composition": "composition",
-    "SampledGaussian": "accounting",
-    "PureDP": "accounting",
-    "LaplaceEvent": "accounting",
-    "PrivacyStatement": "accounting",
-    "privacy_statement": "accounting",
-    "TuningCost": "accounting",
-    "calibrate_noise": "accounting",
-    "gdp_epsilon": "accounting",
-    "roc_ceiling": "accounting",
-    "PrivateResult": "sgd",
-    "train_private": "sgd",
-    "FeatureStatement": "features",
-    "Decision": "tuning",
-    "NoDecision": "tuning",
-    "Search": "tuning",
-    "Tradeoff": "tuning",
-    "decide": "tuning",
-    "search": "tuning",
-    "cnn_ceiling": "recipes",
-    "cnn_pipeline": "recipes",
-    "recipe": "recipes",
-    "linear_ceiling": "pipeline",
-    "linear_pipeline": "pipeline",
-    "check_loader": "loaders",
-    "compare": "curve",
-    "tradeoff": "tuning",
-}
+from labkit import facade
 
-__all__ = list(_HOME)
+if TYPE_CHECKING:
+    from labkit.dp.accounting.accountants import gdp_epsilon as gdp_epsilon
+    from labkit.dp.accounting.calibration import calibrate_noise as calibrate_noise
+    from labkit.dp.accounting.ceiling import roc_ceiling as roc_ceiling
+    from labkit.dp.accounting.composition import advanced_composition as advanced_composition
+    from labkit.dp.accounting.composition import basic_composition as basic_composition
+    from labkit.dp.accounting.composition import composed_delta as composed_delta
+    from labkit.dp.accounting.composition import optimal_composition as optimal_composition
+    from labkit.dp.accounting.events import LaplaceEvent as LaplaceEvent
+    from labkit.dp.accounting.events import PureDP as PureDP
+    from labkit.dp.accounting.events import SampledGaussian as SampledGaussian
+    from labkit.dp.accounting.loader_check import check_loader as check_loader
+    from labkit.dp.accounting.statement import PrivacyStatement as PrivacyStatement
+    from labkit.dp.accounting.statement import privacy_statement as privacy_statement
+    from labkit.dp.accounting.tuning_cost import TuningCost as TuningCost
+    from labkit.dp.mechanisms.additive import Gaussian as Gaussian
+    from labkit.dp.mechanisms.additive import Laplace as Laplace
+    from labkit.dp.mechanisms.additive import gaussian_delta as gaussian_delta
+    from labkit.dp.mechanisms.additive import gaussian_sigma as gaussian_sigma
+    from labkit.dp.mechanisms.categorical import Exponential as Exponential
+    from labkit.dp.mechanisms.categorical import RandomisedResponse as RandomisedResponse
+    from labkit.dp.mechanisms.discrete import DiscreteGaussian as DiscreteGaussian
+    from labkit.dp.mechanisms.discrete import DiscreteLaplace as DiscreteLaplace
+    from labkit.dp.mechanisms.discrete import Grid as Grid
+    from labkit.dp.mechanisms.sensitivity import clip_values as clip_values
+    from labkit.dp.mechanisms.sensitivity import clip_vectors as clip_vectors
+    from labkit.dp.mechanisms.sensitivity import count_sensitivity as count_sensitivity
+    from labkit.dp.mechanisms.sensitivity import histogram_sensitivity as histogram_sensitivity
+    from labkit.dp.mechanisms.sensitivity import mean_sensitivity as mean_sensitivity
+    from labkit.dp.mechanisms.sensitivity import sum_sensitivity as sum_sensitivity
+    from labkit.dp.training.result import PrivateResult as PrivateResult
+    from labkit.dp.training.train_private import train_private as train_private
+    from labkit.dp.utility.cnn_pipeline import RECIPES as RECIPES
+    from labkit.dp.utility.cnn_pipeline import cnn_ceiling as cnn_ceiling
+    from labkit.dp.utility.cnn_pipeline import cnn_pipeline as cnn_pipeline
+    from labkit.dp.utility.cnn_pipeline import recipe as recipe
+    from labkit.dp.utility.decision import Decision as Decision
+    from labkit.dp.utility.decision import NoDecision as NoDecision
+    from labkit.dp.utility.decision import decide as decide
+    from labkit.dp.utility.features import FeatureStatement as FeatureStatement
+    from labkit.dp.utility.linear_pipeline import LINEAR_SETTINGS as LINEAR_SETTINGS
+    from labkit.dp.utility.linear_pipeline import linear_ceiling as linear_ceiling
+    from labkit.dp.utility.linear_pipeline import linear_pipeline as linear_pipeline
+    from labkit.dp.utility.search import Search as Search
+    from labkit.dp.utility.search import search as search
+    from labkit.dp.utility.tradeoff import Tradeoff as Tradeoff
+    from labkit.dp.utility.tradeoff import compare as compare
+    from labkit.dp.utility.tradeoff import tradeoff as tradeoff
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"labkit.dp.{name}")
-    if name in _HOME:
-        return getattr(importlib.import_module(f"labkit.dp.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'labkit.dp' has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return [*_HOME, *_MODULES]
+__getattr__, __dir__, __all__ = facade.lazy(__name__)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from labkit.data import Dataset
-    from labkit.dp.accounting import PrivacyStatement
+    from labkit.dp.accounting.statement import PrivacyStatement
     from labkit.federated.hospitals import Hospital
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-    from labkit.dp.events import Event
+    from labkit.dp.accounting.events import Event
 
 USUAL_BAND = (0.15, 0.35)  # Wisconsin's ranges begin at 0: a usual patient lies about a quarter up
 LOG_FLOOR = 0.1  # of the range: below it the logarithm is nearly linear
@@ -215,7 +215,7 @@ def _known(name: str, log_floor: float | None) -> tuple[np.ndarray, tuple[int, .
         d = len(public_ranges())
         return np.tile(USUAL_BAND, (d, 1)), (-1,) * d, LOG_FLOOR if log_floor is None else log_floor
     if name == "heart":
-        from labkit.data import heart
+        from labkit.data.formats import heart
 
         used = heart.FEATURES[: heart.MEASURED]
         marks = {mark: heart.FEATURES.index(f"{mark} missing") for mark in heart.MAY_BE_MISSING}

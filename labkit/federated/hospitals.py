@@ -54,7 +54,7 @@ class Hospital:
     @property
     def missing(self) -> int | None:
         """Values that were missing in its records before they were filled; None where the data set marks none."""
-        from labkit.data import heart
+        from labkit.data.formats import heart
 
         if self.dataset.name != "heart" or self.dataset.shape != (len(heart.FEATURES),):
             return None
@@ -275,9 +275,9 @@ def load_hospitals(
     settings = {"count": 5, "by": "label", "alpha": 0.5} | given
     splitting.check(**settings, seed=seed)
     if name == "breast_cancer":
-        from labkit.data import tabular
+        from labkit.data.formats import breast_cancer
 
-        return split(tabular.breast_cancer(seed=seed), **settings, seed=seed)
+        return split(breast_cancer.breast_cancer(seed=seed), **settings, seed=seed)
     return split(data.load(name, source=source), **settings, seed=seed)
 
 
@@ -343,7 +343,7 @@ def split(
 
 def _heart(seed: int) -> Hospitals:
     """Return the four centres of UCI Heart Disease, a third of each hospital's patients kept for its test."""
-    from labkit.data import heart
+    from labkit.data.formats import heart
 
     return Hospitals(
         tuple(Hospital(name, held) for name, held in heart.centres(seed=seed).items()), heart.SOURCE

@@ -21,7 +21,7 @@ class FederationError(ValueError):
 
 def flatten(model: nn.Module) -> np.ndarray:
     """Return a model's trainable parameters as one float64 vector [d], in the model's own order."""
-    from labkit.dp.gradients import trainable
+    from labkit.dp.training.gradients import trainable
 
     parts = [p.detach().cpu().double().reshape(-1).numpy() for p in trainable(model).values()]
     return np.concatenate(parts)
@@ -37,7 +37,7 @@ def unflatten(model: nn.Module, weights: np.ndarray) -> nn.Module:
     """
     import torch
 
-    from labkit.dp.gradients import trainable
+    from labkit.dp.training.gradients import trainable
 
     parameters = trainable(model)
     expected = sum(p.numel() for p in parameters.values())
@@ -69,7 +69,7 @@ def gradient_sum(model: nn.Module, x: Tensor, y: Tensor, max_grad_norm: float | 
     -------
     ndarray of shape [d], float64
     """
-    from labkit.dp import gradients, linear
+    from labkit.dp.training import gradients, linear
     from labkit.models import LogisticRegression
 
     clipped = linear.clipped_sum if isinstance(model, LogisticRegression) else gradients.clipped_sum
@@ -120,7 +120,7 @@ def train_privately(
     """
     import torch
 
-    from labkit.dp.textbook import poisson_batch
+    from labkit.dp.training.textbook import poisson_batch
 
     noise, training = federation.noise, federation.training
     n = len(dataset.train_y)

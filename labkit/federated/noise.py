@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labkit.dp.discrete_arrays import discrete_gaussian
+from labkit.dp.mechanisms.discrete_arrays import discrete_gaussian
 from labkit.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labkit.dp.accounting import PrivacyStatement
+    from labkit.dp.accounting.statement import PrivacyStatement
 
 PLACEMENTS = ("none", "central", "local", "distributed", "record")
 UNITS = ("patient", "hospital")
@@ -147,7 +147,7 @@ class Noise:
 
         ``noise_multiplier`` and ``statistics`` are what an observer faces, see `against` and `statistics_against`.
         """
-        from labkit.dp.accounting import SampledGaussian
+        from labkit.dp.accounting.statement import SampledGaussian
 
         if self.placement == "record":
             steps = rounds * self.local_steps
@@ -171,7 +171,7 @@ class Noise:
         ``survivors`` is the fewest hospitals that any round ended with. For unit ``hospital``, "add/remove" means one
         hospital more or less among those whose number the protocol fixes: its contribution is there or is zero.
         """
-        from labkit.dp.accounting import privacy_statement
+        from labkit.dp.accounting.statement import privacy_statement
 
         multiplier = self.against(observer, colluders=colluders, survivors=survivors)
         statistics = self.statistics_against(observer, colluders=colluders, survivors=survivors)
@@ -265,7 +265,7 @@ def calibrate(
     >>> print(noise.statement(60, observer="the server").epsilon <= 3.0)
     True
     """
-    from labkit.dp.accounting import SampledGaussian, calibrate_noise
+    from labkit.dp.accounting.statement import SampledGaussian, calibrate_noise
 
     if placement == "none":
         raise NoiseError("placement 'none' has no noise to calibrate: leave target_epsilon out")

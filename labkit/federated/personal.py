@@ -410,7 +410,7 @@ def _fit(
     from torch.func import functional_call, vjp, vmap
     from torch.nn import functional as F  # noqa: N812
 
-    from labkit.dp.gradients import trainable
+    from labkit.dp.training.gradients import trainable
 
     model, x = make_model().double(), x.double()
     shapes = {name: p.shape for name, p in trainable(model).items()}

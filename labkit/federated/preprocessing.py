@@ -118,7 +118,7 @@ def private_statistics(
     if norm is None:
         norm = math.sqrt(COUNT**2 + (1 + 2 * SQUARES**2) * len(prior.columns))
     check_positive("norm", norm)
-    from labkit.dp.events import SampledGaussian
+    from labkit.dp.accounting.events import SampledGaussian
 
     event = SampledGaussian(float(noise_multiplier), steps=1, sampler="full")
     size = 1 + len(_gaps(prior)) + 2 * len(prior.columns)

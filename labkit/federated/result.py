@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from labkit.data import Dataset
-    from labkit.dp.accounting import PrivacyStatement
+    from labkit.dp.accounting.statement import PrivacyStatement
     from labkit.federated.noise import Noise, Promises
     from labkit.federated.rounds import State
 

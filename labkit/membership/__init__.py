@@ -3,66 +3,30 @@
 Names load from their module when first used, so ``import labkit.membership`` pulls in neither torch nor scikit-learn.
 """
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_MODULES = (
-    "attacks",
-    "bank",
-    "bench",
-    "comparison",
-    "curves",
-    "defence_table",
-    "defences",
-    "intervals",
-    "label_only",
-    "learned",
-    "lira",
-    "loo",
-    "presets",
-    "pretrained",
-    "queries",
-    "reports",
-    "rmia",
-    "shadows",
-    "signals",
-    "targets",
-    "thresholds",
-    "transfer",
-)
-_HOME = {
-    "ATTACKS": "attacks",
-    "AttackResult": "attacks",
-    "Comparison": "comparison",
-    "DefenceTable": "defence_table",
-    "LeaveOneOut": "loo",
-    "Refused": "intervals",
-    "Report": "reports",
-    "ShadowBank": "bank",
-    "Target": "bank",
-    "attack": "attacks",
-    "balanced_masks": "shadows",
-    "compare": "comparison",
-    "compare_defences": "defences",
-    "leave_one_out": "loo",
-    "preset": "presets",
-    "report": "reports",
-    "shadow_bank": "shadows",
-    "signal": "signals",
-    "train_targets": "targets",
-    "transfer_bank": "transfer",
-}
+from labkit import facade
 
-__all__ = [*_HOME, *_MODULES]
+if TYPE_CHECKING:
+    from labkit.membership.attacks.registry import ATTACKS as ATTACKS
+    from labkit.membership.attacks.registry import AttackResult as AttackResult
+    from labkit.membership.attacks.registry import attack as attack
+    from labkit.membership.reports.intervals import Refused as Refused
+    from labkit.membership.reports.result import Report as Report
+    from labkit.membership.reports.result import report as report
+    from labkit.membership.shadows.bank import ShadowBank as ShadowBank
+    from labkit.membership.shadows.bank import Target as Target
+    from labkit.membership.shadows.presets import preset as preset
+    from labkit.membership.shadows.signals import signal as signal
+    from labkit.membership.shadows.targets import train_targets as train_targets
+    from labkit.membership.shadows.training import balanced_masks as balanced_masks
+    from labkit.membership.shadows.training import shadow_bank as shadow_bank
+    from labkit.membership.shadows.transfer import transfer_bank as transfer_bank
+    from labkit.membership.studies.comparison import Comparison as Comparison
+    from labkit.membership.studies.comparison import compare as compare
+    from labkit.membership.studies.defence_table import DefenceTable as DefenceTable
+    from labkit.membership.studies.defences import compare_defences as compare_defences
+    from labkit.membership.studies.leave_one_out import LeaveOneOut as LeaveOneOut
+    from labkit.membership.studies.leave_one_out import leave_one_out as leave_one_out
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"labkit.membership.{name}")
-    if name in _HOME:
-        return getattr(importlib.import_module(f"labkit.membership.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'labkit.membership' has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = facade.lazy(__name__)

@@ -68,7 +68,7 @@ def perceptron() -> nn.Module:
     """Return the system's model with its public initial weights."""
     import torch
 
-    from labkit.membership.presets import perceptron as make
+    from labkit.models import perceptron as make
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -3,46 +3,43 @@
 Names load from their module when first used, so ``import labkit.watermark`` pulls in no heavy library.
 """
 
-import importlib
-import pkgutil
-from typing import Any
+from typing import TYPE_CHECKING
 
-_MODULES = tuple(module.name for module in pkgutil.iter_modules(__path__))
-_HOME = {
-    "AnswerMarker": "answers",
-    "Api": "extraction",
-    "Claim": "claims",
-    "Commitment": "commitments",
-    "Evidence": "evidence",
-    "Key": "keys",
-    "MarkedModel": "marked",
-    "Matrix": "grid",
-    "Patch": "patterns",
-    "Plan": "plan",
-    "Signer": "evidence",
-    "Theft": "thieves",
-    "TriggerSet": "marked",
-    "Verdict": "verdict",
-    "cleanse": "neural_cleanse",
-    "commit": "commitments",
-    "line_up": "suspects",
-    "null_models": "nulls",
-    "remove": "removal",
-    "robustness": "matrix",
-    "steal": "thieves",
-    "try_suspects": "court",
-}
+from labkit import facade
 
-__all__ = [*_HOME, *_MODULES]
+if TYPE_CHECKING:
+    from labkit.evidence import Evidence as Evidence
+    from labkit.evidence import Signer as Signer
+    from labkit.evidence import TamperError as TamperError
+    from labkit.watermark.attacks.interface import Api as Api
+    from labkit.watermark.attacks.neural_cleanse import cleanse as cleanse
+    from labkit.watermark.attacks.removal import remove as remove
+    from labkit.watermark.attacks.theft import Theft as Theft
+    from labkit.watermark.attacks.theft import steal as steal
+    from labkit.watermark.court.affidavit import affidavit as affidavit
+    from labkit.watermark.court.claims import Claim as Claim
+    from labkit.watermark.court.commitments import Commitment as Commitment
+    from labkit.watermark.court.commitments import commit as commit
+    from labkit.watermark.court.hearing import hear as hear
+    from labkit.watermark.court.line_up import line_up as line_up
+    from labkit.watermark.court.plan import Plan as Plan
+    from labkit.watermark.court.trial import try_suspects as try_suspects
+    from labkit.watermark.court.two_owners import lucky_key as lucky_key
+    from labkit.watermark.court.two_owners import resolve as resolve
+    from labkit.watermark.fingerprints.questions import ask_all as ask_all
+    from labkit.watermark.marks.answers import AnswerMarker as AnswerMarker
+    from labkit.watermark.marks.embed import SCHEMES as SCHEMES
+    from labkit.watermark.marks.embed import embed as embed
+    from labkit.watermark.marks.keys import Key as Key
+    from labkit.watermark.marks.marked import MarkedModel as MarkedModel
+    from labkit.watermark.marks.marked import TriggerSet as TriggerSet
+    from labkit.watermark.marks.patterns import Patch as Patch
+    from labkit.watermark.robustness.cells import NONE as NONE
+    from labkit.watermark.robustness.matrix import Matrix as Matrix
+    from labkit.watermark.robustness.measure import robustness_matrix as robustness_matrix
+    from labkit.watermark.verification.asking import answers as answers
+    from labkit.watermark.verification.null_models import null_models as null_models
+    from labkit.watermark.verification.verdict import Verdict as Verdict
+    from labkit.watermark.verification.verify import verify as verify
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"labkit.watermark.{_HOME[name]}"), name)
-    if name in _MODULES:
-        return importlib.import_module(f"labkit.watermark.{name}")
-    raise AttributeError(f"module 'labkit.watermark' has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = facade.lazy(__name__)

@@ -4,32 +4,22 @@ Each explorer loads from its module when first used: ``labkit.widgets.epsilon_ex
 their subject, not after their explorer, so that importing one never hides the other.
 """
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "audit_explorer": "audit",
-    "ceiling_explorer": "ceilings",
-    "cell_explorer": "cells",
-    "dropout_explorer": "dropouts",
-    "epsilon_explorer": "epsilon",
-    "placement_explorer": "placements",
-    "clipping_explorer": "clipping",
-    "suspects_explorer": "suspects",
-    "theft_explorer": "theft",
-    "threshold_explorer": "threshold",
-    "training_explorer": "training",
-    "trigger_designer": "triggers",
-}
+from labkit import facade
 
-__all__ = [*_HOME]
+if TYPE_CHECKING:
+    from labkit.widgets.audit import audit_explorer as audit_explorer
+    from labkit.widgets.ceilings import ceiling_explorer as ceiling_explorer
+    from labkit.widgets.cells import cell_explorer as cell_explorer
+    from labkit.widgets.clipping import clipping_explorer as clipping_explorer
+    from labkit.widgets.dropouts import dropout_explorer as dropout_explorer
+    from labkit.widgets.epsilon import epsilon_explorer as epsilon_explorer
+    from labkit.widgets.placements import placement_explorer as placement_explorer
+    from labkit.widgets.suspects import suspects_explorer as suspects_explorer
+    from labkit.widgets.theft import theft_explorer as theft_explorer
+    from labkit.widgets.threshold import threshold_explorer as threshold_explorer
+    from labkit.widgets.training import training_explorer as training_explorer
+    from labkit.widgets.triggers import trigger_designer as trigger_designer
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"labkit.widgets.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'labkit.widgets' has no attribute {name!r}; it has {', '.join(_HOME)}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = facade.lazy(__name__)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labkit import plots
-from labkit.dp import ceiling
-from labkit.membership import curves
+from labkit.dp.accounting import ceiling
+from labkit.membership.reports import curves
 
 if TYPE_CHECKING:
     import ipywidgets

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labkit import plots
-from labkit.watermark.grid import ALLOWED, NONE
+from labkit.watermark.robustness.cells import ALLOWED, NONE
 
 if TYPE_CHECKING:
     import ipywidgets
     from matplotlib.figure import Figure
 
-    from labkit.watermark.grid import Matrix
+    from labkit.watermark.robustness.matrix import Matrix
 
 MARKERS = "osD^v"
 

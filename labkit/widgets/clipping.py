@@ -23,7 +23,7 @@ def example_gradients() -> np.ndarray:
     from torch.nn import functional as F  # noqa: N812
 
     from labkit import data, models
-    from labkit.dp.gradients import per_sample_gradients
+    from labkit.dp.training.gradients import per_sample_gradients
 
     x, y = data.strokes(600, seed=11)
     model = models.logistic_regression(784)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labkit import plots
-from labkit.dp import accountants
-from labkit.dp.events import NotAccountable, SampledGaussian
+from labkit.dp.accounting import accountants
+from labkit.dp.accounting.events import NotAccountable, SampledGaussian
 from labkit.dp.limits import check_delta
 
 if TYPE_CHECKING:

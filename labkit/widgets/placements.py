@@ -61,7 +61,7 @@ def against(point: Point) -> tuple[Left, ...]:
 @lru_cache(maxsize=512)
 def _epsilon(noise: Noise, rounds: int, observer: str, colluders: int) -> float:
     """Return ε by PLD of training and statistics, as `Noise.statement` does with all accountants; infinite without noise."""
-    from labkit.dp.accountants import pld_epsilon
+    from labkit.dp.accounting.accountants import pld_epsilon
 
     faced = noise.against(observer, colluders=colluders)
     statistics = noise.statistics_against(observer, colluders=colluders)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import ipywidgets
     from matplotlib.figure import Figure
 
-    from labkit.watermark.lines import Line
-    from labkit.watermark.verdict import Verdict
+    from labkit.watermark.fingerprints.evidence_line import Line
+    from labkit.watermark.verification.verdict import Verdict
 
 FLOOR = (
     1e-16  # p-values below it are drawn on it: nobody needs more, and rates under H0 are not known so well
@@ -33,7 +33,7 @@ def suspects_p_values(
     Parameters
     ----------
     verdicts : mapping of str to Verdict or Line
-        Name of each suspect and what `labkit.watermark.verify.verify` said, or a line of evidence that is a share of
+        Name of each suspect and what `labkit.watermark.verification.verify.verify` said, or a line of evidence that is a share of
         records.
     queries : int
         To mark; suspects with fewer answers are marked at their last.
@@ -84,7 +84,7 @@ def suspects_explorer(evidence: Mapping[str, Mapping[str, Verdict | Line]]) -> i
     Parameters
     ----------
     evidence : mapping of str to mapping
-        Line of evidence to its verdicts by suspect, such as `labkit.watermark.court.Verdicts.by_line` returns.
+        Line of evidence to its verdicts by suspect, such as `labkit.watermark.court.trial.Verdicts.by_line` returns.
     """
     import ipywidgets
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labkit import plots
-from labkit.watermark.thieves import Theft, plot_thefts
+from labkit.watermark.attacks.theft import Theft, plot_thefts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,7 @@ def theft_at(thefts: Mapping[str, Theft], queries: int) -> Figure:
     Parameters
     ----------
     thefts : mapping of str to Theft
-        See `labkit.watermark.thieves.steal`. Nothing is asked or trained again.
+        See `labkit.watermark.attacks.theft.steal`. Nothing is asked or trained again.
     queries : int
         The budget to mark. Each thief is the best that the limit allows: the last that was trained within it.
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labkit import plots, stats
-from labkit.membership import intervals
-from labkit.membership.intervals import Operating
+from labkit.membership.reports import intervals
+from labkit.membership.reports.intervals import Operating
 
 if TYPE_CHECKING:
     import ipywidgets

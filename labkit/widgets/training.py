@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from labkit.data import Dataset
-    from labkit.dp.accounting import PrivacyStatement
+    from labkit.dp.accounting.statement import PrivacyStatement
     from labkit.stats import Interval
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labkit import plots
-from labkit.watermark import triggers
-from labkit.watermark.keys import Key
-from labkit.watermark.patterns import PATTERNS, PLACES
+from labkit.watermark.marks import triggers
+from labkit.watermark.marks.keys import Key
+from labkit.watermark.marks.patterns import PATTERNS, PLACES
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -31,15 +31,15 @@ def trigger_pictures(
         Of images; the base images are test records.
     key : Key
     kind : str
-        A key of `labkit.watermark.triggers.KINDS`.
+        A key of `labkit.watermark.marks.triggers.KINDS`.
     count : int
     **options
-        As in `labkit.watermark.triggers.draw`, such as ``size``, ``place``, ``pattern``, ``blend``, ``target``.
+        As in `labkit.watermark.marks.triggers.draw`, such as ``size``, ``place``, ``pattern``, ``blend``, ``target``.
 
     Raises
     ------
     ValueError
-        As `labkit.watermark.triggers.draw`.
+        As `labkit.watermark.marks.triggers.draw`.
     """
     drawn = triggers.draw(kind, key, count, dataset=dataset, **options)
     pictures = drawn.x.numpy()

@@ -7,7 +7,7 @@ import torch
 
 from labkit import audit
 from labkit.data import Dataset
-from labkit.dp.accounting import PrivacyStatement
+from labkit.dp.accounting.statement import PrivacyStatement
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from scipy import stats as distributions
 from scipy.optimize import linprog
 
 from labkit.audit import bounds, fdp
-from labkit.audit.points import Point
-from labkit.dp.mechanisms import gaussian_delta
+from labkit.audit.roc_point import Point
+from labkit.dp.mechanisms.additive import gaussian_delta
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from labkit import audit
-from labkit.audit import bugs, guessing
+from labkit.audit import guessing, planted_bugs
 from labkit.audit.result import conclude
-from labkit.dp.accounting import PrivacyStatement
+from labkit.dp.accounting.statement import PrivacyStatement
 
-# Caught at the default settings, in seconds: see the docstring of labkit.audit.bugs.
-CAUGHT = sorted(set(bugs.ALL) - {"correct", "shuffled"})
+# Caught at the default settings, in seconds: see the docstring of labkit.audit.planted_bugs.
+CAUGHT = sorted(set(planted_bugs.ALL) - {"correct", "shuffled"})
 
 
 def test_null_data_give_at_most_5_percent_false_alarms() -> None:
@@ -57,7 +57,7 @@ def test_correct_dp_sgd_is_exceeded_in_at_most_5_percent_of_runs(claim: PrivacyS
     """
     settings, above, largest = audit.Settings(), 0, 0.0
     for seed in range(120):
-        result = audit.audit_gradients(bugs.correct, settings, runs=1, claimed=claim, seed=seed)
+        result = audit.audit_gradients(planted_bugs.correct, settings, runs=1, claimed=claim, seed=seed)
         above += result.epsilon > claim.epsilon or result.refuted
         largest = max(largest, result.epsilon)
     assert above <= 6
@@ -73,7 +73,7 @@ def test_correct_full_batch_training_is_exceeded_in_at_most_5_percent_of_runs() 
     claim = audit.claim_of(settings)
     found = [
         audit.audit_gradients(
-            bugs.correct, settings, runs=1, claimed=claim, scores=("likelihood ratio",), seed=s
+            planted_bugs.correct, settings, runs=1, claimed=claim, scores=("likelihood ratio",), seed=s
         )
         for s in range(100)
     ]
@@ -83,28 +83,28 @@ def test_correct_full_batch_training_is_exceeded_in_at_most_5_percent_of_runs() 
 
 @pytest.mark.parametrize("name", CAUGHT)
 def test_a_planted_bug_is_caught(name: str, claim: PrivacyStatement) -> None:
-    result = audit.audit_gradients(bugs.ALL[name].train, audit.Settings(), claimed=claim, seed=1)
+    result = audit.audit_gradients(planted_bugs.ALL[name].train, audit.Settings(), claimed=claim, seed=1)
     assert result.refuted
     assert result.epsilon > claim.epsilon
     assert "REFUTED" in result.verdict
 
 
 def test_the_correct_function_is_not_refuted(claim: PrivacyStatement) -> None:
-    result = audit.audit_gradients(bugs.correct, audit.Settings(), claimed=claim, seed=1)
+    result = audit.audit_gradients(planted_bugs.correct, audit.Settings(), claimed=claim, seed=1)
     assert not result.refuted
     assert result.epsilon < claim.epsilon
     assert "never prove it" in result.verdict
 
 
 def test_shuffling_is_missed_at_the_default_size(claim: PrivacyStatement) -> None:
-    """Said in the docstring of labkit.audit.bugs, so it must stay true: what an audit misses is not thereby right."""
-    assert not audit.audit_gradients(bugs.shuffled, audit.Settings(), claimed=claim, seed=1).refuted
+    """Said in the docstring of labkit.audit.planted_bugs, so it must stay true: what an audit misses is not thereby right."""
+    assert not audit.audit_gradients(planted_bugs.shuffled, audit.Settings(), claimed=claim, seed=1).refuted
 
 
 def test_shuffling_is_caught_at_the_size_that_is_named() -> None:
     settings = audit.Settings(noise_multiplier=0.25, sample_rate=0.02, steps=50)
     claim = audit.claim_of(settings)
-    for train, guilty in ((bugs.shuffled, True), (bugs.correct, False)):
+    for train, guilty in ((planted_bugs.shuffled, True), (planted_bugs.correct, False)):
         result = audit.audit_many_runs(
             audit.gradient_runs(train, settings), runs=400, calibration=100, claimed=claim
         )
@@ -112,26 +112,27 @@ def test_shuffling_is_caught_at_the_size_that_is_named() -> None:
 
 
 def test_numbers_hide_names_and_cover_all() -> None:
-    assert {bugs.reveal(i).name for i in range(1, len(bugs.ALL) + 1)} == set(bugs.ALL)
-    assert bugs.number(3).__name__ == "training_function_3"
-    assert sum(planted.is_correct for planted in bugs.ALL.values()) == 1
+    assert {planted_bugs.reveal(i).name for i in range(1, len(planted_bugs.ALL) + 1)} == set(planted_bugs.ALL)
+    assert planted_bugs.number(3).__name__ == "training_function_3"
+    assert sum(planted.is_correct for planted in planted_bugs.ALL.values()) == 1
     with pytest.raises(ValueError, match="no training function 9"):
-        bugs.number(9)
-    task = audit.task.Task(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), torch.ones(5, 8), classes=2)
+        planted_bugs.number(9)
+    task = audit.Task(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), torch.ones(5, 8), classes=2)
     settings = audit.Settings(steps=3)
     assert torch.equal(
-        bugs.number(3)(task, settings, 7).updates, bugs.reveal(3).train(task, settings, 7).updates
+        planted_bugs.number(3)(task, settings, 7).updates,
+        planted_bugs.reveal(3).train(task, settings, 7).updates,
     )
 
 
 def test_the_correct_function_trains_as_the_textbook_does() -> None:
-    from labkit.dp import textbook
+    from labkit.dp.training import textbook
 
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(300, 5, generator=generator), torch.randint(3, (300,), generator=generator)
     settings = audit.Settings(noise_multiplier=0.7, sample_rate=0.1, steps=20)
-    task = audit.task.Task(x, y, torch.zeros(0, 18), classes=3)
-    ours = bugs.correct(task, settings, 5).weights.view(6, 3)
+    task = audit.Task(x, y, torch.zeros(0, 18), classes=3)
+    ours = planted_bugs.correct(task, settings, 5).weights.view(6, 3)
     padded = torch.nn.functional.pad(x, (0, 1), value=1.0)
     theirs = textbook.dp_sgd(
         padded,

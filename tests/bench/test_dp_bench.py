@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from labkit import data
+from labkit.bench import private_steps, race, step_costs
 from labkit.data import Dataset
-from labkit.dp import bench, race, step_costs
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def digits() -> Dataset:
 def test_quick_bench_prints_tables_and_writes_json(digits: Dataset, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("LABKIT_PROFILE", "smoke")
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
-    result = bench.run(quick=True, dataset=digits)
+    result = private_steps.run(quick=True, dataset=digits)
     assert {"plain", "Opacus hooks", "engine vmap", "engine layers"} <= {cost.step for cost in result.costs}
     assert all(0 < c.seconds[0] <= c.seconds[1] <= c.seconds[2] for c in result.costs)
     assert all(c.ratio == 1 for c in result.costs if c.step == "plain")
@@ -46,7 +46,7 @@ def test_no_speed_up_is_claimed_below_the_stock_accuracy() -> None:
     stock = race.Race("stock", 100.0, 0.95, 1.0, "somewhere")
     ours = race.Race("ours", 10.0, 0.96, 1.0, "somewhere")
     worse = replace(ours, loop="worse", accuracy=0.94)
-    result = bench.Bench({}, 1, (), (stock, ours, worse))
+    result = private_steps.Bench({}, 1, (), (stock, ours, worse))
     assert result.speedup("ours") == 10
     assert result.speedup("worse") is None
     assert result.race_table().loc["worse", "times faster"] == "not as accurate"
@@ -70,6 +70,6 @@ def test_stock_pictures_are_torchvisions(digits: Dataset) -> None:
 
 def test_command_line(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(step_costs, "_private", lambda *_: lambda: None)
-    assert bench.main(["--quick", "--steps-only", "--json", str(tmp_path / "b.json")]) == 0
+    assert private_steps.main(["--quick", "--steps-only", "--json", str(tmp_path / "b.json")]) == 0
     assert "over a plain step" in capsys.readouterr().out
     assert json.loads((tmp_path / "b.json").read_text())["races"] == []

@@ -7,8 +7,8 @@ import nbformat
 import pytest
 
 from labkit import cache
-from labkit.course import build, source
 from labkit.course.labs import Lab, lab
+from labkit.course.notebooks import build, source
 
 LAB = lab("00")
 TEXT = (cache.checkout() / "solutions" / "00_start_here.py").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binom, norm
 
 from labkit.course import check
-from labkit.course.exercises import of_lab
+from labkit.course.exercises.exercise import of_lab
 
 
 def laplace_with(scale, shape="laplace"):

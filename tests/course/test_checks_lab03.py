@@ -287,7 +287,7 @@ def test_a_mistake_is_named(name: str, attempt: Callable, cause: str) -> None:
 
 
 def test_every_exercise_of_the_lab_is_proven_here() -> None:
-    from labkit.course.exercises import of_lab
+    from labkit.course.exercises.exercise import of_lab
 
     assert {item.id for item in of_lab("03")} == set(RIGHT)
     assert all(sum(name == mistake for mistake, *_ in MISTAKES) >= 2 for name in RIGHT)

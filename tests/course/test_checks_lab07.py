@@ -11,7 +11,7 @@ import torch
 from proofs import prove_mistake, prove_right
 from scipy import stats as st
 
-from labkit.watermark.keys import Key
+from labkit.watermark.marks.keys import Key
 
 
 def bits(x: torch.Tensor, key: Key, size: int) -> torch.Tensor:

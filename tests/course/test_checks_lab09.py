@@ -11,8 +11,8 @@ import pytest
 from proofs import prove_mistake, prove_right
 from scipy import stats as st
 
-from labkit.watermark.keys import Key
-from labkit.watermark.marked import TriggerSet
+from labkit.watermark.marks.keys import Key
+from labkit.watermark.marks.marked import TriggerSet
 
 
 def follow(brought: TriggerSet, key: Key, draw: Callable) -> bool:

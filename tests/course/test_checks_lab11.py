@@ -11,8 +11,9 @@ import pytest
 from proofs import prove_mistake, prove_right, stub
 
 from labkit import cache
-from labkit.course import check, exercises
-from labkit.course.checks.lab11_marks import best_test
+from labkit.course import check
+from labkit.course.checks.lab11.marks import best_test
+from labkit.course.exercises import exercise
 
 
 def contribution(gradients: np.ndarray, max_grad_norm: float, step: float) -> np.ndarray:
@@ -247,7 +248,7 @@ def test_what_may_move_the_sum_too_far_is_refused_whatever_it_does_to_small_pati
 def test_the_best_test_on_the_leakiest_mechanism_attains_the_kits_own_ceiling(
     epsilon: float, delta: float
 ) -> None:
-    from labkit.dp.ceiling import roc_ceiling
+    from labkit.dp.accounting.ceiling import roc_ceiling
 
     rates = np.linspace(0, 1, 41)
     best = [best_test(epsilon, delta, float(rate)) for rate in rates]
@@ -256,7 +257,7 @@ def test_the_best_test_on_the_leakiest_mechanism_attains_the_kits_own_ceiling(
 
 def test_no_test_on_laplace_noise_beats_the_ceiling_and_some_reach_it() -> None:
     """Scale 1 / ε on a sum that one hospital moves by 1: the threshold test, its power in closed form."""
-    ceiling, epsilon = exercises.find("11.mark_ceiling").answer, 1.5
+    ceiling, epsilon = exercise.find("11.mark_ceiling").answer, 1.5
     gaps = []
     for threshold in np.linspace(-3, 4, 71):
         fpr, tpr = (float(_laplace_tail((threshold - shift) * epsilon)) for shift in (0, 1))
@@ -272,7 +273,7 @@ def _laplace_tail(t: float) -> float:
 def test_the_kits_noise_share_and_step_are_those_of_the_engine() -> None:
     from labkit.federated import Noise
 
-    share = exercises.find("11.noise_share").answer
+    share = exercise.find("11.noise_share").answer
     for colluders in (0, 1, 2):
         noise = Noise("distributed", "patient", 10.0, threshold=4, colluders=colluders)
         assert share(10.0, 4, colluders) == pytest.approx(noise.share_multiplier)

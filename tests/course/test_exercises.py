@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.course import CheckFailed, Wrong, check, exercises, expect_close, find, progress
-from labkit.course.exercises import exercise
+from labkit.course import CheckFailed, Wrong, check, expect_close, find
+from labkit.course.exercises import exercise as exercises
+from labkit.course.exercises import progress
+from labkit.course.exercises.exercise import exercise
 
 
 @pytest.fixture

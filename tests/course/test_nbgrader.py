@@ -7,8 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from labkit.course import build, source
 from labkit.course.labs import lab
+from labkit.course.notebooks import build, source
 
 pytest.importorskip("nbgrader", reason="the classroom extra is not installed")
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from labkit.course import overview, progress
-from labkit.course.overview import text
+from labkit.course.exercises import overview, progress
+from labkit.course.exercises.overview import text
 
 
 @pytest.fixture

@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 
 from labkit import cache
-from labkit.data import cifar, download, handwriting, histology, idx, shapes
+from labkit.data import download
+from labkit.data.formats import cifar, mnist
+from labkit.data.standins import digits, objects, tissues
 
 
 @pytest.fixture(autouse=True)
@@ -27,13 +29,13 @@ def empty_machine(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_OFFLINE", "1")
     monkeypatch.setenv("LABKIT_PROGRESS", "0")
     monkeypatch.delenv("LABKIT_DATA", raising=False)
-    monkeypatch.setattr(handwriting, "SIZES", (40, 10))
-    monkeypatch.setattr(shapes, "SIZES", (40, 10))
-    monkeypatch.setattr(histology, "SIZES", (40, 10))
+    monkeypatch.setattr(digits, "SIZES", (40, 10))
+    monkeypatch.setattr(objects, "SIZES", (40, 10))
+    monkeypatch.setattr(tissues, "SIZES", (40, 10))
     download._reachable.cache_clear()
 
 
-def idx_bytes(part: idx.Part) -> bytes:
+def idx_bytes(part: mnist.Part) -> bytes:
     """An IDX file of ``part``'s shape; images and labels from a seed."""
     top = 10 if len(part.shape) == 1 else 256
     values = np.random.default_rng(len(part.file)).integers(0, top, part.shape, dtype=np.uint8)
@@ -44,9 +46,9 @@ def idx_bytes(part: idx.Part) -> bytes:
 @pytest.fixture
 def tiny_mnist(monkeypatch):
     """Writes four small IDX files, and makes them the published ones for this test."""
-    small = [replace(p, shape=(40 if "train" in p.file else 10, *p.shape[1:])) for p in idx.PARTS]
+    small = [replace(p, shape=(40 if "train" in p.file else 10, *p.shape[1:])) for p in mnist.PARTS]
     small = [replace(p, sha256=hashlib.sha256(idx_bytes(p)).hexdigest()) for p in small]
-    monkeypatch.setattr(idx, "PARTS", tuple(small))
+    monkeypatch.setattr(mnist, "PARTS", tuple(small))
 
     def write(folder: Path, *, compress: bool = True) -> Path:
         folder.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ def decoded(tmp_path):
 
 
 def test_second_load_does_not_decode(tmp_path, monkeypatch, copy):
-    from labkit.data import cifar
+    from labkit.data.formats import cifar
 
     first = data.load("cifar10")
     monkeypatch.setattr(cifar, "_image", lambda *a: pytest.fail("decoded again"))
@@ -61,7 +61,7 @@ def test_a_folder_with_a_replaced_and_an_added_image_is_decoded_anew(tmp_path, m
 
 
 def test_the_fingerprint_of_plain_files_is_their_path_size_and_time(copy):
-    from labkit.data.files import Files
+    from labkit.data.formats.files import Files
 
     stat = copy.stat()
     expected = [(str(copy.resolve()), stat.st_size, stat.st_mtime_ns)]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from labkit import data
-from labkit.data import cifar
+from labkit.data.formats import cifar
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +129,8 @@ def test_a_batch_cannot_run_code(capfd):
 
 
 def test_medmnist_joins_train_and_validation(tmp_path, monkeypatch):
-    from labkit.data import medmnist, sources
+    from labkit.data import sources
+    from labkit.data.formats import medmnist
 
     parts = {}
     for part, count in (("train", 6), ("val", 2), ("test", 3)):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from labkit import data
-from labkit.data import heart
+from labkit.data.formats import heart
 from labkit.federated import load_hospitals
 
 

@@ -7,11 +7,11 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import RidgeClassifier
 
 from labkit import data
-from labkit.data import histology
-from labkit.data.medmnist import PATH, PATH_CLASSES
+from labkit.data.formats.medmnist import PATH, PATH_CLASSES
+from labkit.data.standins import tissues
 from labkit.federated import load_hospitals
 
-SIZES = histology.SIZES  # read before the fixture of this folder makes them small
+SIZES = tissues.SIZES  # read before the fixture of this folder makes them small
 
 
 def test_a_seed_decides_everything():
@@ -88,7 +88,7 @@ def test_texture_tells_tissue_apart_and_pixels_alone_do_not():
 
 @pytest.mark.filterwarnings("ignore::labkit.data.StandInWarning")
 def test_hospitals_stain_and_scan_differently(monkeypatch):
-    monkeypatch.setattr(histology, "SIZES", (600, 150))
+    monkeypatch.setattr(tissues, "SIZES", (600, 150))
     sites = load_hospitals("pathmnist", count=3, by="site", seed=0)
     same = load_hospitals("pathmnist", count=3, by="size", alpha=50.0, seed=0)
 

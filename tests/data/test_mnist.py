@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from labkit import data
-from labkit.data import idx
+from labkit.data.formats import mnist as idx
 
 
 @pytest.mark.parametrize("folder", [".", "mnist", "MNIST/raw"])

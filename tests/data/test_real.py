@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from labkit import data
-from labkit.data import idx
+from labkit.data.formats import mnist as idx
 
 ROOT = os.environ.get("LABKIT_DATA")  # read before the fixture of this folder hides it
 HAS_MNIST = bool(ROOT) and Path(ROOT).is_dir() and idx.Mnist().find(Path(ROOT)) is not None

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from labkit import data, models, training
-from labkit.data import handwriting, shapes
+from labkit.data.standins import digits, objects
 
-SIZES = handwriting.SIZES, shapes.SIZES  # read before the fixture of this folder makes them small
+SIZES = digits.SIZES, objects.SIZES  # read before the fixture of this folder makes them small
 
 
 @pytest.mark.parametrize(("draw", "shape"), [(data.strokes, (1, 28, 28)), (data.objects, (3, 32, 32))])
@@ -62,7 +62,7 @@ def test_a_linear_model_learns_some_of_it(draw, low, high):
     assert low < accuracy.estimate < high
 
 
-@pytest.mark.parametrize(("module", "shape"), [(handwriting, (1, 28, 28)), (shapes, (3, 32, 32))])
+@pytest.mark.parametrize(("module", "shape"), [(digits, (1, 28, 28)), (objects, (3, 32, 32))])
 def test_stand_in_splits_train_and_test(module, shape):
     arrays = module.stand_in(0)
     assert arrays["train_x"].shape == (40, *shape)

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from labkit import dp
-from labkit.dp import discrete
+from labkit.dp.mechanisms import discrete
 
 FALSE_FAILURE = 1e-6  # of each chi-square test, were its seed drawn afresh
 SAMPLES = 12_000

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from labkit.dp import discrete_arrays as arrays
+from labkit.dp.mechanisms import discrete_arrays as arrays
 
 
 @pytest.mark.parametrize("variance", [Fraction(1, 3), 2, Fraction(37, 2)])

@@ -9,9 +9,9 @@ import torch
 
 from labkit import data
 from labkit.data import Dataset
-from labkit.dp import features as module
-from labkit.dp import scattering
-from labkit.dp.features import features, statement, whitening
+from labkit.dp.utility import features as module
+from labkit.dp.utility import scattering
+from labkit.dp.utility.features import features, statement, whitening
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from labkit import dp
-from labkit.dp import floating_point as fp
+from labkit.dp.mechanisms import floating_point as fp
 
 
 def laplace_game(epsilon, release, **options):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from labkit import models
-from labkit.dp import gradients, layers, linear, textbook
-from labkit.dp.engines import Mechanism, OpacusEngine, make_engine
+from labkit.dp.training import gradients, layers, linear, textbook
+from labkit.dp.training.engines import Mechanism, OpacusEngine, make_engine
 
 QUIET = (
     1e-9  # a noise multiplier too small to see: Opacus, ours and the textbook can be compared step by step

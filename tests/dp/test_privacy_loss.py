@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from labkit.dp.privacy_loss import divergence, sampled_gaussian
+from labkit.dp.accounting.privacy_loss import divergence, sampled_gaussian
 
 CASES = [(1.1, 0.004, 15_000), (3.0, 0.1, 150), (0.5, 0.5, 20), (20.0, 0.9, 10)]
 

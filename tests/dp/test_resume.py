@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from labkit.data import Dataset
-from labkit.dp import checkpoint, sgd
+from labkit.dp.training import checkpoint, train_private
 
 ENGINES = ("opacus", "vmap", "layers", "linear")
 SETTINGS = {
@@ -58,7 +58,9 @@ def clouds() -> Dataset:
 
 
 def train(engine: str, model: nn.Module, path: Path | None, **changes):
-    return sgd.train_private(model, clouds(), engine=engine, checkpoint=path, **(SETTINGS | changes))
+    return train_private.train_private(
+        model, clouds(), engine=engine, checkpoint=path, **(SETTINGS | changes)
+    )
 
 
 def crash() -> None:
@@ -168,7 +170,7 @@ def test_other_data_another_model_and_another_engine_are_refused(tmp_path: Path)
         train("linear", other, path)
     data = replace(clouds(), train_x=clouds().train_x + 1, digest="")
     with pytest.raises(ValueError, match="data was"):
-        sgd.train_private(Tripping(-1, crash), data, engine="linear", checkpoint=path, **SETTINGS)
+        train_private.train_private(Tripping(-1, crash), data, engine="linear", checkpoint=path, **SETTINGS)
 
 
 def test_a_strange_file_is_refused_and_kept(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from torch import nn
 
 from labkit import models
 from labkit.data import Dataset
-from labkit.dp import engines, loop, sgd
-from labkit.dp.accounting import PureDP
-from labkit.dp.engines import Mechanism, make_engine
+from labkit.dp.accounting.statement import PureDP
+from labkit.dp.training import engines, train_private
+from labkit.dp.training import run as loop
+from labkit.dp.training.engines import Mechanism, make_engine
 
 ENGINES = ("opacus", "vmap", "layers", "linear")
 
@@ -37,7 +38,7 @@ def train(engine: str = "linear", model: nn.Module | None = None, dataset: Datas
         "seed": 0,
     } | settings
     settings = {key: value for key, value in settings.items() if value is not None or key == "seed"}
-    return sgd.train_private(
+    return train_private.train_private(
         model or models.logistic_regression(5, 2), dataset or clouds(), engine=engine, **settings
     )
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from labkit.dp import textbook
+from labkit.dp.training import textbook
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -11,11 +11,12 @@ import torch
 
 from labkit import stats
 from labkit.data import Dataset
-from labkit.dp import pipeline, tuning
-from labkit.dp.accounting import SampledGaussian, TuningCost, privacy_statement
-from labkit.dp.curve import Tradeoff
-from labkit.dp.pipeline import Run
-from labkit.dp.tuning import NoDecision, Range, decide, pareto_front, search, tradeoff
+from labkit.dp.accounting.statement import SampledGaussian, TuningCost, privacy_statement
+from labkit.dp.utility import linear_pipeline
+from labkit.dp.utility import search as tuning
+from labkit.dp.utility.runs import Run
+from labkit.dp.utility.search import NoDecision, Range, decide, pareto_front, search, tradeoff
+from labkit.dp.utility.tradeoff import Tradeoff
 
 CALLS: list[tuple] = []
 
@@ -190,9 +191,9 @@ def test_a_decision_counts_all_that_a_run_released() -> None:
 
 
 def test_a_default_that_changes_is_another_run(monkeypatch) -> None:
-    before = pipeline.run_once(formula, toy(), 1.0, 1e-5, 0, {})
+    before = linear_pipeline.run_once(formula, toy(), 1.0, 1e-5, 0, {})
     monkeypatch.setitem(formula.__kwdefaults__, "peak", 2.0)
-    after = pipeline.run_once(formula, toy(), 1.0, 1e-5, 0, {})
+    after = linear_pipeline.run_once(formula, toy(), 1.0, 1e-5, 0, {})
     assert after.accuracy > before.accuracy
     assert len(CALLS) == 2
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from labkit.dp import accountants
-from labkit.dp.accounting import PureDP, SampledGaussian, TuningCost, privacy_statement
+from labkit.dp.accounting import accountants
+from labkit.dp.accounting.statement import PureDP, SampledGaussian, TuningCost, privacy_statement
 
 EVENT = SampledGaussian(1.1, 1000, 0.01)
 

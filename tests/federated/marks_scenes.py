@@ -12,7 +12,7 @@ from labkit import federated
 from labkit.federated import marks
 from labkit.federated.hospitals import Hospitals
 from labkit.federated.preprocessing import fixed
-from labkit.membership.presets import perceptron
+from labkit.models import perceptron
 
 TRAINING = federated.Training(rounds=20, kind="update", learning_rate=0.1, batch_size=64, average_from=0.8)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from labkit import data
-from labkit.data import tabular
+from labkit.data.formats import breast_cancer
 from labkit.federated import Hospital, Hospitals, load_hospitals, sites, split
 
 
@@ -27,7 +27,7 @@ def images(n_train=60, n_test=30, channels=3):
 @pytest.mark.parametrize("by", ["label", "size"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_record_has_exactly_one_hospital(by, seed):
-    whole = tabular.breast_cancer(seed=seed)
+    whole = breast_cancer.breast_cancer(seed=seed)
     pooled = load_hospitals("breast_cancer", by=by, seed=seed).pooled()
     for part in ("train", "test"):
         assert rows(getattr(pooled, f"{part}_x")) == rows(getattr(whole, f"{part}_x"))
@@ -74,7 +74,7 @@ def test_a_hospital_is_tested_on_patients_like_its_own():
 
 
 def test_a_site_measures_all_its_records_alike_and_within_the_range():
-    whole = tabular.breast_cancer(seed=0)
+    whole = breast_cancer.breast_cancer(seed=0)
     held = load_hospitals("breast_cancer", by="site", seed=0)
     sizes = held.counts().sum(1)
     assert sizes.max() - sizes.min() <= 2
@@ -94,7 +94,7 @@ def test_a_site_measures_all_its_records_alike_and_within_the_range():
 
 
 def test_no_device_shifts_a_category():
-    whole = tabular.breast_cancer(seed=0)
+    whole = breast_cancer.breast_cancer(seed=0)
     x = whole.train_x.clone()
     x[:, 4] = (x[:, 4] > x[:, 4].median()).float()
     flagged = data.Dataset("f", "f", True, x, whole.train_y, x[:50], whole.train_y[:50], whole.classes)
@@ -139,7 +139,7 @@ def test_values_without_a_public_range_cannot_shift_site():
     ],
 )
 def test_wrong_settings_are_refused_before_data_is_read(settings, message, monkeypatch):
-    monkeypatch.setattr(tabular, "breast_cancer", lambda **_: pytest.fail("read the data first"))
+    monkeypatch.setattr(breast_cancer, "breast_cancer", lambda **_: pytest.fail("read the data first"))
     with pytest.raises(ValueError, match=message):
         load_hospitals("breast_cancer", **settings)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from labkit.dp.accounting import SampledGaussian, privacy_statement
+from labkit.dp.accounting.statement import SampledGaussian, privacy_statement
 from labkit.federated.inversion.bound import exact_prior, identify, reconstruction_bound
 from labkit.stats import clopper_pearson
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from labkit.federated.inversion import dense, malicious
-from labkit.federated.inversion.observe import observe
+from labkit.federated.inversion.observation import observe
 from labkit.federated.inversion.peeling import peel
 
 

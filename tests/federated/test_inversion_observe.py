@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from labkit.federated.inversion.observe import as_gradient, observe, per_record_gradients
+from labkit.federated.inversion.observation import as_gradient, observe, per_record_gradients
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from labkit.federated.inversion.observe import observe
+from labkit.federated.inversion.observation import observe
 from labkit.federated.inversion.optimise import dlg, infer_labels, invert, matched_psnr
 from labkit.federated.inversion.pictures import sigmoid_cnn
 

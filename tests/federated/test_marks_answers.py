@@ -10,7 +10,7 @@ from labkit.federated.marks.answer_mark import AnswerMark, Marks
 from labkit.federated.marks.bits import BitMark
 from labkit.federated.marks.verification import answers_of
 from labkit.federated.rounds import flatten
-from labkit.watermark.keys import Key
+from labkit.watermark.marks.keys import Key
 
 KEY = Key.from_phrase("hospital")
 MARK = AnswerMark(KEY, "North", make_model, (30,), 2, count=16, rate=0.5)

@@ -8,7 +8,7 @@ from marks_scenes import weights
 
 from labkit.federated.marks import bits
 from labkit.federated.marks.bits import BitMark
-from labkit.watermark.keys import Key
+from labkit.watermark.marks.keys import Key
 
 KEY = Key.from_phrase("hospital")
 MARK = BitMark(KEY, "North", 2114)

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import norm
 
 from labkit.federated.marks import block_code, tardos
-from labkit.watermark.keys import Key
+from labkit.watermark.marks.keys import Key
 
 MESSAGES = np.array([[n >> i & 1 for i in range(6)] for n in range(64)])
 CODE = tardos.TardosCode.draw(Key.from_phrase("code"), 5, 341, 2)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from marks_scenes import D, enrolment, federation, make_model, trained
 
+from labkit.evidence import Signer
 from labkit.federated import marks
 from labkit.federated.marks import bits, hearing
 from labkit.federated.marks.hearing import Claim
 from labkit.federated.marks.promises import digest_of
 from labkit.federated.marks.register import REGISTRAR, Register
 from labkit.federated.rounds import begin, flatten
-from labkit.watermark.evidence import Signer
-from labkit.watermark.keys import Key
+from labkit.watermark.marks.keys import Key
 
 CASE = "five clinics"
 NAMES = ("Hospital A", "Hospital B", "Hospital C", "Hospital D", "Hospital E", "Outsider")

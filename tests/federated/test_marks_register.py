@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from labkit.evidence import Signer
 from labkit.federated.marks import RegisterError, register
 from labkit.federated.marks.register import REGISTRAR, Register
-from labkit.watermark.evidence import Signer
 
 SIGNERS = {name: Signer.from_seed(name.encode().ljust(32)) for name in ("A", "B", REGISTRAR)}
 ROSTER = {name: signer.public for name, signer in SIGNERS.items()}

@@ -10,7 +10,7 @@ from labkit.federated import marks
 from labkit.federated.marks import tracing
 from labkit.federated.marks.innocents import accuse_innocents
 from labkit.federated.marks.leaks import FOLLOWED, LEAKS, Leak, averaged, permuted, rebuilt
-from labkit.watermark.keys import Key
+from labkit.watermark.marks.keys import Key
 
 NAMES = ("A", "B", "C", "D", "E")
 MODEL = weights()

@@ -10,7 +10,7 @@ from marks_scenes import D, enrolment, federation, load, make_model, trained
 
 from labkit.federated import marks
 from labkit.federated.marks.verification import answers_of
-from labkit.watermark.keys import Key
+from labkit.watermark.marks.keys import Key
 
 
 def verify(weights: np.ndarray, **settings: object) -> marks.MarkReport:

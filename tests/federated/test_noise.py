@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from labkit.dp import SampledGaussian, privacy_statement
-from labkit.dp.discrete import discrete_gaussian_delta
-from labkit.dp.mechanisms import gaussian_delta
+from labkit.dp.mechanisms.additive import gaussian_delta
+from labkit.dp.mechanisms.discrete import discrete_gaussian_delta
 from labkit.federated import noise as noises
 from labkit.federated.noise import Noise, NoiseError, calibrate
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from labkit import data
-from labkit.data import heart
+from labkit.data.formats import heart
 from labkit.dp import privacy_statement
 from labkit.federated import Hospital, Hospitals, load_hospitals, preprocessing
 from labkit.federated.feature_map import FeatureMap

@@ -12,7 +12,7 @@ from labkit.federated.preprocessing import fixed
 from labkit.federated.rounds import FederationError
 from labkit.federated.threats import System, drift
 from labkit.federated.threats.drift_result import Year
-from labkit.membership.presets import perceptron
+from labkit.models import perceptron
 
 SMOKE = profiles.Profile("smoke")
 

@@ -16,7 +16,7 @@ from labkit.federated.threats import System, malicious, mark_attacks
 from labkit.federated.threats import poisoning as p
 from labkit.federated.threats.malicious_result import HONEST
 from labkit.federated.threats.running import accuracy, attacked
-from labkit.membership.presets import perceptron
+from labkit.models import perceptron
 
 SMOKE = profiles.Profile("smoke")
 A, B, C = "Hospital A", "Hospital B", "Hospital C"

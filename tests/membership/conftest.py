@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from labkit import membership, stats
-from labkit.membership.bank import ShadowBank, Target
-from labkit.membership.presets import perceptron
-from labkit.recipe import Recipe
+from labkit.membership.shadows.bank import ShadowBank, Target
+from labkit.models import perceptron
+from labkit.training.recipe import Recipe
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,7 @@ def make(tmp_path: Path) -> Callable[..., Made]:
             population_y=torch.from_numpy(population_y),
             masks=masks,
             partners=np.arange(models) ^ 1,
-            queries=membership.queries.names(queries),
+            queries=membership.shadows.queries.names(queries),
             recipe=Recipe(epochs=1),
             make_model=partial(perceptron, 3, 2, classes),
             folder=folder,

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from labkit import membership, stats
-from labkit.membership import bench, signals
+from labkit.bench import membership as bench
+from labkit.membership.shadows import signals
 
 art = pytest.importorskip("art", reason="the extra `bridges` brings ART")
 

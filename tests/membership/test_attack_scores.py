@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from labkit import membership, stats
-from labkit.membership import lira, rmia, thresholds
+from labkit.membership.attacks import lira, rmia, thresholds
 
 
 def softmax_of(logits: np.ndarray, label: int) -> float:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from labkit import membership
-from labkit.membership import defences, presets
+from labkit.membership.shadows import presets
+from labkit.membership.studies import defences
 
 
 def test_masking_hides_confidences_and_nothing_else(bank) -> None:
@@ -46,7 +47,7 @@ def test_defences_stand_in_one_table_with_intervals(bank, clouds, tmp_path) -> N
         membership.attack("rmia-offline", target, bank)
         for target in membership.train_targets(bank, seeds=(1, 2, 3, 4))
     ]
-    assert rows["none"].auc == membership.loo.summarise("direct", direct).auc
+    assert rows["none"].auc == membership.studies.leave_one_out.summarise("direct", direct).auc
     assert rows["none"].ceiling is None
     assert table.plot().alt_text
     assert "refused" in table.table().loc["none", "TPR at 1% FPR"]
@@ -64,7 +65,7 @@ def test_an_attacker_who_knows_the_defence_trains_shadows_under_it(bank) -> None
 
 
 def test_private_targets_carry_their_statement(bank) -> None:
-    pytest.importorskip("labkit.dp.accounting")
+    pytest.importorskip("labkit.dp.accounting.statement")
     defence = defences.dp_sgd(2.0, epochs=2, expected_batch_size=50, delta=1e-3)
     table = defences.compare_defences(bank, [defence], seeds=(1, 2), label_only_records=50)
     row = table.rows[0]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from labkit import stats
-from labkit.membership import intervals
-from labkit.membership.intervals import Operating, Refused
+from labkit.membership.reports import intervals
+from labkit.membership.reports.intervals import Operating, Refused
 
 
 def drawn(m: int, n: int, effect: float = 0.5, seed: int = 0, ties: bool = False):

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from labkit import membership, stats
-from labkit.membership import label_only, learned, shadows
-from labkit.membership.presets import perceptron
+from labkit.membership.attacks import label_only, learned
+from labkit.membership.shadows import training
+from labkit.models import perceptron
 
 
 class Disc(torch.nn.Module):
@@ -122,13 +123,13 @@ def test_shadows_of_other_data_attack_offline(bank, clouds) -> None:
 
 
 def test_shadows_of_another_architecture_share_the_halves(bank) -> None:
-    other = shadows.sibling(bank.first(4), make_model=partial(perceptron, 8, 16), strategy="stacked")
+    other = training.sibling(bank.first(4), make_model=partial(perceptron, 8, 16), strategy="stacked")
     assert (other.masks == bank.masks[:4]).all()
     assert other.folder != bank.folder
     assert other.model(0)[1].out_features == 16
     membership.attack("lira-online", membership.train_targets(bank)[0], other)
     with pytest.raises(ValueError, match="siblings of a whole bank"):
-        shadows.sibling(bank.select([1, 3]))
+        training.sibling(bank.select([1, 3]))
 
 
 def test_banks_that_do_not_fit_are_refused(bank, make) -> None:

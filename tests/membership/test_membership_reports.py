@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from labkit import membership, stats
-from labkit.membership import attacks, curves, loo
+from labkit.membership.attacks import registry
+from labkit.membership.reports import curves
+from labkit.membership.studies import leave_one_out
 
 
 @dataclass(frozen=True)
@@ -129,9 +131,9 @@ def test_leave_one_out_attacks_every_model(bank) -> None:
 
 def test_vulnerable_records_are_those_with_wrong_labels(bank, clouds) -> None:
     found = membership.leave_one_out(bank, "lira-online").vulnerability()
-    from labkit.membership import shadows
+    from labkit.membership.shadows import training
 
-    clean = (np.arange(600) % 2)[shadows.pool_of(clouds, 400, 0).numpy()]
+    clean = (np.arange(600) % 2)[training.pool_of(clouds, 400, 0).numpy()]
     flipped = clean != bank.labels
     assert found[flipped].mean() > found[~flipped].mean() + 0.5
 
@@ -150,7 +152,7 @@ def null_aucs(make, *, drop_partner: bool) -> float:
             )
             rest = bank.without(k) if drop_partner else bank.select([j for j in range(4) if j != k])
             # Distance to the mean of the models without the record: noisier with fewer of them.
-            scores = -np.abs(membership.thresholds.calibrated(target, rest))
+            scores = -np.abs(membership.attacks.thresholds.calibrated(target, rest))
             aucs.append(stats.auc(scores[target.members], scores[~target.members]))
     return float(np.mean(aucs))
 
@@ -185,12 +187,12 @@ def test_attacks_compare_on_the_same_targets(bank, tmp_path) -> None:
     ]
     assert len(comparison.differences()) == 3
     assert len(comparison.plot().axes[0].collections) == 3
-    gap = loo.difference(parts[2], parts[1])
+    gap = leave_one_out.difference(parts[2], parts[1])
     assert gap.estimate == pytest.approx(parts[2].auc.estimate - parts[1].auc.estimate)
     assert json.loads(comparison.save(tmp_path / "c.json").read_text(encoding="utf-8"))["attacks"]["gap"]
     few = membership.leave_one_out(bank, "loss", targets=[0, 1])
     with pytest.raises(ValueError, match="different targets"):
-        loo.difference(parts[0], few)
+        leave_one_out.difference(parts[0], few)
 
 
 def test_reports_compare_with_their_ceilings(make) -> None:
@@ -207,6 +209,6 @@ def test_reports_compare_with_their_ceilings(make) -> None:
 
 
 def test_every_attack_is_cited() -> None:
-    for name, entry in attacks.ATTACKS.items():
+    for name, entry in registry.ATTACKS.items():
         assert "arXiv" in entry.citation, name
         assert entry.score.__doc__, name

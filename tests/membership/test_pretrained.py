@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from labkit import data, profiles
-from labkit.membership import balanced_masks, pretrained
-from labkit.membership.presets import preset
+from labkit.membership import balanced_masks
+from labkit.membership.shadows.presets import preset
+from labkit.scenarios import handed_over
 
-FOLDER = pretrained.folder()
+FOLDER = handed_over.folder()
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +30,13 @@ def digits() -> data.Dataset:
 
 
 @pytest.fixture
-def case(digits: data.Dataset) -> pretrained.Case:
-    return pretrained.case(digits, profile=profiles.Profile("smoke"))
+def case(digits: data.Dataset) -> handed_over.Case:
+    return handed_over.case(digits, profile=profiles.Profile("smoke"))
 
 
 def test_the_checkpoint_is_what_its_provenance_says() -> None:
-    facts = json.loads((FOLDER / f"{pretrained.NAME}.json").read_text(encoding="utf-8"))
-    path = FOLDER / f"{pretrained.NAME}.pt"
+    facts = json.loads((FOLDER / f"{handed_over.NAME}.json").read_text(encoding="utf-8"))
+    path = FOLDER / f"{handed_over.NAME}.pt"
     assert hashlib.sha256(path.read_bytes()).hexdigest() == facts["sha256"]
     assert path.stat().st_size < 400_000
     settings = preset("mnist", profiles.Profile("laptop"))
@@ -43,8 +44,8 @@ def test_the_checkpoint_is_what_its_provenance_says() -> None:
     assert facts["recipe"] == asdict(settings.recipe)
     assert facts["pool"] == settings.pool
     assert facts["model"] == repr(settings.make_model())
-    assert facts["seed"] == pretrained.SEED
-    state = pretrained.shipped(facts["identity"])
+    assert facts["seed"] == handed_over.SEED
+    state = handed_over.shipped(facts["identity"])
     settings.make_model().load_state_dict(state)
 
 
@@ -53,9 +54,9 @@ def test_it_fits_real_mnist_at_the_laptop_profile() -> None:
         real = data.load("mnist", source="real")
     except data.DataError:
         pytest.skip("no real MNIST here")
-    given = pretrained.case(real, profile=profiles.Profile("laptop")).handed_over()
-    facts = json.loads((FOLDER / f"{pretrained.NAME}.json").read_text(encoding="utf-8"))
-    assert given.origin == f"checkpoint {pretrained.NAME}.pt"
+    given = handed_over.case(real, profile=profiles.Profile("laptop")).handed_over()
+    facts = json.loads((FOLDER / f"{handed_over.NAME}.json").read_text(encoding="utf-8"))
+    assert given.origin == f"checkpoint {handed_over.NAME}.pt"
     # Another machine may round one of 10,000 answers another way.
     assert given.accuracy.estimate == pytest.approx(
         float(facts["test accuracy"].split("%")[0]) / 100, abs=5e-4
@@ -63,17 +64,17 @@ def test_it_fits_real_mnist_at_the_laptop_profile() -> None:
     assert facts["trained on"] == given.reveal().sum() == 2000
 
 
-def test_a_damaged_checkpoint_is_refused(tmp_path, case: pretrained.Case) -> None:
+def test_a_damaged_checkpoint_is_refused(tmp_path, case: handed_over.Case) -> None:
     state = case.settings.make_model().state_dict()
-    torch.save(state, tmp_path / f"{pretrained.NAME}.pt")
-    (tmp_path / f"{pretrained.NAME}.json").write_text(json.dumps({"identity": "a", "sha256": "0" * 64}))
-    assert pretrained.shipped("another", tmp_path) is None
+    torch.save(state, tmp_path / f"{handed_over.NAME}.pt")
+    (tmp_path / f"{handed_over.NAME}.json").write_text(json.dumps({"identity": "a", "sha256": "0" * 64}))
+    assert handed_over.shipped("another", tmp_path) is None
     with pytest.raises(ValueError, match="is damaged"):
-        pretrained.shipped("a", tmp_path)
+        handed_over.shipped("a", tmp_path)
 
 
 def test_elsewhere_the_model_is_trained_once_and_says_so(
-    case: pretrained.Case, capsys, tmp_path, monkeypatch
+    case: handed_over.Case, capsys, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
     first = case.handed_over()
@@ -91,28 +92,28 @@ def test_elsewhere_the_model_is_trained_once_and_says_so(
     assert not (balanced_masks(16, len(members)) == members).all(1).any()
 
 
-def test_a_wheel_without_checkpoints_trains(case: pretrained.Case, monkeypatch) -> None:
-    monkeypatch.setattr(pretrained, "folder", lambda: None)
-    assert pretrained.shipped(case.identity) is None
+def test_a_wheel_without_checkpoints_trains(case: handed_over.Case, monkeypatch) -> None:
+    monkeypatch.setattr(handed_over, "folder", lambda: None)
+    assert handed_over.shipped(case.identity) is None
 
 
-def test_the_command_writes_a_checkpoint_that_loads(case: pretrained.Case, tmp_path) -> None:
+def test_the_command_writes_a_checkpoint_that_loads(case: handed_over.Case, tmp_path) -> None:
     quick = replace(case.settings, recipe=replace(case.settings.recipe, epochs=1))
     case = replace(case, settings=quick)
-    path = pretrained.make_checkpoint(case, tmp_path)
-    state = pretrained.shipped(case.identity, tmp_path)
+    path = handed_over.make_checkpoint(case, tmp_path)
+    state = handed_over.shipped(case.identity, tmp_path)
     assert set(state) == set(case.settings.make_model().state_dict())
     facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     assert facts["source"] == case.dataset.source
-    assert pretrained.make_checkpoint(case, tmp_path / "again").read_bytes() == path.read_bytes()
+    assert handed_over.make_checkpoint(case, tmp_path / "again").read_bytes() == path.read_bytes()
 
 
 def test_wrong_labels_are_wrong_and_few(digits: data.Dataset) -> None:
-    changed, wrong = pretrained.mislabel(digits, 0.1, seed=3)
+    changed, wrong = handed_over.mislabel(digits, 0.1, seed=3)
     assert ((changed.train_y != digits.train_y).numpy() == wrong).all()
     assert 70 <= wrong.sum() <= 130  # fixed seed; 100 expected
     assert len(np.unique((changed.train_y - digits.train_y)[torch.from_numpy(wrong)] % 10)) == 9
     assert torch.equal(changed.test_y, digits.test_y)
     assert changed.digest != digits.digest
     with pytest.raises(ValueError, match="share is 1"):
-        pretrained.mislabel(digits, 1.0)
+        handed_over.mislabel(digits, 1.0)

@@ -8,19 +8,20 @@ from functools import partial
 import numpy as np
 import pytest
 
-from labkit import data, ensemble, membership
-from labkit.data import Dataset, shapes
-from labkit.membership import presets, redteam
-from labkit.membership.bank import ShadowBank
-from labkit.recipe import Recipe
+from labkit import data, membership
+from labkit.data import Dataset
+from labkit.data.standins import objects as shapes
+from labkit.membership.shadows import presets
+from labkit.membership.shadows.bank import ShadowBank
+from labkit.scenarios import red_team
+from labkit.training import many
+from labkit.training.recipe import Recipe
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch) -> None:
     monkeypatch.setenv("LABKIT_PROFILE", "smoke")
-    monkeypatch.setattr(
-        ensemble, "_cores", lambda: 1
-    )  # no processes: their start takes longer than all the rest
+    monkeypatch.setattr(many, "_cores", lambda: 1)  # no processes: their start takes longer than all the rest
 
 
 @pytest.fixture
@@ -41,12 +42,12 @@ def tiny(objects: Dataset) -> ShadowBank:
 
 
 def test_strangers_know_less_and_fit_the_same_targets(tiny: ShadowBank) -> None:
-    found = redteam.strangers(tiny)
+    found = red_team.strangers(tiny)
     assert len(found) == 4
     kinds = {repr(theirs.make_model()) for theirs in found.values()}
     assert len(kinds) == 3, "the bank's architecture twice, and two others"
     for theirs in found.values():
-        assert len(theirs) == redteam.KNOWN_LESS
+        assert len(theirs) == red_team.KNOWN_LESS
         scores = membership.attack("rmia-offline", tiny.target(5), theirs).scores
         assert len(scores) == 140
     elsewhere = found["same architecture, other data"]
@@ -56,15 +57,15 @@ def test_strangers_know_less_and_fit_the_same_targets(tiny: ShadowBank) -> None:
 
 
 def test_other_data_is_other_where_the_bank_has_objects_itself(tiny: ShadowBank) -> None:
-    drawn = redteam.other_data(tiny)
-    inverted = redteam.other_data(replace(tiny, source="stand-in for CIFAR-10"))
+    drawn = red_team.other_data(tiny)
+    inverted = red_team.other_data(replace(tiny, source="stand-in for CIFAR-10"))
     assert (inverted.train_x == 1 - drawn.train_x).all()
     assert "inverted" in inverted.source
     assert len(drawn.train_y) == len(tiny.y)
 
 
 def test_defences_train_and_ask_their_targets_once(tiny: ShadowBank, objects: Dataset, monkeypatch) -> None:
-    everyone = redteam.defended(tiny, objects)
+    everyone = red_team.defended(tiny, objects)
     names = [defence.name for defence in everyone]
     assert names[0] == "none"
     assert names[-3:] == ["distillation", "DP-SGD, ε = 8", "DP-SGD, ε = 1"]
@@ -74,7 +75,7 @@ def test_defences_train_and_ask_their_targets_once(tiny: ShadowBank, objects: Da
     assert np.isfinite(first[0].logits).all()
     # In another session the answers come from disk, the same ones.
     monkeypatch.setattr(ShadowBank, "query", lambda *given, **named: pytest.fail("asked again"))
-    later = redteam.defended(tiny, objects)[-1].targets(tiny, (1,))[0]
+    later = red_team.defended(tiny, objects)[-1].targets(tiny, (1,))[0]
     assert (later.logits == first[0].logits).all()
     assert (later.accuracy, later.name) == (first[0].accuracy, first[0].name)
 
@@ -86,19 +87,19 @@ def test_without_records_outside_the_pool_there_is_no_student(objects: Dataset) 
         recipe=Recipe(epochs=1, batch_size=20),
         shadow_models=2,
     )
-    assert "distillation" not in [defence.name for defence in redteam.defended(whole, objects)]
+    assert "distillation" not in [defence.name for defence in red_team.defended(whole, objects)]
 
 
 def test_prepare_makes_what_the_lab_asks_for(monkeypatch, tiny: ShadowBank, objects: Dataset, capsys) -> None:
     made = []
-    monkeypatch.setattr(redteam, "bank", lambda: tiny)
-    monkeypatch.setattr(redteam, "strangers", lambda bank: made.append("strangers"))
+    monkeypatch.setattr(red_team, "bank", lambda: tiny)
+    monkeypatch.setattr(red_team, "strangers", lambda bank: made.append("strangers"))
     monkeypatch.setattr(data, "load", lambda name: objects)
-    stub = replace(redteam.defended(tiny, objects)[0], targets=lambda bank, seeds: made.append(seeds))
-    monkeypatch.setattr(redteam, "defended", lambda bank, dataset: [stub, stub])
-    redteam.prepare()
-    assert made == ["strangers", redteam.SEEDS, redteam.SEEDS]
+    stub = replace(red_team.defended(tiny, objects)[0], targets=lambda bank, seeds: made.append(seeds))
+    monkeypatch.setattr(red_team, "defended", lambda bank, dataset: [stub, stub])
+    red_team.prepare()
+    assert made == ["strangers", red_team.SEEDS, red_team.SEEDS]
     assert "minutes" not in capsys.readouterr().out
     monkeypatch.setenv("LABKIT_PROFILE", "laptop")
-    redteam.prepare()
+    red_team.prepare()
     assert "minutes" in capsys.readouterr().out

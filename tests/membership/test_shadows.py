@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from labkit import ensemble, membership
-from labkit.membership import queries, shadows
-from labkit.membership.presets import perceptron
-from labkit.recipe import Recipe
+from labkit import membership
+from labkit.membership.shadows import queries, training
+from labkit.models import perceptron
+from labkit.training import many
+from labkit.training.recipe import Recipe
 
 RECIPE = Recipe(epochs=60, learning_rate=0.1, batch_size=50)  # as in the fixture `bank`
 
@@ -41,7 +42,7 @@ def build(clouds, **changes):
 
 def test_a_bank_resumes_model_by_model_and_grows(clouds, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
-    trained, real = [], ensemble.train_one
+    trained, real = [], many.train_one
 
     def counting(*arguments):
         if len(trained) == 2:
@@ -49,11 +50,11 @@ def test_a_bank_resumes_model_by_model_and_grows(clouds, monkeypatch, tmp_path) 
         trained.append(arguments[4])
         return real(*arguments)
 
-    monkeypatch.setattr(ensemble, "train_one", counting)
+    monkeypatch.setattr(many, "train_one", counting)
     with pytest.raises(KeyboardInterrupt):
         build(clouds)
     assert len(list(tmp_path.rglob("model-*.pt"))) == 2
-    monkeypatch.setattr(ensemble, "train_one", lambda *a: trained.append(a[4]) or real(*a))
+    monkeypatch.setattr(many, "train_one", lambda *a: trained.append(a[4]) or real(*a))
     resumed = build(clouds)
     assert trained == [0, 1, 2, 3]  # seeds: nothing twice
     assert not list(tmp_path.rglob("*.part"))
@@ -89,7 +90,7 @@ def test_what_changes_the_models_changes_the_folder(clouds, bank) -> None:
             "seed": 0,
             "dtype": "float32",
         } | changes
-        return shadows._key(**settings)
+        return training._key(**settings)
 
     assert key() == bank.key
     for change in (
@@ -144,13 +145,13 @@ def test_targets_train_on_fresh_halves_and_are_cached(bank, monkeypatch) -> None
     first = membership.train_targets(bank, seeds=[1, 2])
     assert all(t.members.sum() == 200 for t in first)
     assert (first[0].members != first[1].members).any()
-    monkeypatch.setattr(ensemble, "train_many", None)  # a second call must not train
+    monkeypatch.setattr(many, "train_many", None)  # a second call must not train
     again = membership.train_targets(bank, seeds=[2])
     assert (again[0].logits == first[1].logits).all()
 
 
 def test_pool_and_reserve_share_the_records(clouds) -> None:
-    pool, reserve = shadows.pool_of(clouds, 301, 0)[:300], shadows.reserve_of(clouds, 301, 0)
+    pool, reserve = training.pool_of(clouds, 301, 0)[:300], training.reserve_of(clouds, 301, 0)
     assert sorted(torch.cat([pool, reserve]).tolist()) == list(range(400))
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from labkit.membership import signals
+from labkit.membership.shadows import signals
 
 
 def softmax(z: np.ndarray) -> np.ndarray:

@@ -7,8 +7,9 @@ import nbformat
 import pytest
 
 from labkit import cache
-from labkit.course import build, exercises, source
+from labkit.course.exercises import exercise
 from labkit.course.labs import LABS, lab
+from labkit.course.notebooks import build, source
 
 ROOT = cache.checkout()
 NUMBERS = [item.number for item in LABS if build.places(item, ROOT).source.is_file()]
@@ -86,7 +87,7 @@ def test_learner_copy_has_no_outputs_and_no_open_answers(number):
 
 
 def test_each_exercise_is_whole(number):
-    items = exercises.of_lab(number)
+    items = exercise.of_lab(number)
     assert len(items) >= 4
     text = prose(read(number)[1])
     headings = [id for id, _ in source.HEADING.findall(text)]
@@ -100,7 +101,7 @@ def test_each_exercise_is_whole(number):
 
 def test_grading_cells(number):
     grading = [cell.metadata.nbgrader for cell in read(number)[1].cells if "nbgrader" in cell.metadata]
-    items = exercises.of_lab(number)
+    items = exercise.of_lab(number)
     assert sum(meta.get("points", 0) for meta in grading) == sum(item.points for item in items)
     assert len({meta.grade_id for meta in grading}) == len(grading) == 2 * len(items)
 

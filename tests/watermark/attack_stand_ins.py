@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from labkit import stats, training
 from labkit.data import Dataset
-from labkit.recipe import Recipe, train_one
-from labkit.watermark.keys import Key
-from labkit.watermark.marked import MarkedModel, TriggerSet
+from labkit.training.recipe import Recipe, train_one
+from labkit.watermark.marks.keys import Key
+from labkit.watermark.marks.marked import MarkedModel, TriggerSet
 
 CLASSES, TARGET = 4, 0
 RECIPE = Recipe(epochs=6, learning_rate=0.1, batch_size=32)

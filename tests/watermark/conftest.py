@@ -10,8 +10,9 @@ import torch
 
 from labkit import data, models
 from labkit.data import Dataset
-from labkit.recipe import Recipe
-from labkit.watermark import Key, project
+from labkit.scenarios import owner_and_thief
+from labkit.training.recipe import Recipe
+from labkit.watermark import Key
 
 SIDE, CLASSES = 16, 4
 
@@ -83,10 +84,10 @@ def noise() -> Dataset:
 
 
 @pytest.fixture
-def setup(noise, monkeypatch) -> project.Project:
+def setup(noise, monkeypatch) -> owner_and_thief.Project:
     """A project small enough for a test: 200 records of the owner, two epochs."""
     monkeypatch.setattr(data, "load", lambda *_, **__: noise)
-    whole = project.project()
+    whole = owner_and_thief.project()
     owner = dataclasses.replace(
         whole.owner,
         train_x=whole.owner.train_x[:200],

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from labkit import ensemble
 from labkit.data import Dataset
-from labkit.recipe import Recipe
-from labkit.watermark import Key, MarkedModel, claims, embed, forgery
+from labkit.training import many
+from labkit.training.recipe import Recipe
+from labkit.watermark import Key, MarkedModel
+from labkit.watermark.court import claims, forgery
+from labkit.watermark.marks import embed
 
 SIDE, CLASSES, NULLS = 8, 4, 20
 RECIPE = Recipe(epochs=15, learning_rate=0.1, batch_size=50)
@@ -52,7 +54,7 @@ def _trained(data: Dataset, count: int, seed: int) -> list[nn.Module]:
         masks[row, np.random.default_rng([seed, row]).permutation(len(data.train_y))[:700]] = True
     made: list[nn.Module] = [network() for _ in range(count)]
     seeds = [seed * 1000 + row for row in range(count)]
-    for row, state in ensemble.train_many(
+    for row, state in many.train_many(
         network, data.train_x, data.train_y, masks, RECIPE, seeds=seeds, strategy="stacked"
     ):
         made[row].load_state_dict(state)

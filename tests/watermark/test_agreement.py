@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from answer_tables import copied, table_data, tables, talk
 
-from labkit.watermark import agreement
+from labkit.watermark.fingerprints import agreement
 
 
 def test_dissent_by_hand():

@@ -7,8 +7,11 @@ from functools import cache
 import pytest
 from court_stand_ins import BEFORE, RECIPE, RELEASED, world
 
-from labkit.watermark import Key, ambiguity, claims, commitments, embed, triggers, verify
-from labkit.watermark.ambiguity import resolve
+from labkit.watermark import Key
+from labkit.watermark.court import claims, commitments, two_owners
+from labkit.watermark.court.two_owners import resolve
+from labkit.watermark.marks import embed, triggers
+from labkit.watermark.verification import verify
 
 LATER = BEFORE + timedelta(days=30)
 
@@ -62,7 +65,7 @@ def test_a_key_invented_after_the_fact_fits_innocents_as_well():
     """The best of 40 keys hits beyond chance, and the null models show that it is no mark."""
     everybody = world()
     stolen = everybody.marked.model
-    key, share = ambiguity.lucky_key(stolen, "unrelated", everybody.owner, tries=40, count=20)
+    key, share = two_owners.lucky_key(stolen, "unrelated", everybody.owner, tries=40, count=20)
     assert share > 0.5
     drawn = triggers.draw("unrelated", key, 20, dataset=everybody.owner)
     invented = claims.Claim(
@@ -130,4 +133,4 @@ def test_disputes_show_and_save_themselves(tmp_path):
 
 def test_no_tries_are_refused():
     with pytest.raises(ValueError, match="tries is 0"):
-        ambiguity.lucky_key(world().nulls[0], "unrelated", world().owner, tries=0, count=5)
+        two_owners.lucky_key(world().nulls[0], "unrelated", world().owner, tries=0, count=5)

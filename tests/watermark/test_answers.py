@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from labkit import training
-from labkit.watermark import Key, answers, extraction, loop
-from labkit.watermark.answers import AnswerMarker
+from labkit.watermark import Key
+from labkit.watermark.attacks import interface
+from labkit.watermark.marks import answers
+from labkit.watermark.marks import training as loop
+from labkit.watermark.marks.answers import AnswerMarker
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ def test_nearly_the_same_query_is_nearly_always_chosen_alike(bars, key):
 
 def test_the_log_gives_the_wrong_answers_that_the_client_got(bars, small, queries, key):
     model, marker = small().eval(), AnswerMarker(key, 0.05)
-    got = extraction.Api(model, answers="labels", marker=marker)(queries)
+    got = interface.Api(model, answers="labels", marker=marker)(queries)
     evidence = marker.register(model, torch.cat([queries, queries[:500]]))
     assert len(evidence) == marker.chosen(queries).sum()  # equal queries count once
     assert torch.equal(evidence.y, got[torch.from_numpy(marker.chosen(queries))])
@@ -64,7 +67,7 @@ def test_a_model_behind_the_marker_answers_as_the_interface_does(bars, small, sh
     done = answers.mark_answers(small(), bars, key, recipe=short, share=0.1)
     assert done.strength.estimate == 1
     plain = done.model.model
-    shown = extraction.Api(plain, marker=done.facts["marker"])(bars.test_x)
+    shown = interface.Api(plain, marker=done.facts["marker"])(bars.test_x)
     torch.testing.assert_close(training.logits(done.model, bars.test_x).exp(), shown)
     assert loop.strength(plain, done.triggers).estimate == 0
 
@@ -72,7 +75,7 @@ def test_a_model_behind_the_marker_answers_as_the_interface_does(bars, small, sh
 def test_a_thief_that_memorises_its_answers_carries_them(bars, small, short, key):
     owner = answers.mark_answers(small(), bars, key, recipe=short, share=0.1)
     own = bars.train_x[:100]
-    got = extraction.Api(owner.model.model, answers="labels", marker=owner.facts["marker"])(own)
+    got = interface.Api(owner.model.model, answers="labels", marker=owner.facts["marker"])(own)
     evidence = owner.facts["marker"].register(owner.model.model, own)
     recipe = replace(short, epochs=60)
     thief, _ = loop.train(small(), own, got, recipe)

@@ -12,10 +12,11 @@ import torch
 from attack_stand_ins import CLASSES, RECIPE, dataset, innocent, pictures, tiny_cnn
 from torch import nn
 
-from labkit import ensemble, training
-from labkit.recipe import fresh
-from labkit.watermark import thieves
-from labkit.watermark.extraction import Api
+from labkit import training
+from labkit.training import many
+from labkit.training.recipe import fresh
+from labkit.watermark.attacks import theft as thieves
+from labkit.watermark.attacks.interface import Api
 
 pytest.importorskip("art", reason="the extra `bridges` brings ART")
 
@@ -27,7 +28,7 @@ MARGIN = 0.06  # between two thieves' agreement with the victim on 200 records: 
 def _quiet_and_apart(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("LABKIT_PROGRESS", "0")
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path_factory.getbasetemp() / "labkit-cache"))
-    monkeypatch.setattr(ensemble, "_cores", lambda: 1)
+    monkeypatch.setattr(many, "_cores", lambda: 1)
 
 
 def queries() -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from labkit.watermark import Key, commit
-from labkit.watermark.commitments import Commitment, model_digest
+from labkit.watermark.court.commitments import Commitment, model_digest
 
 KEY = Key.from_phrase("tests")
 MOMENT = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from court_stand_ins import BEFORE, RECIPE, RELEASED, network, world
 
-from labkit.watermark import board, claims, evidence, hearing, suspects
-from labkit.watermark.affidavit import affidavit
-from labkit.watermark.court import Accused, try_suspects
-from labkit.watermark.plan import QUERIES, Plan
+from labkit import evidence
+from labkit.watermark.court import claims, hearing, line_up
+from labkit.watermark.court import verdicts as board
+from labkit.watermark.court.affidavit import affidavit
+from labkit.watermark.court.plan import QUERIES, Plan
+from labkit.watermark.court.trial import Accused, try_suspects
 
 
 @cache
@@ -24,7 +26,7 @@ def lined_up():
         train_y=everybody.others.train_y[:700],
         digest="",
     )
-    return suspects.line_up(everybody.claim, everybody.forged, others, network, RECIPE, released=RELEASED)
+    return line_up.line_up(everybody.claim, everybody.forged, others, network, RECIPE, released=RELEASED)
 
 
 @cache
@@ -156,10 +158,10 @@ def test_the_line_up_hides_the_truth_behind_numbers_and_seeds_shuffle_it():
     everybody = world()
     assert [one.name for one in lined_up().accused] == [f"suspect {k}" for k in range(1, 6)]
     shown = repr(lined_up()) + "".join(map(repr, lined_up().accused))
-    assert not any(name in shown for name in suspects.ALL)
+    assert not any(name in shown for name in line_up.ALL)
     orders = {tuple(np.random.default_rng([seed, 5]).permutation(5)) for seed in range(5)}
     assert len(orders) == 5
-    assert {lined_up().reveal(k).name for k in range(1, 6)} == set(suspects.ALL)
+    assert {lined_up().reveal(k).name for k in range(1, 6)} == set(line_up.ALL)
     assert sum(lined_up().reveal(k).derived for k in range(1, 6)) == 3
     assert lined_up().number(2) is lined_up().accused[1]
     assert everybody.forged in [one.claim for one in lined_up().accused]
@@ -185,10 +187,10 @@ def test_the_answer_key_counts_both_kinds_of_error():
 
 def test_suspects_come_from_the_cache_the_second_time(monkeypatch):
     everybody = world()
-    maker = suspects.Maker(everybody.claim, everybody.others, network, RECIPE, 0)
-    first = suspects._made(maker, "pruned").state_dict()
-    monkeypatch.setattr(suspects.removal, "remove", lambda *a, **k: pytest.fail("made again"))
-    again = suspects._made(maker, "pruned").state_dict()
+    maker = line_up.Maker(everybody.claim, everybody.others, network, RECIPE, 0)
+    first = line_up._made(maker, "pruned").state_dict()
+    monkeypatch.setattr(line_up.removal, "remove", lambda *a, **k: pytest.fail("made again"))
+    again = line_up._made(maker, "pruned").state_dict()
     assert all((first[name] == again[name]).all() for name in first)
 
 

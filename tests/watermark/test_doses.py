@@ -5,8 +5,8 @@ import json
 import pytest
 from attack_stand_ins import accuracy, dataset, patched, strength
 
-from labkit.watermark import removal
-from labkit.watermark.doses import doses
+from labkit.watermark.attacks import removal
+from labkit.watermark.robustness.dose_response import doses
 
 
 def test_each_dose_leaves_what_the_attack_leaves() -> None:

@@ -7,9 +7,10 @@ import copy
 import pytest
 import torch
 
-from labkit.recipe import Recipe
-from labkit.watermark import Key, MarkedModel, embed, loop
-from labkit.watermark.embed import SCHEMES
+from labkit.training.recipe import Recipe
+from labkit.watermark import Key, MarkedModel
+from labkit.watermark.marks import embed, training
+from labkit.watermark.marks.embed import SCHEMES
 
 OPTIONS = {
     "content": {"letters": 3, "marks": 50},
@@ -39,10 +40,10 @@ def test_each_scheme_marks_through_the_one_interface(bars, small, short, key, sc
 
 
 def test_a_trained_model_is_marked_by_fine_tuning(bars, small, short, key):
-    trained, _ = loop.train(small(), bars.train_x, bars.train_y, short)
+    trained, _ = training.train(small(), bars.train_x, bars.train_y, short)
     gentle = Recipe(epochs=3, learning_rate=0.02, batch_size=20)
     done = embed.embed("patch", trained, bars, key, recipe=gentle)
-    assert loop.strength(trained, done.triggers).estimate < 0.5 < 0.8 < done.strength.estimate
+    assert training.strength(trained, done.triggers).estimate < 0.5 < 0.8 < done.strength.estimate
     assert done.accuracy.estimate > 0.9
 
 

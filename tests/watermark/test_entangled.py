@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from labkit.watermark import entangled
-from labkit.watermark.entangled import soft_nearest_neighbour
+from labkit.watermark.marks import entangled
+from labkit.watermark.marks.entangled import soft_nearest_neighbour
 
 
 def by_hand(features, labels, temperature):

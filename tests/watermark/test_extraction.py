@@ -7,8 +7,8 @@ import torch
 from attack_stand_ins import dataset, innocent
 
 from labkit import training
-from labkit.watermark import verify
-from labkit.watermark.extraction import Api, BudgetSpent, as_targets
+from labkit.watermark.attacks.interface import Api, BudgetSpent, as_targets
+from labkit.watermark.verification import verify
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import torch
 from court_stand_ins import BEFORE, RELEASED, world
 from torch import nn
 
-from labkit.watermark import claims, commitments, forgery, hearing, verify
-from labkit.watermark.keys import Key
-from labkit.watermark.marked import TriggerSet
+from labkit.watermark.court import claims, commitments, forgery, hearing
+from labkit.watermark.marks.keys import Key
+from labkit.watermark.marks.marked import TriggerSet
+from labkit.watermark.verification import verify
 
 ENGINES = [
     pytest.param(

@@ -6,8 +6,9 @@ import torch
 from court_stand_ins import CLASSES, noisy_copy, world
 from scipy import stats
 
-from labkit.watermark import extraction, inference
-from labkit.watermark.inference import Records
+from labkit.watermark.attacks import interface
+from labkit.watermark.fingerprints import dataset_inference
+from labkit.watermark.fingerprints.dataset_inference import Records
 
 
 def test_margin_is_the_difference_of_logits():
@@ -16,7 +17,7 @@ def test_margin_is_the_difference_of_logits():
     def suspect(x):
         return logits.softmax(1)
 
-    found = inference.margin(suspect, torch.zeros(2, 1), np.array([0, 2]))
+    found = dataset_inference.margin(suspect, torch.zeros(2, 1), np.array([0, 2]))
     assert found == pytest.approx([1.5, -2.0], abs=1e-6)
 
 
@@ -27,13 +28,13 @@ def test_walk_measures_the_distance_to_a_plane():
         return (x.flatten(1).mean(1) > 0.5).long()
 
     x = torch.stack([torch.full((3, 4, 4), value) for value in (0.4, 0.51, 0.7)])
-    near, far = inference.walk(suspect, x, np.array([0, 1, 1]), walks=6, step=0.05, most=20)[1:]
+    near, far = dataset_inference.walk(suspect, x, np.array([0, 1, 1]), walks=6, step=0.05, most=20)[1:]
     assert near < far
-    assert inference.walk(suspect, x, np.array([1, 0, 0])).tolist() == [0, 0, 0]
+    assert dataset_inference.walk(suspect, x, np.array([1, 0, 0])).tolist() == [0, 0, 0]
 
 
 def test_walk_stops_at_most():
-    found = inference.walk(
+    found = dataset_inference.walk(
         lambda x: torch.zeros(len(x), dtype=torch.int64), torch.zeros(2, 3, 2, 2), np.zeros(2, int), most=4
     )
     assert found == pytest.approx([0.08, 0.08])
@@ -59,7 +60,7 @@ def test_independent_models_get_p_values_that_are_never_too_small():
     for _ in range(300):
         margins, records = _drawn(rng)
         p.append(records.ask(_show(margins)).p_value)
-        values = inference.calibrated(margins, records.null_features)
+        values = dataset_inference.calibrated(margins, records.null_features)
         alone.append(
             stats.ttest_ind(values[records.owned], values[~records.owned], alternative="greater").pvalue
         )
@@ -83,7 +84,7 @@ def test_effect_is_found_and_its_interval_covers_it():
     rng, covered = np.random.default_rng(2), 0
     for _ in range(200):
         owned = np.arange(120) < 60
-        interval = inference.effect_interval(rng.normal(0.8 * owned, 1), owned)
+        interval = dataset_inference.effect_interval(rng.normal(0.8 * owned, 1), owned)
         covered += interval.low <= 0.8 <= interval.high
     assert covered >= 178  # binomial(200, 0.95) falls below 178 less than once in 1,000 runs
 
@@ -91,7 +92,7 @@ def test_effect_is_found_and_its_interval_covers_it():
 @pytest.mark.parametrize(("feature", "queries"), [("margin", 1200), ("walk", 300)])
 def test_copies_are_told_from_innocents(feature, queries):
     everybody = world()
-    asked = inference.records(everybody.owner, everybody.nulls, feature=feature, queries=queries)
+    asked = dataset_inference.records(everybody.owner, everybody.nulls, feature=feature, queries=queries)
     copy = asked.ask(noisy_copy(everybody.marked.model, 0.1), alpha=1e-2)
     assert copy.decided
     assert not asked.ask(everybody.innocents[0], alpha=1e-2).decided
@@ -101,12 +102,12 @@ def test_copies_are_told_from_innocents(feature, queries):
 
 def test_walks_need_labels_only_and_margins_need_probabilities():
     everybody = world()
-    api = extraction.Api(noisy_copy(everybody.marked.model, 0.1), answers="labels")
-    walked = inference.records(everybody.owner, everybody.nulls, feature="walk", queries=40)
+    api = interface.Api(noisy_copy(everybody.marked.model, 0.1), answers="labels")
+    walked = dataset_inference.records(everybody.owner, everybody.nulls, feature="walk", queries=40)
     line = walked.ask(api)
     assert np.isfinite(line.p_value)
     assert api.queries <= line.queries
-    margins = inference.records(everybody.owner, everybody.nulls, queries=40)
+    margins = dataset_inference.records(everybody.owner, everybody.nulls, queries=40)
     with pytest.raises(ValueError, match="labels only"):
         margins.ask(api)
     with pytest.raises(ValueError, match="not a share of records"):
@@ -117,8 +118,8 @@ def test_refusals():
     everybody = world()
     assert len(everybody.owner.classes) == CLASSES
     with pytest.raises(ValueError, match="feature is 'loss'"):
-        inference.records(everybody.owner, everybody.nulls, feature="loss")
+        dataset_inference.records(everybody.owner, everybody.nulls, feature="loss")
     with pytest.raises(ValueError, match="9 records on each side"):
-        inference.records(everybody.owner, everybody.nulls, queries=18)
+        dataset_inference.records(everybody.owner, everybody.nulls, queries=18)
     with pytest.raises(ValueError, match="got 3 null models"):
-        inference.infer(everybody.nulls[0], everybody.owner, everybody.nulls[:3])
+        dataset_inference.infer(everybody.nulls[0], everybody.owner, everybody.nulls[:3])

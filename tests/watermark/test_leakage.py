@@ -11,9 +11,10 @@ import torch
 from scipy import stats as st
 
 from labkit import membership, models
-from labkit.recipe import Recipe
 from labkit.stats import mean_interval
-from labkit.watermark import Key, leakage
+from labkit.training.recipe import Recipe
+from labkit.watermark import Key
+from labkit.watermark.privacy import leakage
 
 
 @pytest.mark.parametrize("pairs", [3, 5, 20])
@@ -99,7 +100,7 @@ def test_a_marked_target_has_the_members_of_its_unmarked_twin(bank) -> None:
     (target, strength, triggers), *_ = leakage.marked_targets(
         bank, "patch", Key.from_phrase("pairs"), (1, 2), marks=20, count=20
     )
-    twin, _ = membership.targets.train_targets(bank, seeds=(1, 2))
+    twin, _ = membership.train_targets(bank, seeds=(1, 2))
     assert np.array_equal(target.members, twin.members)
     assert not np.allclose(target.logits, twin.logits)
     assert len(triggers) == 20

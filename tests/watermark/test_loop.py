@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from labkit.recipe import Recipe, train_one
-from labkit.training import one_cycle
-from labkit.watermark import TriggerSet, loop
+from labkit.training.recipe import Recipe, one_cycle, train_one
+from labkit.watermark import TriggerSet
+from labkit.watermark.marks import training as loop
 
 
 @dataclass(frozen=True)

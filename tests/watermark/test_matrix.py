@@ -9,10 +9,14 @@ import torch
 from attack_stand_ins import SHORT, accuracy, dataset, innocent, patched, strength, wide_cnn
 
 from labkit import stats
-from labkit.watermark import matrix, removal, verify, weights
-from labkit.watermark.answers import AnswerMarker, MarkedAnswers
-from labkit.watermark.grid import Cell, Matrix
-from labkit.watermark.keys import Key
+from labkit.watermark.attacks import removal
+from labkit.watermark.marks import weights
+from labkit.watermark.marks.answers import AnswerMarker, MarkedAnswers
+from labkit.watermark.marks.keys import Key
+from labkit.watermark.robustness import measure
+from labkit.watermark.robustness.cells import Cell
+from labkit.watermark.robustness.matrix import Matrix
+from labkit.watermark.verification import verify
 
 ATTACKS = ("prune", "fine-tune all")
 OPTIONS = {"fine-tune all": {"records": 100, "recipe": SHORT}}
@@ -35,7 +39,7 @@ def attacker():
 
 def run(marked, attacks=ATTACKS, **settings) -> Matrix:
     settings = {"options": OPTIONS, "minimum": NULLS, "workers": 1} | settings
-    return matrix.robustness(marked, attacks, nulls(), attacker(), **settings)
+    return measure.robustness_matrix(marked, attacks, nulls(), attacker(), **settings)
 
 
 def other_scheme(seed: int = 0):
@@ -106,7 +110,7 @@ def test_other_options_and_other_seeds_make_other_cells(monkeypatch) -> None:
 def test_a_worker_does_what_this_process_does() -> None:
     here = run([patched()], ("prune", "int8"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LABKIT_CACHE", str(matrix.cache.directory()) + "-of-workers")
+        patch.setenv("LABKIT_CACHE", str(measure.cache.directory()) + "-of-workers")
         there = run([patched()], ("prune", "int8"), workers=2)
     assert [replace(c, seconds=0) for c in here.cells] == [replace(c, seconds=0) for c in there.cells]
 
@@ -118,7 +122,7 @@ def test_a_white_box_mark_is_read_from_attacked_models_and_fitting_null_models()
     mark = replace(patched(), scheme="bits", key=key, triggers=None, facts=facts | {"message": message})
     stranger = wide_cnn()
     options = {"distil": {"records": 50, "recipe": SHORT}}
-    result = matrix.robustness(
+    result = measure.robustness_matrix(
         [mark],
         ("int8", "blur", "distil"),
         [*nulls(), stranger],
@@ -145,15 +149,15 @@ def test_a_mark_at_the_interface_is_attacked_on_the_thief_s_model() -> None:
         triggers=None,
         facts={"marker": marker},
     )
-    thief = matrix.surrogate(mark, attacker(), records=200, recipe=SHORT)
-    sent, _ = removal.weights.some(attacker(), 200, matrix.SURROGATE + mark.seed)
+    thief = measure.surrogate(mark, attacker(), records=200, recipe=SHORT)
+    sent, _ = removal.weights.some(attacker(), 200, measure.SURROGATE + mark.seed)
     assert len(thief.triggers) == marker.chosen(sent).sum() > 5
     assert thief.strength.estimate == pytest.approx(strength(thief.model, thief))
     assert run([thief], ("prune",)).schemes == ["answers"]
     with pytest.raises(ValueError, match=r"attack a thief's model"):
         run([mark])
     with pytest.raises(ValueError, match="marks no answers"):
-        matrix.surrogate(patched(), attacker())
+        measure.surrogate(patched(), attacker())
 
 
 def test_too_few_null_models_are_refused_before_any_attack(monkeypatch) -> None:
@@ -164,7 +168,7 @@ def test_too_few_null_models_are_refused_before_any_attack(monkeypatch) -> None:
     unreadable = [wide_cnn() for _ in range(NULLS)]
     mark = replace(patched(), triggers=None, facts=facts)
     with pytest.raises(ValueError, match="got 0 null models"):
-        matrix.robustness([mark], ATTACKS, unreadable, attacker(), minimum=NULLS, workers=1)
+        measure.robustness_matrix([mark], ATTACKS, unreadable, attacker(), minimum=NULLS, workers=1)
 
 
 def test_what_cannot_be_tested_is_refused() -> None:

@@ -5,9 +5,9 @@ import pytest
 from answer_tables import copied, table_data, tables, talk
 from scipy import stats
 
-from labkit.watermark import lines, mistakes, predictive
-from labkit.watermark.lines import weigh
-from labkit.watermark.questions import ask_all
+from labkit.watermark.fingerprints import evidence_line, mistakes, predictive
+from labkit.watermark.fingerprints.evidence_line import weigh
+from labkit.watermark.fingerprints.questions import ask_all
 
 
 def test_predictive_p_is_the_two_sample_t_test_with_a_sample_of_one():
@@ -142,7 +142,7 @@ def test_refusals_name_the_value_and_the_fix():
 def test_copies_as_null_models_do_not_make_p_zero():
     """With identical null models the spread is the statistic's own step: no division by zero, no certainty."""
     line = weigh(
-        lines.clopper_pearson(6, 10),
+        evidence_line.clopper_pearson(6, 10),
         [0.5] * 20,
         alpha=1e-3,
         resolution=0.1,

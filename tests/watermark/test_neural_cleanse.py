@@ -9,8 +9,8 @@ import torch
 from attack_stand_ins import SHORT, TARGET, accuracy, dataset, innocent, patched, strength
 from torch import Tensor, nn
 
-from labkit.watermark import neural_cleanse
-from labkit.watermark.neural_cleanse import anomaly_index, cleanse, reverse_engineer
+from labkit.watermark.attacks import neural_cleanse
+from labkit.watermark.attacks.neural_cleanse import anomaly_index, cleanse, reverse_engineer
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,13 @@ import pytest
 import torch
 from attack_stand_ins import CLASSES, dataset, tiny_cnn
 
-from labkit import cache, ensemble
-from labkit.recipe import Recipe
-from labkit.watermark import Key, null_models, triggers, verify
-from labkit.watermark.commitments import model_digest
+from labkit import cache
+from labkit.training import many
+from labkit.training.recipe import Recipe
+from labkit.watermark import Key, null_models
+from labkit.watermark.court.commitments import model_digest
+from labkit.watermark.marks import triggers
+from labkit.watermark.verification import verify
 
 RECIPE = Recipe(epochs=1, learning_rate=0.05, batch_size=50)
 
@@ -29,7 +32,7 @@ def test_models_are_independent_and_the_same_again(monkeypatch, tmp_path) -> Non
 
 def test_saved_models_are_not_trained_again_and_an_interrupt_loses_one_at_most(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
-    whole = ensemble.train_many
+    whole = many.train_many
 
     def interrupted(*args, **options):
         for k, found in enumerate(whole(*args, **options)):
@@ -37,7 +40,7 @@ def test_saved_models_are_not_trained_again_and_an_interrupt_loses_one_at_most(m
                 raise KeyboardInterrupt
             yield found
 
-    monkeypatch.setattr(ensemble, "train_many", interrupted)
+    monkeypatch.setattr(many, "train_many", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(4)
     trained = []
@@ -46,7 +49,7 @@ def test_saved_models_are_not_trained_again_and_an_interrupt_loses_one_at_most(m
         trained.extend(options["seeds"])
         return whole(*args, **options)
 
-    monkeypatch.setattr(ensemble, "train_many", counted)
+    monkeypatch.setattr(many, "train_many", counted)
     train(4)
     assert len(trained) == 2
     train(4)
@@ -55,13 +58,13 @@ def test_saved_models_are_not_trained_again_and_an_interrupt_loses_one_at_most(m
 
 def test_each_model_may_draw_records_of_its_own(monkeypatch) -> None:
     masks = []
-    whole = ensemble.train_many
+    whole = many.train_many
 
     def watched(make_model, x, y, given, *args, **options):
         masks.append(given)
         return whole(make_model, x, y, given, *args, **options)
 
-    monkeypatch.setattr(ensemble, "train_many", watched)
+    monkeypatch.setattr(many, "train_many", watched)
     train(3, records=100, seed=5)
     assert masks[0].sum(1).tolist() == [100, 100, 100]
     assert not (masks[0][0] == masks[0][1]).all()

@@ -3,8 +3,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from labkit.stats import clopper_pearson
-from labkit.watermark import embed, reasons, removal
-from labkit.watermark.grid import Cell, Matrix
+from labkit.watermark.attacks import removal
+from labkit.watermark.marks import embed
+from labkit.watermark.robustness import explanations
+from labkit.watermark.robustness.cells import Cell
+from labkit.watermark.robustness.matrix import Matrix
 
 
 def cell(scheme: str, attack: str, p: float) -> Cell:
@@ -19,13 +22,13 @@ def made(**p_values: float) -> Matrix:
 
 
 def test_every_reason_speaks_of_cells_that_exist() -> None:
-    for reason in reasons.REASONS:
+    for reason in explanations.REASONS:
         assert reason.scheme in embed.SCHEMES
         assert set(reason.attacks) <= set(removal.REMOVALS)
 
 
 def test_a_prediction_is_counted_cell_by_cell() -> None:
-    table = reasons.weigh(made(none=1e-9, distil=0.5, extract=1e-9, neural_cleanse=0.5)).loc["patch"]
+    table = explanations.weigh(made(none=1e-9, distil=0.5, extract=1e-9, neural_cleanse=0.5)).loc["patch"]
     assert len(table) == 2  # nobody trained on, so nothing is said of that
     foreign, found = table["as predicted"]
     assert (foreign, found) == ("1 of 2", "1 of 1")
@@ -34,6 +37,6 @@ def test_a_prediction_is_counted_cell_by_cell() -> None:
 
 def test_a_mark_that_was_never_there_supports_no_reason() -> None:
     never = made(none=0.5, distil=0.5)
-    assert reasons.weigh(never).empty
+    assert explanations.weigh(never).empty
     other = replace(never, cells=tuple(replace(c, scheme="ood") for c in made(none=1e-9, distil=0.5).cells))
-    assert reasons.weigh(other).empty
+    assert explanations.weigh(other).empty

@@ -23,10 +23,11 @@ from attack_stand_ins import (
 from torch import nn
 
 from labkit import training
-from labkit.recipe import Recipe, train_one
-from labkit.watermark import removal, triggers, weight_attacks
-from labkit.watermark.keys import Key
-from labkit.watermark.removal import REMOVALS, remove
+from labkit.training.recipe import Recipe, train_one
+from labkit.watermark.attacks import removal, weight_attacks
+from labkit.watermark.attacks.removal import REMOVALS, remove
+from labkit.watermark.marks import triggers
+from labkit.watermark.marks.keys import Key
 
 SMALL = {"records": 100, "recipe": SHORT}
 OPTIONS = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from labkit.watermark import kinds, resistant, triggers
+from labkit.watermark.marks import kinds, resistant, triggers
 
 
 @pytest.fixture

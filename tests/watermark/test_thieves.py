@@ -7,16 +7,18 @@ import torch
 from attack_stand_ins import CLASSES, RECIPE, dataset, innocent, pictures, tiny_cnn, wide_cnn
 
 from labkit import data as datasets
-from labkit import ensemble, training
-from labkit.watermark import selection, thieves
-from labkit.watermark.extraction import Api, BudgetSpent
+from labkit import training
+from labkit.training import many
+from labkit.watermark.attacks import selection
+from labkit.watermark.attacks import theft as thieves
+from labkit.watermark.attacks.interface import Api, BudgetSpent
 
 
 @pytest.fixture(autouse=True)
 def _quiet_and_apart(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("LABKIT_PROGRESS", "0")
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path_factory.getbasetemp() / "labkit-cache"))
-    monkeypatch.setattr(ensemble, "_cores", lambda: 1)  # no worker processes for models of a second
+    monkeypatch.setattr(many, "_cores", lambda: 1)  # no worker processes for models of a second
 
 
 def queries(n: int = 240) -> torch.Tensor:
@@ -65,7 +67,7 @@ def test_a_larger_budget_than_the_interface_allows_fails_before_training() -> No
 
 def test_thieves_come_from_the_cache_and_queries_still_count(monkeypatch) -> None:
     first = steal(Api(innocent(0)), seed=3, budgets=(50, 100))
-    monkeypatch.setattr(ensemble, "train_one", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(many, "train_one", lambda *_: pytest.fail("trained again"))
     api = Api(innocent(0))
     again = steal(api, seed=3, budgets=(50, 100))
     assert api.queries == 100

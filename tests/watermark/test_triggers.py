@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from labkit.data import Dataset
-from labkit.watermark import Key, Patch, triggers
-from labkit.watermark.patterns import LETTERS, PATTERNS, PLACES
+from labkit.watermark import Key, Patch
+from labkit.watermark.marks import triggers
+from labkit.watermark.marks.patterns import LETTERS, PATTERNS, PLACES
 
 KEY = Key.from_phrase("tests")
 ALL = list(triggers.KINDS)

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from labkit.stats import clopper_pearson
-from labkit.watermark import MarkedModel, TriggerSet, binomial, verify
-from labkit.watermark.extraction import Api
-from labkit.watermark.keys import Key
+from labkit.watermark import MarkedModel, TriggerSet
+from labkit.watermark.attacks.interface import Api
+from labkit.watermark.marks.keys import Key
+from labkit.watermark.verification import binomial, verify
 
 CLASSES = 5
 

@@ -6,8 +6,10 @@ from functools import partial
 import pytest
 from attack_stand_ins import SHORT, dataset
 
-from labkit import ensemble, models
-from labkit.watermark import bench, verify
+from labkit import models
+from labkit.bench import watermark
+from labkit.training import many
+from labkit.watermark.verification import verify
 
 
 @pytest.fixture(autouse=True)
@@ -15,13 +17,13 @@ def _small(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("LABKIT_PROGRESS", "0")
     monkeypatch.setenv("LABKIT_PROFILE", "smoke")
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path_factory.getbasetemp() / "labkit-cache"))
-    monkeypatch.setattr(ensemble, "_cores", lambda: 1)  # no processes: their start is measured elsewhere
+    monkeypatch.setattr(many, "_cores", lambda: 1)  # no processes: their start is measured elsewhere
 
 
 def test_the_benchmark_prints_and_writes_what_it_measured(monkeypatch, tmp_path, capsys) -> None:
-    monkeypatch.setattr(bench, "SCHEMES", ("patch",))
-    monkeypatch.setattr(bench.run, "__defaults__", (("patch", "unrelated"),))
-    assert bench.main(["--json", str(tmp_path / "bench.json")]) == 0
+    monkeypatch.setattr(watermark, "SCHEMES", ("patch",))
+    monkeypatch.setattr(watermark.run, "__defaults__", (("patch", "unrelated"),))
+    assert watermark.main(["--json", str(tmp_path / "bench.json")]) == 0
     shown = capsys.readouterr().out
     assert "one null model, 600 records" in shown
     assert "queries for p < 1e-06" in shown
@@ -34,7 +36,7 @@ def test_the_benchmark_prints_and_writes_what_it_measured(monkeypatch, tmp_path,
 
 def test_null_models_are_trained_and_both_sides_timed() -> None:
     make = partial(models.fast_cnn, 8, classes=4)
-    line, nulls = bench.null_line(dataset(), make, SHORT, 2)
+    line, nulls = watermark.null_line(dataset(), make, SHORT, 2)
     assert len(nulls) == 2
     assert line.ours > 0 < line.peer
     one, two = (next(model.parameters()) for model in nulls)
@@ -44,7 +46,7 @@ def test_null_models_are_trained_and_both_sides_timed() -> None:
 def test_what_is_needed_follows_from_the_measured_rates(monkeypatch) -> None:
     make = partial(models.fast_cnn, 8, classes=4)
     nulls = [make(seed=seed) for seed in (1, 2)]
-    needed = bench.need("patch", dataset(), make, SHORT, nulls)
+    needed = watermark.need("patch", dataset(), make, SHORT, nulls)
     assert 0 <= needed.rate <= 1
     if needed.rate > needed.null_rate:
         assert needed.queries == verify.queries_needed(needed.rate, needed.null_rate, 1e-6)
@@ -54,10 +56,13 @@ def test_what_is_needed_follows_from_the_measured_rates(monkeypatch) -> None:
 
 def test_a_mark_that_null_models_show_too_is_not_provable() -> None:
     make = partial(models.fast_cnn, 8, classes=4)
-    from labkit.watermark import embed
-    from labkit.watermark.keys import Key
+    from labkit.watermark.marks import embed
+    from labkit.watermark.marks.keys import Key
 
     copies = [embed.embed("patch", make(seed=0), dataset(), Key.from_phrase("bench"), recipe=SHORT).model] * 2
-    needed = bench.need("patch", dataset(), make, SHORT, copies)
+    needed = watermark.need("patch", dataset(), make, SHORT, copies)
     assert needed.queries is None
-    assert "not provable" in bench.MarkBench(bench.Bench((), {}), (needed,), "made", 2).table().to_string()
+    assert (
+        "not provable"
+        in watermark.MarkBench(watermark.Bench((), {}), (needed,), "made", 2).table().to_string()
+    )

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.watermark import Key, weights
+from labkit.watermark import Key
+from labkit.watermark.marks import weights
 
 
 def test_the_loss_is_the_papers_formula(small, key):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from labkit.membership import curves
+from labkit.membership.reports import curves
 from labkit.widgets import ceilings
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from labkit import widgets
 from labkit.stats import clopper_pearson
-from labkit.watermark.grid import Cell, Matrix
+from labkit.watermark.robustness.cells import Cell
+from labkit.watermark.robustness.matrix import Matrix
 from labkit.widgets.cells import cell_picture
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from labkit import plots, widgets
-from labkit.dp.accounting import SampledGaussian, gdp_epsilon, privacy_statement
+from labkit.dp.accounting.statement import SampledGaussian, gdp_epsilon, privacy_statement
 from labkit.widgets import epsilon as explorer
 
 SMALL = {"sample_rate": 0.02, "steps": 100, "delta": 1e-5}

@@ -7,8 +7,8 @@ import pytest
 
 from labkit import plots, widgets
 from labkit.stats import clopper_pearson
-from labkit.watermark import verify
-from labkit.watermark.lines import weigh
+from labkit.watermark.fingerprints.evidence_line import weigh
+from labkit.watermark.verification import verify
 from labkit.widgets import suspects
 
 

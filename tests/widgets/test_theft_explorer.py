@@ -7,7 +7,7 @@ from torch import nn
 
 from labkit import widgets
 from labkit.stats import clopper_pearson
-from labkit.watermark.thieves import Point, Theft
+from labkit.watermark.attacks.theft import Point, Theft
 from labkit.widgets.theft import budgets_of, theft_at
 
 

@@ -7,7 +7,7 @@ import torch
 from labkit import plots, widgets
 from labkit.data import Dataset
 from labkit.watermark import Key
-from labkit.watermark import triggers as kinds
+from labkit.watermark.marks import triggers as kinds
 from labkit.widgets import triggers
 
 KEY = Key.from_phrase("tests")

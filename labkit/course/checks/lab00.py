@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from labkit.course.exercises import Wrong, exercise, expect_close
+from labkit.course.exercises.exercise import Wrong, exercise, expect_close
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from labkit.course.exercises import Wrong, exercise, expect_close
+from labkit.course.exercises.exercise import Wrong, exercise, expect_close
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     difficulty=1,
     importance=5,
     minutes=5,
-    reference="labkit.dp.scattering:standardise",
+    reference="labkit.dp.utility.scattering:standardise",
 )
 def check_normalise(attempt: Callable) -> None:
     """Elementwise against the definition on images and on vectors, whoever else is in the batch; blanks become zeros."""
@@ -108,7 +108,7 @@ def _check_normalised(attempt: Callable, x: Tensor) -> None:
     difficulty=3,
     importance=4,
     minutes=15,
-    reference="labkit.dp.features:whitening",
+    reference="labkit.dp.utility.features:whitening",
 )
 def check_whiten(attempt: Callable) -> None:
     """Against the eigenvectors of the covariance: centre, subspace and variances."""
@@ -154,7 +154,7 @@ def check_whiten(attempt: Callable) -> None:
 
 def gradient_norms(x: Tensor, logits: Tensor, y: Tensor) -> Tensor:
     """Return the norm of each record's gradient of softmax regression with a bias, shape [b]."""
-    from labkit.dp.linear import residuals
+    from labkit.dp.training.linear import residuals
 
     return residuals(logits, y).norm(dim=1) * (x.square().sum(1) + 1).sqrt()
 
@@ -275,7 +275,7 @@ def _check_splits(seen: dict[float, list[tuple[frozenset[float], frozenset[float
     difficulty=3,
     importance=4,
     minutes=10,
-    reference="labkit.dp.tuning:pareto_front",
+    reference="labkit.dp.utility.search:pareto_front",
 )
 def check_pareto_front(attempt: Callable) -> None:
     """Against the definition, on cases by hand and on random ones."""
@@ -327,7 +327,7 @@ def epsilon_with_tuning(
     noise_multiplier: float, sample_rate: float, steps: int, trials: int, delta: float
 ) -> float:
     """Return the ε (PLD) of publishing all of ``trials`` equal training runs."""
-    from labkit.dp.accounting import SampledGaussian, TuningCost, privacy_statement
+    from labkit.dp.accounting.statement import SampledGaussian, TuningCost, privacy_statement
 
     event = SampledGaussian(noise_multiplier, steps, sample_rate)
     return privacy_statement(event, delta=delta, tuning=TuningCost(trials)).epsilon

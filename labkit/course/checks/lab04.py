@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from labkit.course.exercises import Wrong, exercise, expect_close
+from labkit.course.exercises.exercise import Wrong, exercise, expect_close
 
 Causes = Sequence[tuple[Any, str]]
 
@@ -33,7 +33,7 @@ def _same(have: np.ndarray, value: Any) -> bool:
 
 def reference_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return each record's cross-entropy in nats, (n,), from logits (n, classes) and labels (n,)."""
-    from labkit.membership.signals import signal
+    from labkit.membership.shadows.signals import signal
 
     return -signal("loss", logits, labels)
 
@@ -91,7 +91,7 @@ def _balanced(losses: np.ndarray, members: np.ndarray, threshold: float) -> floa
 
 def reference_threshold(losses: np.ndarray, members: np.ndarray) -> float:
     """Return the threshold for which "loss <= threshold" separates members from others best (balanced accuracy)."""
-    from labkit.membership.thresholds import _best_threshold
+    from labkit.membership.reports.intervals import _best_threshold
 
     return -_best_threshold(-np.asarray(losses, dtype=float), np.asarray(members))
 
@@ -172,7 +172,7 @@ def _why_threshold(got: float, losses: np.ndarray, members: np.ndarray) -> str:
 @exercise(
     "04.balanced_masks",
     title="who trains which shadow model",
-    reference="labkit.membership.shadows:balanced_masks",
+    reference="labkit.membership.shadows.training:balanced_masks",
     points=2,
     difficulty=2,
     importance=4,
@@ -238,7 +238,7 @@ def _check_luck(attempt: Callable, masks: np.ndarray, given: str) -> None:
 
 def reference_calibrated(signal: np.ndarray, shadow_signals: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Return the signal (n,) minus its mean over the shadow models (K, n) that were not trained on the record."""
-    from labkit.membership.thresholds import out_mean
+    from labkit.membership.attacks.thresholds import out_mean
 
     return signal - out_mean(shadow_signals, masks)
 
@@ -289,7 +289,7 @@ def check_calibrated(attempt: Callable) -> None:
 
 def reference_tpr(scores: np.ndarray, members: np.ndarray, fpr: float) -> float:
     """Return the largest share of members caught by a threshold that passes at most ``fpr`` of the others."""
-    from labkit.membership.curves import tpr_at
+    from labkit.membership.reports.curves import tpr_at
 
     return float(tpr_at(np.asarray(scores), np.asarray(members), np.array([fpr]))[0])
 

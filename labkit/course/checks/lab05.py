@@ -8,7 +8,7 @@ from decimal import Decimal, getcontext, localcontext
 
 import numpy as np
 
-from labkit.course.exercises import Wrong, exercise, expect_close
+from labkit.course.exercises.exercise import Wrong, exercise, expect_close
 
 
 def _expect(got: object, expected: object, given: object, causes: dict[str, object], otherwise: str) -> None:
@@ -47,7 +47,7 @@ def _by_definition(logits: np.ndarray, label: int) -> float:
 @exercise(
     "05.logit_confidence",
     title="a confidence that never rounds to 1",
-    reference="labkit.membership.signals:logit_confidence",
+    reference="labkit.membership.shadows.signals:logit_confidence",
     points=2,
     difficulty=2,
     importance=5,
@@ -125,8 +125,8 @@ def _log_normal(x: np.ndarray, mean: np.ndarray, variance: np.ndarray | float) -
 
 
 def reference_lira_online(shown: np.ndarray, values: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Return log N(shown; in) - log N(shown; out) with one variance a side, (n,): see `labkit.membership.lira`."""
-    from labkit.membership import lira
+    """Return log N(shown; in) - log N(shown; out) with one variance a side, (n,): see `labkit.membership.attacks.lira`."""
+    from labkit.membership.attacks import lira
 
     stacked = values[:, :, None]
     inside, outside = (
@@ -180,7 +180,7 @@ def check_lira_online(attempt: Callable) -> None:
 
 def reference_lira_offline(shown: np.ndarray, values: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Return how many pooled standard deviations ``shown`` lies above the models without the record, (n,)."""
-    from labkit.membership import lira
+    from labkit.membership.attacks import lira
 
     mean, variance = lira.gaussians(values[:, :, None], ~masks, "global")
     return (shown - mean[:, 0]) / np.sqrt(variance[:, 0])
@@ -229,8 +229,8 @@ def check_lira_offline(attempt: Callable) -> None:
 
 
 def reference_likelihood_ratio(shown: np.ndarray, out: np.ndarray, a: float = 0.33) -> np.ndarray:
-    """Return p(x | target) / p(x), (n,), with p(x) from the line of `labkit.membership.rmia.marginal_offline`."""
-    from labkit.membership import rmia
+    """Return p(x | target) / p(x), (n,), with p(x) from the line of `labkit.membership.attacks.rmia.marginal_offline`."""
+    from labkit.membership.attacks import rmia
 
     return shown / rmia.marginal_offline(out, a)
 
@@ -268,7 +268,7 @@ def check_likelihood_ratio(attempt: Callable) -> None:
 @exercise(
     "05.dominance",
     title="whom does a record dominate?",
-    reference="labkit.membership.rmia:dominance",
+    reference="labkit.membership.attacks.rmia:dominance",
     points=3,
     difficulty=3,
     importance=5,
@@ -302,8 +302,8 @@ def check_dominance(attempt: Callable) -> None:
 
 
 def reference_tpr_at_fpr(scores: np.ndarray, members: np.ndarray, rate: float) -> float | None:
-    """Return the largest TPR at an FPR of at most ``rate``, or None: see `labkit.membership.intervals`."""
-    from labkit.membership import intervals
+    """Return the largest TPR at an FPR of at most ``rate``, or None: see `labkit.membership.reports.intervals`."""
+    from labkit.membership.reports import intervals
 
     point = intervals.operating_point(scores, members, rate)
     return None if isinstance(point, intervals.Refused) else point.tpr.estimate

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from labkit.course.exercises import Wrong, exercise, expect_close
+from labkit.course.exercises.exercise import Wrong, exercise, expect_close
 
 BOUNDS = "labkit.audit.bounds"
 

@@ -3,34 +3,24 @@
 Names load from their module when first used.
 """
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "Candidates": "dense",
-    "Leakage": "result",
-    "Observation": "observe",
-    "Study": "result",
-    "dlg": "optimise",
-    "exact_rate": "dense",
-    "infer_labels": "optimise",
-    "invert": "optimise",
-    "observe": "observe",
-    "peel": "peeling",
-    "reconstruction_bound": "bound",
-    "recover": "dense",
-    "regroup": "aggregate",
-    "study": "studies",
-}
+from labkit import facade
 
-__all__ = list(_HOME)
+if TYPE_CHECKING:
+    from labkit.federated.inversion.aggregate import regroup as regroup
+    from labkit.federated.inversion.bound import reconstruction_bound as reconstruction_bound
+    from labkit.federated.inversion.dense import Candidates as Candidates
+    from labkit.federated.inversion.dense import exact_rate as exact_rate
+    from labkit.federated.inversion.dense import recover as recover
+    from labkit.federated.inversion.observation import Observation as Observation
+    from labkit.federated.inversion.observation import observe as observe
+    from labkit.federated.inversion.optimise import dlg as dlg
+    from labkit.federated.inversion.optimise import infer_labels as infer_labels
+    from labkit.federated.inversion.optimise import invert as invert
+    from labkit.federated.inversion.peeling import peel as peel
+    from labkit.federated.inversion.result import Leakage as Leakage
+    from labkit.federated.inversion.result import Study as Study
+    from labkit.federated.inversion.studies import study as study
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"labkit.federated.inversion.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__, __all__ = facade.lazy(__name__)

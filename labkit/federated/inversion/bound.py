@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.dp.accounting import PrivacyStatement
+from labkit.dp.accounting.statement import PrivacyStatement
 
 
 def reconstruction_bound(statement: PrivacyStatement, prior: float) -> float:
@@ -43,7 +43,7 @@ def reconstruction_bound(statement: PrivacyStatement, prior: float) -> float:
 
     Examples
     --------
-    >>> from labkit.dp.accounting import SampledGaussian, privacy_statement
+    >>> from labkit.dp.accounting.statement import SampledGaussian, privacy_statement
     >>> statement = privacy_statement(SampledGaussian(4.0, sampler="full"))
     >>> bool(0.001 < reconstruction_bound(statement, 0.001) < 0.01)
     True

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from labkit.federated.inversion.observe import Gradient, Observation, as_gradient
+from labkit.federated.inversion.observation import Gradient, Observation, as_gradient
 from labkit.stats import Interval, clopper_pearson
 
 RESHAPING = (nn.Flatten, nn.Identity, nn.Sequential)
@@ -85,7 +85,7 @@ def recover(model: nn.Module, gradient: Gradient | Observation, *, tolerance: fl
     Examples
     --------
     >>> import torch
-    >>> from labkit.federated.inversion.observe import observe
+    >>> from labkit.federated.inversion.observation import observe
     >>> _ = torch.manual_seed(0)
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2)).double()
     >>> x = torch.randn(1, 4, dtype=torch.float64)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit.federated.inversion.dense import Candidates, distinct
-from labkit.federated.inversion.observe import Observation
+from labkit.federated.inversion.observation import Observation
 from labkit.federated.inversion.peeling import peel, two_dense
 
 GAIN = 1e3  # last layer: the first layer's share of a record's squared gradient is 1 - 1 / (4 GAIN ** 2)

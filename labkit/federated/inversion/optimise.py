@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from labkit.federated.inversion.observe import Gradient, Observation, as_gradient, per_record_gradients
+from labkit.federated.inversion.observation import Gradient, Observation, as_gradient, per_record_gradients
 
 PEAK = 100.0  # dB: what a reconstruction without visible error counts as; float noise is no better picture
 

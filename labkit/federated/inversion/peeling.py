@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit.federated.inversion.dense import Candidates, dense_rows, first_dense
-from labkit.federated.inversion.observe import Gradient, Observation
+from labkit.federated.inversion.observation import Gradient, Observation
 
 SAME = 1e-3  # records closer than this in every coordinate are taken for one
 
@@ -53,7 +53,7 @@ def peel(
     Examples
     --------
     >>> import torch
-    >>> from labkit.federated.inversion.observe import observe
+    >>> from labkit.federated.inversion.observation import observe
     >>> _ = torch.manual_seed(0)
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 32), torch.nn.ReLU(), torch.nn.Linear(32, 2)).double()
     >>> x, y = torch.randn(5, 4, dtype=torch.float64), torch.tensor([0, 1, 0, 1, 1])

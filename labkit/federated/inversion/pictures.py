@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from labkit.federated.inversion.observe import Observation, observe
+from labkit.federated.inversion.observation import Observation, observe
 from labkit.federated.inversion.optimise import Reconstruction, dlg, invert, matched_psnr
 from labkit.federated.inversion.result import PSNR, Leakage
 from labkit.stats import mean_interval

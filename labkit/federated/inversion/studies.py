@@ -97,7 +97,7 @@ def _table(hospitals: int, batches: int, seeds: tuple[int, ...], profile: profil
 
 def perceptron_of(seed: int) -> nn.Module:
     """Return an untrained 30-64-2 perceptron in float64, the same for the same seed; no global seed is touched."""
-    from labkit.membership.presets import perceptron
+    from labkit.models import perceptron
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

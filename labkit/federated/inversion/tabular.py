@@ -9,9 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from labkit.dp.accounting import PrivacyStatement, SampledGaussian, calibrate_noise, privacy_statement
+from labkit.dp.accounting.statement import (
+    PrivacyStatement,
+    SampledGaussian,
+    calibrate_noise,
+    privacy_statement,
+)
 from labkit.federated.inversion import aggregate, bound, dense, malicious
-from labkit.federated.inversion.observe import Observation, observe, per_record_gradients
+from labkit.federated.inversion.observation import Observation, observe, per_record_gradients
 from labkit.federated.inversion.peeling import peel
 from labkit.federated.inversion.result import RATE, Leakage
 from labkit.stats import Interval, bootstrap, clopper_pearson

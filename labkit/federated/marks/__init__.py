@@ -3,9 +3,9 @@
 Names load from their module when first used.
 """
 
-import importlib
-import pkgutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from labkit import facade
 
 if TYPE_CHECKING:
     from labkit.federated.marks.answer_mark import AnswerMark as AnswerMark
@@ -33,46 +33,4 @@ if TYPE_CHECKING:
     from labkit.federated.marks.under_noise import privacy_curve as privacy_curve
     from labkit.federated.marks.verification import verify as verify
 
-_MODULES = tuple(module.name for module in pkgutil.iter_modules(__path__))
-_HOME = {
-    "AnswerMark": "answer_mark",
-    "BitMark": "bits",
-    "Claim": "hearing",
-    "ContributionReport": "tracking",
-    "Dispute": "hearing",
-    "Enrolment": "enrolment",
-    "LeakReport": "leak_report",
-    "MarkError": "enrolment",
-    "MarkReport": "mark_report",
-    "PrivacyCurve": "noise_curve",
-    "Register": "register",
-    "RegisterError": "register",
-    "Terms": "enrolment",
-    "TraceReport": "tracing",
-    "contributions": "tracking",
-    "dispute": "hearing",
-    "enrol": "enrolment",
-    "fingerprint": "tracing",
-    "null_federations": "nulls",
-    "privacy_curve": "under_noise",
-    "promise": "promises",
-    "study_leaks": "leak_study",
-    "trace": "tracing",
-    "verify": "verification",
-}
-
-__all__ = list(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"labkit.federated.marks.{_HOME[name]}"), name)
-    if name in _MODULES:
-        return importlib.import_module(f"labkit.federated.marks.{name}")
-    raise AttributeError(
-        f"module 'labkit.federated.marks' has no attribute {name!r}; it has {', '.join(__all__)}"
-    )
-
-
-def __dir__() -> list[str]:
-    return [*_HOME, *_MODULES]
+__getattr__, __dir__, __all__ = facade.lazy(__name__)

@@ -2,7 +2,7 @@
 
 The judge asks a suspect for its answers alone. The labels are drawn without regard to the inputs, so a model that the
 key had no part in hits each with a chance of exactly one in the number of classes, and other labels from other keys
-show on the same answers how often innocents get so far. For images the inputs come from `labkit.watermark.triggers`.
+show on the same answers how often innocents get so far. For images the inputs come from `labkit.watermark.marks.triggers`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from labkit.watermark.keys import Key
+from labkit.watermark.marks.keys import Key
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -52,7 +52,7 @@ class AnswerMark:
     cap : float
         Most that a round moves the weights by, over their length.
     dataset : Dataset, optional
-        For images: triggers are the abstract pictures of `labkit.watermark.triggers` for it.
+        For images: triggers are the abstract pictures of `labkit.watermark.marks.triggers` for it.
     """
 
     key: Key
@@ -90,7 +90,7 @@ class AnswerMark:
         import torch
 
         if self.dataset is not None:
-            from labkit.watermark import triggers
+            from labkit.watermark.marks import triggers
 
             return triggers.draw("abstract", self.own, self.count, dataset=self.dataset).x
         uniform = self.own.uniform("inputs", (self.count, *self.shape))
@@ -106,7 +106,7 @@ class AnswerMark:
         import torch
         from torch.nn import functional as F  # noqa: N812
 
-        from labkit.dp.gradients import trainable
+        from labkit.dp.training.gradients import trainable
         from labkit.federated.rounds import unflatten
 
         model = unflatten(self.make_model(), weights)

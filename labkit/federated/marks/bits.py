@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 
 from labkit.federated.marks import block_code
-from labkit.watermark.keys import Key
+from labkit.watermark.marks.keys import Key
 
 BITS = 128
 MARGIN = 0.5

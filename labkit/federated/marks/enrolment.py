@@ -22,7 +22,7 @@ from labkit.federated.marks import tardos
 from labkit.federated.marks.answer_mark import RATE, AnswerMark, Marks
 from labkit.federated.marks.bits import BITS, MARGIN, STRENGTH, BitMark
 from labkit.results import Result
-from labkit.watermark.keys import GENERATOR, Key
+from labkit.watermark.marks.keys import GENERATOR, Key
 
 if TYPE_CHECKING:
     import pandas as pd

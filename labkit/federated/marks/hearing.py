@@ -29,7 +29,7 @@ from labkit.federated.marks.enrolment import MarkError, Terms
 from labkit.federated.marks.promises import commitment, digest_of, terms_of
 from labkit.federated.marks.register import Register
 from labkit.results import Result
-from labkit.watermark.keys import GENERATOR, Key
+from labkit.watermark.marks.keys import GENERATOR, Key
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from labkit import progress, stats
 from labkit.federated.marks import tracing
 from labkit.federated.marks.enrolment import Enrolment
 from labkit.federated.marks.leaks import averaged, interleaved, min_or_max
-from labkit.watermark.keys import Key
+from labkit.watermark.marks.keys import Key
 
 TAG = 0x1EAC  # keeps these streams apart from all others of the same seed
 MIXES = (averaged, min_or_max, interleaved)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from labkit.dp.accounting import PrivacyStatement
+    from labkit.dp.accounting.statement import PrivacyStatement
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ import numpy as np
 
 from labkit.federated.marks.enrolment import MarkError, Terms
 from labkit.federated.marks.register import FORMAT
-from labkit.watermark.keys import Key
+from labkit.watermark.marks.keys import Key
 
 
 def digest_of(weights: np.ndarray) -> str:

@@ -26,7 +26,7 @@ from labkit.results import Result, as_json
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labkit.watermark.evidence import Signer
+    from labkit.evidence import Signer
 
 FORMAT = "labkit-federated-register/2"
 REGISTRAR = "registrar"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.watermark.keys import Key
+from labkit.watermark.marks.keys import Key
 
 
 def length(parties: int, colluders: int, false_accusation: float, missed: float = 0.01) -> int:

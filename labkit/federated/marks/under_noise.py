@@ -23,7 +23,7 @@ from labkit.federated.marks.noise_curve import Point, PrivacyCurve
 from labkit.federated.marks.titles import splits
 from labkit.federated.noise import Noise, calibrate
 from labkit.federated.rounds import Federation, Training
-from labkit.watermark.keys import Key
+from labkit.watermark.marks.keys import Key
 
 if TYPE_CHECKING:
     from torch import nn

@@ -21,7 +21,7 @@ from labkit import profiles
 from labkit.federated.marks import bits, block_code
 from labkit.federated.marks.enrolment import Enrolment, MarkError
 from labkit.federated.marks.mark_report import Line, MarkReport
-from labkit.watermark.keys import Key
+from labkit.watermark.marks.keys import Key
 
 if TYPE_CHECKING:
     from torch import nn

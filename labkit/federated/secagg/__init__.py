@@ -8,8 +8,9 @@ What it does not do: the sum itself may still tell something about one hospital 
 vector within the bound into the sum.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from labkit import facade
 
 if TYPE_CHECKING:
     from labkit.federated.secagg.client import Client as Client
@@ -26,32 +27,4 @@ if TYPE_CHECKING:
     from labkit.federated.secagg.session import secure_sum_integers as secure_sum_integers
     from labkit.federated.secagg.terms import least_threshold as least_threshold
 
-_HOME = {
-    "Client": "client",
-    "Encoding": "encoding",
-    "EncodingError": "encoding",
-    "Identity": "keys",
-    "SecAggError": "errors",
-    "SecureSum": "session",
-    "Server": "server",
-    "fresh_round_id": "session",
-    "least_threshold": "terms",
-    "pause": "pausing",
-    "resume": "pausing",
-    "secure_sum": "session",
-    "secure_sum_integers": "session",
-}
-
-__all__ = list(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"labkit.federated.secagg.{_HOME[name]}"), name)
-    raise AttributeError(
-        f"module 'labkit.federated.secagg' has no attribute {name!r}; it has {', '.join(__all__)}"
-    )
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = facade.lazy(__name__)

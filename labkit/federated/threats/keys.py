@@ -14,9 +14,10 @@ from labkit.federated.rounds import Federation
 def code() -> tuple[ModuleType, ...]:
     """Return the modules whose source decides what a shadow federation shows."""
     from labkit.data import dataset
-    from labkit.dp import discrete, discrete_arrays, gradients, linear, textbook
+    from labkit.dp.mechanisms import discrete, discrete_arrays
+    from labkit.dp.training import gradients, linear, textbook
     from labkit.federated import hospitals, learning, noise, rounds
-    from labkit.federated.inversion import observe
+    from labkit.federated.inversion import observation
     from labkit.federated.threats import keys, shadows
 
     return (
@@ -29,7 +30,7 @@ def code() -> tuple[ModuleType, ...]:
         learning,
         linear,
         noise,
-        observe,
+        observation,
         rounds,
         shadows,
         textbook,

@@ -156,7 +156,7 @@ def _foreign(mark: object, weights: np.ndarray, seed: int, profile: Profile) -> 
     """Return, for keys of somebody who knows a mark's commitment alone, which pass for that mark."""
     from labkit.federated.marks.bits import chance, redrawn
     from labkit.federated.marks.verification import ALPHA
-    from labkit.watermark.keys import Key
+    from labkit.watermark.marks.keys import Key
 
     count = profile.pick(smoke=20, laptop=100, full=1000)
     thief = Key.from_phrase(f"somebody who does not hold the key, seed {seed}")

@@ -39,7 +39,7 @@ from labkit.federated.threats.robust_result import ATTACKS, OVER, Arm, RobustStu
 from labkit.federated.threats.running import accuracy, attacked, quick
 
 if TYPE_CHECKING:
-    from labkit.dp.accounting import PrivacyStatement
+    from labkit.dp.accounting.statement import PrivacyStatement
     from labkit.federated.threats.system import System
     from labkit.profiles import Profile
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from labkit.federated.threats.shadows import Shadows
-from labkit.membership import lira, rmia, signals
+from labkit.membership.attacks import lira, rmia
+from labkit.membership.shadows import signals
 from labkit.stats import Interval
 
 RESAMPLES = 400
@@ -31,7 +32,7 @@ def lira_scores(values: np.ndarray, masks: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     values : ndarray of shape [K, n]
-        A signal, larger for members: `labkit.membership.signals`, or what `shadows.posterior` makes of all rounds.
+        A signal, larger for members: `labkit.membership.shadows.signals`, or what `shadows.posterior` makes of all rounds.
     masks : ndarray of bool, shape [K, n]
     """
     scores = np.empty(values.shape)
@@ -144,6 +145,6 @@ def crossed(
 
 def roc(scores: np.ndarray, members: np.ndarray, rates: np.ndarray) -> np.ndarray:
     """Return the true-positive rate of all targets together at each of ``rates``."""
-    from labkit.membership.curves import tpr_at as on_curve
+    from labkit.membership.reports.curves import tpr_at as on_curve
 
     return on_curve(scores.ravel(), members.ravel(), rates)

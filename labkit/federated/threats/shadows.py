@@ -267,7 +267,7 @@ def observe(
 
 def candidate_gradients(federation: Federation, state: State, x: Tensor, y: Tensor) -> np.ndarray:
     """Return what each candidate record would add to the sum, clipped as the federation clips: shape [n, d], float64."""
-    from labkit.federated.inversion.observe import per_record_gradients
+    from labkit.federated.inversion.observation import per_record_gradients
 
     clip = federation.noise.max_grad_norm if federation.noise.placement != "none" else None
     model = unflatten(federation.make_model(), state.weights)

@@ -1,0 +1,223 @@
+"""Checks of lab 09, third part: how many queries to plan for, what convicts, and a record that nobody can touch."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from labkit.course.exercises.exercise import Wrong, exercise
+
+
+def reference_queries_for(rate: float, null_rate: float, alpha: float, power: float, most: int) -> int | None:
+    """Return the fewest queries at which a mark of this rate is proven with this probability; None beyond ``most``."""
+    from labkit.watermark.verification import binomial
+
+    return next((n for n in range(1, most + 1) if binomial.power(rate, n, null_rate, alpha) >= power), None)
+
+
+def _tails(n: int, rate: float) -> np.ndarray:
+    """Return P[Binomial(n, rate) >= h] for h = 0 to n, summed term by term, smallest first."""
+    law = [math.comb(n, h) * rate**h * (1 - rate) ** (n - h) for h in range(n + 1)]
+    return np.cumsum(law[::-1])[::-1]
+
+
+def _fewest(
+    rate: float, null_rate: float, alpha: float, power: float, most: int, *, miss: int = 0
+) -> int | None:
+    """Return the same by brute force; ``miss`` asks for so many hits more than are needed."""
+    for n in range(1, most + 1):
+        enough = np.flatnonzero(_tails(n, null_rate) < alpha)
+        first = enough[0] + miss if len(enough) else n + 1
+        if first <= n and _tails(n, rate)[first] >= power:
+            return n
+    return None
+
+
+@exercise(
+    "09.queries_for",
+    title="how many queries does the plan need?",
+    reference=reference_queries_for,
+    points=3,
+    difficulty=3,
+    importance=4,
+    minutes=12,
+)
+def check_queries_for(attempt: Callable) -> None:
+    """Against sums over the binomial law, every n from 1; the last mark is no stronger than the null models'."""
+    for rate, null_rate, alpha, power in (
+        (0.4, 0.1, 1e-3, 0.9),
+        (0.9, 0.2, 5e-5, 0.95),
+        (0.3, 0.12, 0.01, 0.8),
+        (0.1, 0.1, 1e-3, 0.9),
+    ):
+        given = {"rate": rate, "null_rate": null_rate, "alpha": alpha, "power": power, "most": 150}
+        expected = _fewest(rate, null_rate, alpha, power, 150)
+        got = attempt(rate, null_rate, alpha, power, 150)
+        if got == expected:
+            continue
+        causes = {
+            _fewest(rate, null_rate, alpha, 0.5, 150): (
+                "so many queries prove it in half of all trials; the plan asks for more: use `power`"
+            ),
+            _fewest(rate, null_rate, alpha, power, 150, miss=1): (
+                "one hit too many is asked for: sf(h, n, p) is P[more than h], so P[at least h] is sf(h - 1, n, p)"
+            ),
+            _fewest(
+                rate, 0.1, alpha, power, 150
+            ): "1/10 is not the null rate: innocents decide, so use `null_rate`",
+            _mean_is_enough(rate, null_rate, alpha): (
+                "that takes the expected hits for granted; in half of all trials there are fewer: use the law at `rate`"
+            ),
+        }
+        otherwise = (
+            "for each n: the fewest hits h with P[Bin(n, null_rate) >= h] < alpha, then P[Bin(n, rate) >= h]"
+        )
+        if expected is None:
+            otherwise = (
+                "a mark as frequent as in innocent models is never proven: return None after `most` queries"
+            )
+        raise Wrong(given=given, got=got, expected=expected, because=causes.get(got, otherwise))
+
+
+def _mean_is_enough(rate: float, null_rate: float, alpha: float) -> int | None:
+    """Return the first n at which the expected number of hits, rounded down, would do."""
+    return next((n for n in range(1, 151) if _tails(n, null_rate)[int(rate * n)] < alpha), None)
+
+
+def reference_convict(p: np.ndarray, heard: np.ndarray, alpha: float, needed: int) -> np.ndarray:
+    """Return which suspects count as derived: enough lines below alpha's share, and a claim that is heard."""
+    speaks = p < alpha / p.size  # NaN is below nothing
+    return heard & (speaks.sum(1) >= needed)
+
+
+NAN = float("nan")
+P = np.array(
+    [
+        [0.4, 1e-9, 1e-8, 0.3],  # the mark died; two lines speak
+        [1e-12, 0.02, 0.5, 0.2],  # one line speaks
+        [3e-4, 4e-4, 0.6, 0.9],  # below alpha, above its share: 5e-5
+        [1e-7, 1e-7, 1e-7, 1e-7],  # all speak, but the claim is dismissed
+        [NAN, 1e-6, 0.7, 2e-6],  # no triggers follow from the key; two lines speak
+        [9e-5, 6e-5, 0.1, 0.8],  # below alpha / suspects and alpha / lines, above alpha / both
+    ]
+)
+HEARD = np.array([True, True, True, False, True, True])
+
+
+@exercise(
+    "09.convict",
+    title="what convicts",
+    reference=reference_convict,
+    points=3,
+    difficulty=2,
+    importance=5,
+    minutes=10,
+)
+def check_convict(attempt: Callable) -> None:
+    """Six suspects and four lines, each suspect a trap; then a plan that needs three lines."""
+    share = 1e-3 / P.size
+    traps = [
+        (0, "two lines speak and the claim is heard: a dead mark does not acquit"),
+        (
+            1,
+            "one line convicts here; `needed` asks for more, so that one bad set of null models convicts nobody",
+        ),
+        (2, "alpha was not shared out: with 24 questions one of 24 speaks by chance far too often"),
+        (3, "the claim was dismissed (`heard`): then no p-value counts"),
+        (4, "a line that could not be asked is nan: it does not speak, and does not stop the others"),
+        (5, f"alpha is shared out over suspects *and* lines: {share:.2g} is left for each"),
+    ]
+    for needed, expected in ((2, [1, 0, 0, 0, 1, 0]), (3, [0, 0, 0, 0, 0, 0]), (1, [1, 1, 0, 0, 1, 0])):
+        given = {"p": P, "heard": HEARD, "alpha": 1e-3, "needed": needed}
+        got = np.asarray(attempt(P.copy(), HEARD.copy(), 1e-3, needed))
+        if got.shape != (len(P),):
+            because = "return one True or False for each suspect (row)"
+            raise Wrong(given=given, got=got, expected=f"shape ({len(P)},)", because=because)
+        for row, because in traps:
+            if bool(got[row]) != bool(expected[row]):
+                because = because if needed == 2 else f"`needed` lines must speak, here {needed}"
+                raise Wrong(
+                    given=given, got=got.astype(bool), expected=np.array(expected, bool), because=because
+                )
+
+
+def reference_chain(entries: list[str]) -> list[str]:
+    """Return one SHA-256 digest an entry, each over the digest before it and the entry."""
+    digests, previous = [], "0" * 64
+    for entry in entries:
+        previous = hashlib.sha256((previous + entry).encode()).hexdigest()
+        digests.append(previous)
+    return digests
+
+
+ENTRIES = ["commit", "plan: alpha 0.001", "ask", "find: 97 of 100", "sign"]
+
+
+@exercise(
+    "09.chain",
+    title="a chain that shows where it was touched",
+    reference=reference_chain,
+    points=2,
+    difficulty=2,
+    importance=4,
+    minutes=8,
+)
+def check_chain(attempt: Callable) -> None:
+    """By what a chain is for: a changed, dropped, moved or glued entry shows in all digests from there on."""
+    before = _digests(attempt, ENTRIES)
+    if _digests(attempt, ENTRIES) != before:
+        because = "two calls gave two chains: nobody can check it then; no chance and no clock in a digest"
+        raise Wrong(given=ENTRIES, got="digests that change", expected="the same digests", because=because)
+    for place in range(len(ENTRIES)):
+        changed = [*ENTRIES]
+        changed[place] += "!"
+        after = _digests(attempt, changed)
+        moved = [a != b for a, b in zip(before, after, strict=True)]
+        if moved != [k >= place for k in range(len(ENTRIES))]:
+            because = "a change must show in its own digest and in all later ones, and in none before"
+            if not moved[place]:
+                because = "the entry itself is not in its digest"
+            elif not any(moved[place + 1 :]) and place + 1 < len(ENTRIES):
+                because = "each entry is hashed alone: the digest before it belongs in, too"
+            elif any(moved[:place]):
+                because = "an earlier digest changed: an entry can only know those before it"
+            raise Wrong(
+                given=f"entry {place + 1} of {len(ENTRIES)} changed",
+                got=f"changed digests: {[k + 1 for k, m in enumerate(moved) if m]}",
+                expected=f"changed digests: {list(range(place + 1, len(ENTRIES) + 1))}",
+                because=because,
+            )
+    _notices(attempt, ["a", "b", "c"], ["b", "a", "c"], "two entries swapped", "the order does not count")
+    _notices(
+        attempt,
+        ["ab", "c"],
+        ["a", "bc"],
+        "one letter moved from the first entry to the second",
+        "all entries are hashed as one text, so they run together: hash the digest before, and the entry",
+    )
+    _notices(attempt, ["a", "a"], ["a"], "an entry said twice, and once", "a repeated entry changes nothing")
+
+
+def _digests(attempt: Callable, entries: list[str]) -> list[str]:
+    got = attempt([*entries])
+    if not isinstance(got, list | tuple) or len(got) != len(entries):
+        because = "return a list with one digest for each entry"
+        raise Wrong(given=entries, got=got, expected=f"{len(entries)} digests", because=because)
+    if not all(isinstance(one, str) and re.fullmatch("[0-9a-f]{64}", one) for one in got):
+        because = "each digest is 64 hexadecimal digits as text: hashlib.sha256(...).hexdigest()"
+        raise Wrong(given=entries, got=got, expected="64 hexadecimal digits each", because=because)
+    return list(got)
+
+
+def _notices(attempt: Callable, one: list[str], other: list[str], words: str, because: str) -> None:
+    if _digests(attempt, one)[-1] == _digests(attempt, other)[-1]:
+        raise Wrong(
+            given=f"{one} and {other}: {words}",
+            got="the same last digest",
+            expected="two different ones",
+            because=because,
+        )

@@ -1,0 +1,1 @@
+"""Files on disk that hold real records: one reader a format, each with its checksums."""

@@ -1,0 +1,1 @@
+"""Privacy accounting: events, accountants, composition, calibration, and the statement of what was spent."""

@@ -1,0 +1,1 @@
+"""Mechanisms that release numbers and categories with differential privacy, and their sensitivity."""

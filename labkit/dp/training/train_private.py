@@ -1,0 +1,214 @@
+"""Differentially private stochastic gradient descent, for any torch module.
+
+Algorithm 1 of Abadi et al. (arXiv 1607.00133) with what accounting for it assumes: true Poisson sampling at the exact
+rate that is accounted for, noise added once per logical batch, and division by the expected batch size.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from labkit import profiles, training
+from labkit.dp.limits import check_delta
+from labkit.dp.training.engines import check_engine
+from labkit.dp.training.gradients import trainable
+from labkit.dp.training.result import PrivateResult
+from labkit.dp.training.run import Run, Settings
+
+if TYPE_CHECKING:
+    from labkit.data import Dataset
+
+
+def train_private(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    target_epsilon: float | None = None,
+    noise_multiplier: float | None = None,
+    delta: float = 1e-5,
+    max_grad_norm: float = 1.0,
+    expected_batch_size: float = 1024,
+    epochs: float | None = None,
+    steps: int | None = None,
+    learning_rate: float = 1.0,
+    momentum: float = 0.0,
+    schedule: str = "constant",
+    engine: str = "opacus",
+    seed: int | None = None,
+    physical_batch_size: int = 512,
+    other_events: Sequence[Any] = (),
+    checkpoint: str | Path | None = None,
+    device: torch.device | str | None = None,
+) -> PrivateResult:
+    """Train a copy of ``model`` on ``dataset.train_x`` with differential privacy; measure it on the test records once.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Takes a batch of records, gives logits (b, classes). Any module that treats records independently.
+    dataset : Dataset
+        Each of its train records is one unit of privacy (add/remove neighbours).
+    target_epsilon, noise_multiplier : float
+        Exactly one of them: the ε to calibrate the noise to (by PLD, ``other_events`` included), or the noise itself as
+        a multiple of ``max_grad_norm``.
+    delta : float
+        Must lie below 1 / number of train records.
+    max_grad_norm : float
+        Bound on one record's gradient, over all parameters.
+    expected_batch_size : float
+        Number of train records times the probability with which each joins a step; not rounded anywhere.
+    epochs, steps : float, int
+        At most one of them: how long to train; 15 epochs when neither is given, and at least one step.
+    learning_rate, momentum, schedule : float, float, {"constant", "linear"}
+        Of SGD; "linear" falls from ``learning_rate`` to 0 over the run.
+    engine : {"opacus", "vmap", "layers", "linear"}
+        Who computes clipped gradients: Opacus's hooks; ``torch.func``; closed forms for linear, convolution and
+        GroupNorm layers; or the closed form of softmax regression on fixed features. Same mathematics, other cost.
+    seed : int
+        Fixes sampling and noise, for study: whoever knows the seed can subtract the noise. Without one, the operating
+        system's randomness seeds both, and nobody can repeat the run.
+    physical_batch_size : int
+        Most records whose per-sample gradients are in memory at a time; no effect on the result beyond rounding.
+    other_events : sequence
+        Accounting events of what else the pipeline took from the same records, to be composed into the statement.
+    checkpoint : path, optional
+        Written every epoch and on Ctrl-C. Where it exists the run goes on from it, and ends exactly as it would have
+        without the interruption. It holds the state of the noise: as secret as the seed, and best deleted at the end.
+    device : torch.device, optional
+        CUDA when there is one, by default.
+
+    Returns
+    -------
+    PrivateResult
+
+    Raises
+    ------
+    ValueError
+        If settings contradict each other or the model, or a checkpoint belongs to other settings.
+    FloatingPointError
+        If loss or gradient become NaN or infinite.
+    KeyboardInterrupt
+        On Ctrl-C, after the current step is complete; the message tells how to resume.
+
+    Notes
+    -----
+    The statement holds for noise of real numbers. This noise is made of floating-point numbers by a generator that is not
+    cryptographic (Mironov 2012; arXiv 2207.13793): enough to study, audit and compare, not against whoever can read the
+    last bits of weights or predict the generator.
+    """
+    from labkit.dp.accounting.events import as_events
+    from labkit.dp.accounting.statement import SampledGaussian, calibrate_noise, privacy_statement
+
+    training.check_records(dataset.train_x, dataset.train_y)
+    check_model(model)
+    check_outputs(model, dataset)
+    n = len(dataset.train_x)
+    check_delta(delta, n)
+    if (target_epsilon is None) == (noise_multiplier is None):
+        raise ValueError(
+            f"got target_epsilon={target_epsilon} and noise_multiplier={noise_multiplier}; give exactly one: "
+            "the privacy to reach, or the noise to add"
+        )
+    rate = _rate(expected_batch_size, n)
+    steps, others = _steps(epochs, steps, rate), as_events(other_events, empty=True)
+    sampler = "full" if rate == 1 else "poisson"
+
+    def settings(noise: float) -> Settings:
+        return Settings(
+            engine, noise, max_grad_norm, expected_batch_size, rate, steps, learning_rate, momentum, schedule,
+            physical_batch_size, delta,
+        )  # fmt: skip
+
+    if target_epsilon is not None:
+        settings(1.0)  # complain about everything else before the slow search
+        check_engine(engine, model)
+        noise_multiplier = calibrate_noise(
+            target_epsilon,
+            delta=delta,
+            sample_rate=rate,
+            steps=steps,
+            other_events=others,
+            n=n,
+            sampler=sampler,
+        )
+    chosen = settings(float(noise_multiplier))
+    event = SampledGaussian(chosen.noise_multiplier, steps, rate, sampler)
+    run = Run(copy.deepcopy(model), dataset, chosen, seed, torch.device(device or profiles.device()))
+    history, seconds = run.train(Path(checkpoint) if checkpoint else None)
+    trained = run.engine.release().to(memory_format=torch.contiguous_format).eval()
+    return PrivateResult(
+        model=trained,
+        privacy=privacy_statement([*others, event], delta=delta, n=n),
+        accuracy=training.evaluate(trained, dataset.test_x, dataset.test_y).accuracy,
+        history=history,
+        settings=asdict(chosen),
+        source=dataset.source,
+        profile=profiles.current().name,
+        seed=seed,
+        seconds=seconds,
+    )
+
+
+def check_model(model: nn.Module) -> None:
+    """Raise ``ValueError`` unless per-record clipping can bound what one record does to the model."""
+    from opacus.validators import ModuleValidator
+
+    trainable(model)
+    mixing = [name for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if mixing:
+        raise ValueError(
+            f"BatchNorm in {', '.join(mixing)}: a batch statistic lets one record change every other record's gradient, "
+            "so clipping each gradient bounds nothing. Use GroupNorm: opacus.validators.ModuleValidator.fix(model) "
+            "swaps the layers for you"
+        )
+    errors = ModuleValidator.validate(copy.deepcopy(model).train(), strict=False)
+    if errors:
+        raise ValueError("this model cannot be trained privately: " + "; ".join(str(e) for e in errors))
+
+
+def check_outputs(model: nn.Module, dataset: Dataset) -> None:
+    """Raise ``ValueError`` unless ``model`` maps two records to one logit for each class."""
+    try:
+        with torch.no_grad():
+            logits = copy.deepcopy(model).cpu().eval()(dataset.train_x[:2].cpu())
+    except RuntimeError as error:
+        shape = tuple(dataset.train_x.shape[1:])
+        raise ValueError(f"the model cannot take records of shape {shape}: {error}") from error
+    classes = len(dataset.classes)
+    if logits.ndim != 2 or logits.shape[1] < classes:
+        raise ValueError(
+            f"the model gives outputs of shape {tuple(logits.shape)} for 2 records; expected (2, {classes}): one logit for "
+            "each class"
+        )
+
+
+def _rate(expected_batch_size: float, n: int) -> float:
+    """Return the probability with which each of ``n`` records joins a step."""
+    if not 0 < expected_batch_size <= n:
+        raise ValueError(
+            f"expected_batch_size={expected_batch_size} of {n:,} records is a sample rate of "
+            f"{expected_batch_size / n:.4g}; expected 0 < rate <= 1: no batch can be expected to hold more than there is"
+        )
+    return expected_batch_size / n
+
+
+def _steps(epochs: float | None, steps: int | None, rate: float) -> int:
+    """Return the number of steps asked for in either way."""
+    if epochs is not None and steps is not None:
+        raise ValueError(f"got epochs={epochs} and steps={steps}; give at most one of them")
+    if steps is not None:
+        return steps
+    epochs = 15 if epochs is None else epochs
+    if not (math.isfinite(epochs) and round(epochs / rate) >= 1):
+        raise ValueError(
+            f"epochs={epochs} at sample rate {rate:.4g} is not one step; expected at least {rate:.4g} epochs, or steps=1"
+        )
+    return round(epochs / rate)

@@ -1,0 +1,290 @@
+"""Choose settings and a budget: a search on records held out for it, what that search costs, and the decision.
+
+`tradeoff` and `decide` live in :mod:`labkit.dp.utility.tradeoff` and :mod:`labkit.dp.utility.decision`; this module is their front door.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit import cache, plots, profiles, progress
+from labkit.dp.utility.decision import Decision, NoDecision, decide
+from labkit.dp.utility.linear_pipeline import linear_pipeline
+from labkit.dp.utility.runs import Pipeline, Run, run_once
+from labkit.dp.utility.tradeoff import Tradeoff, tradeoff
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from labkit.data import Dataset
+
+__all__ = [
+    "Decision",
+    "NoDecision",
+    "Range",
+    "Search",
+    "Tradeoff",
+    "decide",
+    "linear_pipeline",
+    "pareto_front",
+    "search",
+    "tradeoff",
+]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values to try for one setting: from ``low`` to ``high``, evenly in the logarithm."""
+
+    low: float
+    high: float
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.high:
+            raise ValueError(f"range from {self.low} to {self.high}; expected 0 < low <= high")
+
+    def suggest(self, trial: optuna.Trial, name: str) -> float:
+        if self.whole:
+            return trial.suggest_int(name, int(self.low), int(self.high), log=True)
+        return trial.suggest_float(name, self.low, self.high, log=True)
+
+
+SPACE = {
+    "learning_rate": Range(10, 400),
+    "max_grad_norm": Range(0.1, 3),
+    "steps": Range(40, 300, whole=True),
+}
+
+
+def pareto_front(epsilons: Sequence[float], accuracies: Sequence[float]) -> list[int]:
+    """Return which runs no other run beats: none has at most their ε and at least their accuracy, one of them strictly.
+
+    Parameters
+    ----------
+    epsilons, accuracies : sequences of the same length
+        Spent (smaller is better) and reached (larger is better).
+
+    Returns
+    -------
+    list of int
+        Positions, by ascending ε. Equal points stay together.
+    """
+    points = list(zip(epsilons, accuracies, strict=True))
+    kept = [
+        i
+        for i, (e, a) in enumerate(points)
+        if not any(f <= e and b >= a and (f, b) != (e, a) for f, b in points)
+    ]
+    return sorted(kept, key=lambda i: (points[i], i))
+
+
+@dataclass(frozen=True)
+class Search:
+    """Settings that were tried, and the best of them: see `search`.
+
+    Attributes
+    ----------
+    runs : tuple of Run
+        One a trial; accuracies are on the validation split.
+    source, profile : str
+    delta : float
+    n_train : int
+    sampler : str
+        Who proposed the settings.
+    """
+
+    runs: tuple[Run, ...] = field(repr=False)
+    source: str
+    profile: str
+    delta: float
+    n_train: int
+    sampler: str
+
+    @property
+    def front(self) -> list[Run]:
+        """The runs that no other run beats in both ε and validation accuracy, by ascending ε."""
+        best = pareto_front([r.spent_epsilon for r in self.runs], [r.accuracy for r in self.runs])
+        return [self.runs[i] for i in best]
+
+    def settings(self, max_epsilon: float = math.inf) -> dict[str, Any]:
+        """Return the settings of the most accurate run on the front within ``max_epsilon``.
+
+        Raises
+        ------
+        ValueError
+            If no run spent that little.
+        """
+        within = [run for run in self.front if run.spent_epsilon <= max_epsilon]
+        if not within:
+            raise ValueError(
+                f"no trial spent at most ε = {max_epsilon:g}; the least is {self.front[0].spent_epsilon:.3g}: "
+                "search again with a lower end of epsilons"
+            )
+        return dict(within[-1].settings)
+
+    def cost(self, epsilon: float | None = None) -> pd.DataFrame:
+        """Return what publishing the chosen model costs, by how the settings were found.
+
+        Parameters
+        ----------
+        epsilon : float, optional
+            Of the run that is published; the dearest trial when left out.
+
+        Notes
+        -----
+        The first row is only true where the trials never touched the private records (they ran on synthetic or public
+        ones). "All released" composes all trials of this search; strictly, their ε must have been fixed beforehand. The
+        rows of "another search" say what a search would have cost whose trials all spend the ε of the published run; the
+        last is Papernot & Steinke (arXiv 2110.03620, theorem 2): a number of trials drawn from a geometric law, settings
+        drawn without a look at other trials (this search, Optuna's, looks), and only the best run published. None counts
+        the score: where validation records are private as well, they need a split of their own, outside the statement.
+        """
+        import pandas as pd
+
+        from labkit.dp.accounting.statement import TuningCost, privacy_statement
+
+        dearest = max(self.runs, key=lambda run: run.spent_epsilon)
+        wanted = dearest.target_epsilon if epsilon is None else epsilon
+        chosen = min(self.runs, key=lambda run: abs(run.target_epsilon - wanted))
+        k, n, delta = len(self.runs), self.n_train, self.delta
+        ways = {
+            "tuned on other records": privacy_statement(chosen.events, delta=delta, n=n),
+            f"this search, all {k} trials released": privacy_statement(
+                [event for run in self.runs for event in run.events], delta=delta, n=n
+            ),
+            f"another search: {k} trials like the chosen one": privacy_statement(
+                chosen.events, delta=delta, n=n, tuning=TuningCost(k)
+            ),
+        }
+        if k > 1:  # a random number with mean 1 leaves nothing random
+            ways[f"another search: random trials, {k} on average"] = privacy_statement(
+                chosen.events, delta=delta, n=n, tuning=TuningCost(k, "geometric")
+            )
+        rows = [
+            {"settings found by": way, "ε": s.epsilon, "accountant": next(iter(s.epsilons))}
+            for way, s in ways.items()
+        ]
+        return pd.DataFrame(rows).set_index("settings found by")
+
+    def table(self) -> pd.DataFrame:
+        """Return one row a trial, best accuracy first; ``front`` marks those that nothing beats."""
+        import pandas as pd
+
+        best = {id(run) for run in self.front}
+        rows = [
+            {"ε": r.spent_epsilon, "validation accuracy": r.accuracy, **r.settings, "front": id(r) in best}
+            for r in self.runs
+        ]
+        return pd.DataFrame(rows).sort_values("validation accuracy", ascending=False, ignore_index=True)
+
+    def plot(self) -> Figure:
+        """Draw every trial, and the front as a staircase."""
+        fig, ax = plots.figure(7, 4)
+        ax.plot(
+            [r.spent_epsilon for r in self.runs],
+            [100 * r.accuracy for r in self.runs],
+            linestyle="none",
+            marker="o",
+            markersize=4,
+            color=plots.COLOURS[4],
+            label="a trial",
+        )
+        x, y = [r.spent_epsilon for r in self.front], [100 * r.accuracy for r in self.front]
+        ax.step(x, y, where="post", marker="s", markersize=5, color=plots.COLOURS[1], label="Pareto front")
+        plots.epsilon_axis(ax, "ε spent (PLD)")
+        worst = min(y)
+        ax.set_ylim(bottom=max(min(100 * r.accuracy for r in self.runs), worst - 3) - 0.3)
+        ax.set(ylabel="validation accuracy (%)")
+        title = f"{len(self.runs)} trials of {self.sampler}, one run of one seed each, δ = {self.delta:g}"
+        ax.set_title(title, fontsize=10)
+        ax.legend(loc="lower right", title=self.source.split(";")[0], title_fontsize=8)
+        steps = ", ".join(f"{b:.2f}% at ε = {a:.2f}" for a, b in zip(x, y, strict=True))
+        return plots.describe(
+            fig, f"Validation accuracy of {len(self.runs)} trials against ε; the Pareto front is {steps}."
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write all trials as JSON, without their seed."""
+        rows = [{k: v for k, v in asdict(run).items() if k != "seed"} for run in self.runs]
+        facts = {key: value for key, value in vars(self).items() if key != "runs"} | {"runs": rows}
+        with cache.atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
+        return Path(path)
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def search(
+    dataset: Dataset,
+    *,
+    epsilons: tuple[float, float] = (0.5, 8.0),
+    trials: int = 20,
+    space: dict[str, Range] | None = None,
+    validation: int | None = None,
+    delta: float = 1e-5,
+    pipeline: Pipeline = linear_pipeline,
+    seed: int = 0,
+) -> Search:
+    """Search settings for little ε and high accuracy at once, on train records held out for it.
+
+    Optuna's multi-objective tree-structured Parzen estimator proposes ε and settings; one private run answers each
+    proposal. The data set's test records are dropped before the first trial.
+
+    Parameters
+    ----------
+    epsilons : (low, high)
+        Range of the budget, searched like a setting.
+    space : dict of Range, optional
+        Settings of ``pipeline``; `SPACE` by default, which is for `linear_pipeline`.
+    validation : int, optional
+        Train records to hold out; a sixth of them by default.
+    seed : int
+        Of split, sampler and training.
+
+    Returns
+    -------
+    Search
+        Every trial is cached when it ends: an interrupted search goes on where it stopped.
+
+    Raises
+    ------
+    ValueError
+        If there is no trial, a range is empty, or a pipeline comes without its own space.
+    """
+    import optuna
+
+    from labkit.dp.utility import features
+
+    if trials < 1:
+        raise ValueError(f"trials is {trials}; expected at least 1")
+    if space is None and pipeline is not linear_pipeline:
+        raise ValueError("another pipeline needs its own space: pass space={<setting>: Range(low, high)}")
+    budget, space = Range(*epsilons), SPACE if space is None else space
+    if dataset.train_x.ndim == 4 and pipeline is linear_pipeline:
+        dataset = features.features(dataset)
+    split = dataset.holdout(validation or len(dataset.train_y) // 6, seed=seed)
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(5, trials // 3))
+        study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler)
+        runs = []
+        for _ in progress.track(range(trials), "trials"):
+            trial = study.ask()
+            epsilon = round(budget.suggest(trial, "epsilon"), 2)
+            settings = {name: values.suggest(trial, name) for name, values in space.items()}
+            runs.append(run_once(pipeline, split, epsilon, delta, seed, settings))
+            study.tell(trial, (runs[-1].spent_epsilon, runs[-1].accuracy))
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    profile = profiles.current().name
+    return Search(tuple(runs), split.source, profile, delta, len(split.train_y), "TPE (Optuna)")

@@ -1,0 +1,1 @@
+"""Attacks: each turns answers into one score a record, larger for likelier members."""

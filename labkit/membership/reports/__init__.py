@@ -1,0 +1,1 @@
+"""What an attack's scores say: intervals, curves and the report."""

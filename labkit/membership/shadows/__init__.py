@@ -1,0 +1,1 @@
+"""Shadow models: trained on halves of a pool, asked, and kept."""

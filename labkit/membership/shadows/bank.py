@@ -1,0 +1,260 @@
+"""What an attacker holds: shadow models' outputs on every record of a pool, and one target's outputs on the same."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from labkit import profiles, stats
+from labkit.membership.shadows import queries as query
+from labkit.membership.shadows import signals
+from labkit.training.loops import logits as model_logits
+from labkit.training.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Target:
+    """A model under attack: its outputs on the pool, where we know who is a member, and on outsiders.
+
+    Attributes
+    ----------
+    logits : float array of shape (n, queries, classes)
+        On the pool's records.
+    population_logits : float array of shape (m, queries, classes)
+        On records that no model has seen, which the attacker may use.
+    members : bool array of shape (n,)
+        The truth that attacks are scored against.
+    name : str
+    accuracy : Interval
+        On the population, with its Clopper-Pearson interval.
+    model : nn.Module or None
+        Needed by label-only attacks, which ask it further questions.
+    privacy : PrivacyStatement or None
+        Draws the ceiling of differential privacy into reports.
+    """
+
+    logits: np.ndarray
+    population_logits: np.ndarray
+    members: np.ndarray
+    name: str
+    accuracy: stats.Interval
+    model: nn.Module | None = None
+    privacy: Any = None
+
+    def __repr__(self) -> str:
+        n, asked, _ = self.logits.shape
+        return (
+            f"Target({self.name}: {int(self.members.sum()):,} members of {n:,} records, {asked} queries, "
+            f"accuracy {self.accuracy.percent(1)})"
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ShadowBank:
+    """K models, each trained on half of a pool, and their outputs: made by `shadow_bank`.
+
+    Attributes
+    ----------
+    x, y : Tensor of shape (n, ...), (n,)
+        The pool: every record is in for exactly half of the models.
+    population_x, population_y : Tensor
+        Records that no model has seen.
+    masks : bool array of shape (K, n)
+    partners : int array of shape (K,)
+        Row of the model trained on the other half of the pool, or -1 once it was taken out.
+    queries : tuple of str
+        How each record was shown to the models.
+    """
+
+    name: str
+    source: str
+    profile: str
+    classes: tuple[str, ...]
+    x: Tensor
+    y: Tensor
+    population_x: Tensor
+    population_y: Tensor
+    masks: np.ndarray
+    partners: np.ndarray
+    queries: tuple[str, ...]
+    recipe: Recipe
+    make_model: Callable[[], nn.Module]
+    folder: Path
+    key: str
+    rows: np.ndarray
+    asked: tuple[int, ...]
+    seed: int = 0
+    dtype: str = "float32"
+    seconds: float = 0.0
+    _signals: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __repr__(self) -> str:
+        return (
+            f"ShadowBank({self.name}: {len(self)} models on {len(self.y):,} records of {self.source}, "
+            f"{len(self.asked)} queries, population {len(self.population_y):,}, profile {self.profile})"
+        )
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Labels of the pool, (n,)."""
+        return self.y.numpy()
+
+    @property
+    def population_labels(self) -> np.ndarray:
+        """Labels of the population, (m,)."""
+        return self.population_y.numpy()
+
+    def logits(self, k: int, *, part: str = "pool") -> np.ndarray:
+        """Return model ``k``'s memory-mapped logits, (n, queries, classes), on the "pool" or the "population"."""
+        stored = np.load(self.folder / f"{part}-{self.rows[k]:03d}.npy", mmap_mode="r")
+        return stored if self.asked == tuple(range(stored.shape[1])) else stored[:, list(self.asked)]
+
+    def signal(self, name: str, *, part: str = "pool") -> np.ndarray:
+        """Return a signal of every shadow model, (K, n, queries), float64; computed once per bank."""
+        if (name, part) not in self._signals:
+            labels = self.labels if part == "pool" else self.population_labels
+            values = [signals.signal(name, self.logits(k, part=part), labels) for k in range(len(self))]
+            self._signals[name, part] = np.stack(values)
+        return self._signals[name, part]
+
+    def select(self, models: Sequence[int] | None = None, *, queries: int | None = None) -> ShadowBank:
+        """Return the bank with some of its models, or the first few of its queries, only.
+
+        Raises
+        ------
+        ValueError
+            If a model or more queries than were asked are wanted.
+        """
+        kept = np.arange(len(self)) if models is None else np.asarray(models, dtype=int)
+        count = len(self.asked) if queries is None else queries
+        if len(kept) == 0 or kept.min() < 0 or kept.max() >= len(self) or len(set(kept.tolist())) < len(kept):
+            raise ValueError(
+                f"models {kept.tolist()} are wanted of a bank of {len(self)}; expected distinct rows"
+            )
+        if not 1 <= count <= len(self.asked):
+            raise ValueError(f"{count} queries are wanted; this bank holds {len(self.asked)}")
+        position = {int(old): new for new, old in enumerate(kept)}
+        partners = np.array([position.get(int(self.partners[old]), -1) for old in kept])
+        sliced = {key: value[kept][..., :count] for key, value in self._signals.items()}
+        return replace(
+            self,
+            masks=self.masks[kept],
+            partners=partners,
+            queries=self.queries[:count],
+            rows=self.rows[kept],
+            asked=self.asked[:count],
+            _signals=sliced,
+        )
+
+    def first(self, count: int) -> ShadowBank:
+        """Return the bank with its first ``count`` models; an even count keeps every record in for half of them."""
+        return self.select(range(count))
+
+    def without(self, k: int) -> ShadowBank:
+        """Return the bank without model ``k`` and its partner, the model trained on the other half.
+
+        With model ``k`` alone left out, a record is in for one model fewer if ``k`` was trained on it: the count alone
+        would tell members from non-members. Without both, every record is still in for exactly half.
+        """
+        return self.select([j for j in range(len(self)) if j not in (k, self.partners[k])])
+
+    def state(self, k: int) -> dict[str, Tensor]:
+        """Return the weights of model ``k``."""
+        return torch.load(self._weights(k), weights_only=True)
+
+    def _weights(self, k: int) -> Path:
+        return self.folder / f"model-{self.rows[k]:03d}.pt"
+
+    def model(self, k: int) -> nn.Module:
+        """Return model ``k``, ready to be asked."""
+        model = self.make_model()
+        model.load_state_dict(self.state(k))
+        return model.eval()
+
+    def target(self, k: int) -> Target:
+        """Return shadow model ``k`` in the role of the target; attack it with ``bank.without(k)``."""
+        return Target(
+            logits=self.logits(k),
+            population_logits=self.logits(k, part="population"),
+            members=self.masks[k],
+            name=f"shadow {k}",
+            accuracy=accuracy(self.logits(k, part="population"), self.population_labels),
+            model=self.model(k) if self._weights(k).is_file() else None,
+        )
+
+    def query(
+        self, model: nn.Module, members: np.ndarray, *, name: str = "target", privacy: Any = None
+    ) -> Target:
+        """Ask any model this bank's questions.
+
+        Parameters
+        ----------
+        members : bool array of shape (n,)
+            Which records of the pool it was trained on; it must not have seen the population.
+
+        Raises
+        ------
+        ValueError
+            If ``members`` has another shape, or all or none are members.
+        """
+        members = np.asarray(members)
+        if members.dtype != bool or members.shape != (len(self.y),) or members.all() or not members.any():
+            raise ValueError(
+                f"members is {members.dtype} {members.shape} with {int(members.sum())} true; "
+                f"expected a boolean array ({len(self.y)},) with some of each"
+            )
+        pool, population = (ask(model, part, self.queries) for part in (self.x, self.population_x))
+        return Target(
+            logits=pool,
+            population_logits=population,
+            members=members,
+            name=name,
+            accuracy=accuracy(population, self.population_labels),
+            model=model,
+            privacy=privacy,
+        )
+
+    def memory(self) -> int:
+        """Return the bytes of this bank's logits on disk."""
+        per = len(self.queries) * len(self.classes) * np.load(self._any(), mmap_mode="r").dtype.itemsize
+        return len(self) * (len(self.y) + len(self.population_y)) * per
+
+    def _any(self) -> Path:
+        return self.folder / f"pool-{self.rows[0]:03d}.npy"
+
+
+def ask(model: nn.Module, x: Tensor, queries: tuple[str, ...], dtype: str = "float32") -> np.ndarray:
+    """Return a model's logits for ``x`` (n, ...) under each query, (n, queries, classes).
+
+    Raises
+    ------
+    FloatingPointError
+        If the model answers NaN or infinity.
+    """
+    layout = torch.channels_last if x.ndim == 4 else torch.contiguous_format
+    model = copy.deepcopy(model).to(profiles.device())
+    answers = [
+        model_logits(model, shown.contiguous(memory_format=layout)).float() for shown in query.ask(x, queries)
+    ]
+    array = torch.stack(answers, dim=1).numpy().astype(dtype)
+    if not np.isfinite(array).all():
+        raise FloatingPointError(
+            f"the model answers NaN or infinity (as {dtype}): it diverged in training, or needs a wider dtype"
+        )
+    return array
+
+
+def accuracy(logits: np.ndarray, labels: np.ndarray) -> stats.Interval:
+    """Return the share of right answers to the plain query, with its Clopper-Pearson interval."""
+    hits = int((np.asarray(logits)[:, 0].argmax(-1) == labels).sum())
+    return stats.clopper_pearson(hits, len(labels))

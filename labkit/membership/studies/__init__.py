@@ -1,0 +1,1 @@
+"""Studies over several models: comparisons, defences, leave-one-out."""

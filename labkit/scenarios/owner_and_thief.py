@@ -1,0 +1,337 @@
+"""The second project's pieces, made once and shared by labs 07 to 09: owner, marked models, thieves, null models.
+
+Everything is trained on demand and kept in the cache, model by model; sizes follow the profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from labkit import cache, data, models, profiles
+from labkit.data import Dataset
+from labkit.membership.shadows.presets import preset
+from labkit.training.recipe import Recipe, train_one
+from labkit.training.shelf import CODE, model_identity
+from labkit.watermark.marks.keys import Key
+from labkit.watermark.marks.marked import MarkedModel
+from labkit.watermark.verification.verdict import NULLS
+
+if TYPE_CHECKING:
+    from labkit.membership.shadows.bank import ShadowBank
+    from labkit.watermark.attacks.theft import Theft
+    from labkit.watermark.privacy.leakage import Leakage
+    from labkit.watermark.privacy.under_dp import UnderDP
+
+RESISTANT = "feature"  # best on thieves of 20,000 soft labels: 51 to 53% of its triggers, composites 2 to 50%, patches 4%
+KEY = Key.from_phrase("labkit: the second project")  # for the lessons alone: anybody can guess a phrase
+THIEF = 50_000  # added to a thief's seed: an equal seed would start it from the victim's own initial weights
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Project:
+    """Who has which records, and how models are trained: see `project`.
+
+    Attributes
+    ----------
+    owner : Dataset
+        The owner's train records, and the test records that all accuracies are measured on.
+    thief_x : Tensor of shape (m, 3, 32, 32)
+        Records of the thief's own, without labels: what the owner's model is asked about.
+    thief_y : Tensor of shape (m,)
+        Their true labels, which a judge uses to train innocent models; no thief sees them.
+    seeds : tuple of int
+        One model of each kind per seed: unmarked, marked, stolen.
+    pairs : tuple of int
+        Seeds of the pairs whose leakage is compared.
+    budgets : tuple of int
+        Queries after which a thief is measured, smallest first.
+    null_count : int
+        Null models to train, beside those of the shadow bank.
+    minimum : int
+        Null models that a verdict insists on: 20, fewer in a rehearsal at profile smoke, which then makes no claim.
+    """
+
+    owner: Dataset
+    thief_x: Tensor
+    thief_y: Tensor
+    make_model: Callable[[], nn.Module]
+    recipe: Recipe
+    seeds: tuple[int, ...]
+    pairs: tuple[int, ...]
+    budgets: tuple[int, ...]
+    null_count: int
+    minimum: int
+    profile: str
+
+    def __repr__(self) -> str:
+        return (
+            f"Project({len(self.owner.train_y):,} records of the owner, {len(self.thief_y):,} of the thief, "
+            f"{self.owner.source}; {self.recipe.epochs} epochs; profile {self.profile})"
+        )
+
+    @property
+    def queries(self) -> int:
+        """The thief's whole budget."""
+        return self.budgets[-1]
+
+    def innocent_data(self) -> Dataset:
+        """Return the other records with their true labels: what an independent party trains on."""
+        return replace(
+            self.owner,
+            name=f"{self.owner.name}, others",
+            train_x=self.thief_x,
+            train_y=self.thief_y,
+            digest="",
+        )
+
+
+def project(source: str | None = None) -> Project:
+    """Split CIFAR-10's train records between an owner and a thief, at the profile's size.
+
+    Parameters
+    ----------
+    source : {None, "real", "stand-in"}
+        See `labkit.data.load`.
+    """
+    profile = profiles.current()
+    everything = data.load("cifar10", source=source)
+    each = profile.pick(smoke=600, laptop=20_000, full=len(everything.train_y) // 2)
+    order = torch.from_numpy(np.random.default_rng(7).permutation(len(everything.train_y)))
+    mine, theirs = order[:each], order[each : 2 * each]
+    tests = profile.pick(smoke=500, laptop=10_000, full=10_000)
+    owner = Dataset(
+        name="cifar10, owner",
+        source=everything.source,
+        real=everything.real,
+        train_x=everything.train_x[mine],
+        train_y=everything.train_y[mine],
+        test_x=everything.test_x[:tests],
+        test_y=everything.test_y[:tests],
+        classes=everything.classes,
+    )
+    return Project(
+        owner=owner,
+        thief_x=everything.train_x[theirs],
+        thief_y=everything.train_y[theirs],
+        make_model=profile.pick(
+            smoke=partial(models.fast_cnn, 8),
+            laptop=partial(models.fast_cnn, 32),
+            full=partial(models.cifar_cnn, 128),
+        ),
+        recipe=profile.pick(
+            smoke=Recipe(epochs=6, learning_rate=0.1, batch_size=32),
+            laptop=Recipe(epochs=14, learning_rate=0.15, weight_decay=5e-4, mirror=True, shift=2),
+            full=Recipe(epochs=80, learning_rate=0.2, weight_decay=5e-4, mirror=True, shift=4),
+        ),
+        seeds=profile.pick(smoke=(1, 2), laptop=(1, 2, 3, 4, 5), full=(1, 2, 3, 4, 5)),
+        pairs=profile.pick(smoke=(1, 2), laptop=(1, 2, 3, 4, 5), full=(1, 2, 3, 4, 5)),
+        budgets=profile.pick(
+            smoke=(150, 600), laptop=(2500, 5000, 10_000, 20_000), full=(2500, 5000, 10_000, each)
+        ),
+        null_count=profile.pick(smoke=4, laptop=NULLS, full=NULLS),
+        minimum=profile.pick(smoke=4, laptop=NULLS, full=NULLS),
+        profile=profile.name,
+    )
+
+
+def initial(setup: Project, seed: int) -> nn.Module:
+    """Return an untrained model whose weights follow from ``seed``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return setup.make_model()
+
+
+def restored(make_model: Callable[[], nn.Module], state: dict[str, Tensor]) -> nn.Module:
+    """Return a model with these weights, ready to be asked."""
+    model = make_model()
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def kept(setup: Project, what: str, settings: dict[str, Any], compute: Callable[[], Any], *code: Any) -> Any:
+    """Return a cached result of this project: its data, network and recipe belong to the key."""
+    everything = settings | {
+        "owner": setup.owner.digest,
+        "thief": cache.digest(setup.thief_x)[:16],
+        "recipe": setup.recipe,
+        "model": list(model_identity(setup.make_model)),
+    }
+    return cache.cached(f"project/{what}", everything, compute, code=[*CODE, *code])
+
+
+def plain(setup: Project, seed: int) -> nn.Module:
+    """Return the owner's model without a mark."""
+    from labkit import progress
+
+    def train() -> dict[str, Tensor]:
+        with progress.bar(1, f"the owner's unmarked model, {setup.owner.source}") as shown:
+            owner = setup.owner
+            state = train_one(
+                setup.make_model, owner.train_x, owner.train_y, setup.recipe, seed, profiles.device()
+            )
+            shown.update()
+        return state
+
+    return restored(setup.make_model, kept(setup, "plain", {"seed": seed}, train))
+
+
+def marked(setup: Project, scheme: str, seed: int, *, key: Key = KEY, **options: Any) -> MarkedModel:
+    """Return the owner's model marked from scratch: same records, recipe and initial weights as `plain`.
+
+    Parameters
+    ----------
+    **options
+        Of the scheme, see `labkit.watermark.marks.embed`.
+    """
+    from labkit.watermark.marks import (
+        answers,
+        backdoor,
+        embed,
+        entangled,
+        kinds,
+        resistant,
+        training,
+        triggers,
+        weights,
+    )
+
+    def train() -> MarkedModel:
+        model = initial(setup, seed)
+        return embed.embed(scheme, model, setup.owner, key, recipe=setup.recipe, seed=seed, **options)
+
+    settings = {"scheme": scheme, "key": key.fingerprint, "seed": seed, "options": options}
+    code = (embed.embed, answers, backdoor, entangled, kinds, training, resistant, triggers, weights)
+    return kept(setup, "marked", settings, train, *code)
+
+
+def stolen(
+    setup: Project,
+    victim: nn.Module,
+    seed: int,
+    *,
+    answers: str = "probabilities",
+    budgets: Sequence[int] | None = None,
+    **options: Any,
+) -> Theft:
+    """Return a thief's copy, made from the victim's answers alone.
+
+    Parameters
+    ----------
+    answers : {"probabilities", "labels"}
+        What the interface shows.
+    budgets : sequence of int, optional
+        A thief is trained for each; the project's whole budget alone by default.
+    **options
+        Of `labkit.watermark.attacks.theft.steal`.
+    """
+    from labkit.watermark.attacks import interface, theft
+
+    sizes = tuple(budgets or (setup.queries,))
+
+    def steal() -> Theft:
+        api = interface.Api(victim, answers=answers, budget=sizes[-1])
+        return theft.steal(
+            api,
+            setup.thief_x,
+            setup.make_model,
+            setup.recipe,
+            test=setup.owner,
+            budgets=sizes,
+            seed=THIEF + seed,
+            **options,
+        )
+
+    settings = {
+        "victim": cache.digest(dict(victim.state_dict())),
+        "seed": seed,
+        "answers": answers,
+        "budgets": sizes,
+        "options": options,
+    }
+    return kept(setup, "stolen", settings, steal, *theft.CODE, theft.steal, interface)
+
+
+def bank_of(setup: Project) -> ShadowBank:
+    """Return lab 05's shadow bank, on the same data."""
+    return preset("cifar10").bank(source=None if setup.owner.real else "stand-in")
+
+
+def nulls(setup: Project) -> list[nn.Module]:
+    """Return models that never met a mark or an answer of the owner's: the judge's own, and lab 05's shadow models.
+
+    The judge's are trained on the other half of the records and as good as the owner's; the shadow models are smaller
+    and see fewer records, some of them the owner's. A mark has to stand out from both kinds.
+    """
+    from labkit.watermark.verification.null_models import null_models
+
+    innocent = setup.innocent_data()
+    strong = null_models(innocent, setup.make_model, setup.recipe, count=setup.null_count, seed=100)
+    bank = bank_of(setup)
+    return strong + [bank.model(k) for k in range(len(bank))]
+
+
+def leaked(setup: Project, scheme: str = "patch", *, key: Key = KEY) -> Leakage:
+    """Return whether marking raises what membership inference finds, over pairs of models on lab 05's bank."""
+    from labkit.membership.attacks import lira, registry, rmia
+    from labkit.watermark.privacy import leakage
+
+    bank = bank_of(setup)
+    settings = {"bank": bank.key, "scheme": scheme, "key": key.fingerprint, "seeds": setup.pairs}
+    return kept(
+        setup,
+        "leakage",
+        settings,
+        lambda: leakage.leakage(bank, scheme, key, seeds=setup.pairs),
+        leakage,
+        registry,
+        lira,
+        rmia,
+    )
+
+
+def private(setup: Project, *, key: Key = KEY) -> UnderDP:
+    """Return the mark's strength under DP-SGD, on a small network and a part of the owner's records."""
+    from labkit.models import strided_cnn
+    from labkit.watermark.privacy import under_dp
+
+    profile = profiles.current()
+    records = profile.pick(smoke=400, laptop=5000, full=20_000)
+    return under_dp.strengths(
+        setup.owner.take(min(records, len(setup.owner.train_y)), len(setup.owner.test_y)),
+        profile.pick(
+            smoke=partial(strided_cnn, 8), laptop=partial(strided_cnn, 16), full=partial(strided_cnn, 32)
+        ),
+        key,
+        epsilons=profile.pick(smoke=(8.0,), laptop=(2.0, 8.0), full=(1.0, 2.0, 4.0, 8.0)),
+        marks=profile.pick(smoke=(0, 40), laptop=(0, 10, 100), full=(0, 20, 200, 1000)),
+        epochs=profile.pick(smoke=2, laptop=8, full=40),
+        seeds=profile.pick(smoke=(1, 2), laptop=(1, 2, 3), full=(1, 2, 3, 4, 5)),
+    )
+
+
+def prepare() -> None:
+    """Do the one-off work of lab 07, most needed first; model by model: an interrupt loses one model at most."""
+    setup = project()
+    if setup.profile == "laptop":
+        print(
+            "lab 07: 44 models of a minute and a half, and 40 small ones: an hour and a quarter on 2 cores; "
+            "interrupt at will"
+        )
+    nulls(setup)
+    for seed in setup.seeds:
+        plain(setup, seed)
+        marked(setup, "patch", seed)
+    first = marked(setup, "patch", setup.seeds[0]).model
+    for answers in ("probabilities", "labels"):
+        stolen(setup, first, setup.seeds[0], answers=answers, budgets=setup.budgets)
+    leaked(setup)
+    for seed in setup.seeds:
+        stolen(setup, marked(setup, RESISTANT, seed).model, seed)
+    private(setup)

@@ -1,0 +1,167 @@
+"""The ownership court's files, made once for lab 09: claims, a counter-claim, five suspects, and the court's own models.
+
+Arbor sold the answers of a marked model. On one day five models came to market: Arbor accuses four of them, Brook the
+fifth. Cove, caught with a sixth, says that Arbor's model is Cove's, and shows a mark in it. Everything is trained on
+demand, beside what `labkit.scenarios.owner_and_thief` keeps, and kept in the cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from labkit import profiles
+from labkit.scenarios import owner_and_thief
+from labkit.watermark.court import claims, forgery
+from labkit.watermark.court import line_up as suspects
+from labkit.watermark.court.claims import Claim
+from labkit.watermark.marks import embed, training
+from labkit.watermark.marks.keys import Key
+from labkit.watermark.marks.marked import MarkedModel, TriggerSet
+
+if TYPE_CHECKING:
+    from labkit.scenarios.owner_and_thief import Project
+    from labkit.watermark.court.line_up import LineUp
+
+OWNER, FORGER, THIEF = "Arbor", "Brook", "Cove"
+COMMITTED = {  # deposited with a notary; the forger was early, which proves nothing
+    OWNER: datetime(2025, 3, 3, 9, tzinfo=UTC),
+    FORGER: datetime(2025, 2, 10, 9, tzinfo=UTC),
+    THIEF: datetime(2025, 6, 16, 9, tzinfo=UTC),
+}
+RELEASED = datetime(2025, 9, 1, 9, tzinfo=UTC)  # when the suspects came to market
+SURROGATES = 3  # the fewest that `forgery.forge` takes: two to optimise on, one to tell what transfers
+
+
+def judges(setup: Project) -> list[nn.Module]:
+    """Return the court's null models: what an honest competitor trains, and nothing else.
+
+    Same records, network and recipe as the independent suspects, and no record of the owner's: suspects and null models
+    are exchangeable. Lab 05's shadow models are smaller and saw some of the owner's records: a mark may be tried on
+    them, likeness may not.
+    """
+    return owner_and_thief.nulls(setup)[: setup.null_count]
+
+
+def claim(setup: Project) -> Claim:
+    """Return the owner's claim, on the patch mark that lab 07 made."""
+    marked = owner_and_thief.marked(setup, "patch", setup.seeds[0])
+    return claims.bring(OWNER, marked, setup.owner, moment=COMMITTED[OWNER])
+
+
+def surrogates(setup: Project) -> list[nn.Module]:
+    """Return the forger's own models, each trained on half of the records that are not the owner's."""
+    from labkit.watermark.verification.null_models import null_models
+
+    innocent = setup.innocent_data()
+    half = len(innocent.train_y) // 2
+    return null_models(innocent, setup.make_model, setup.recipe, count=SURROGATES, seed=300, records=half)
+
+
+def forged(setup: Project) -> Claim:
+    """Return the forger's claim: triggers that were optimised on models of his own, and committed to early.
+
+    His train records are the ones that the innocent learnt from, too: the worst case for a judge.
+    """
+    profile = profiles.current()
+    count, bases = profile.pick(smoke=(25, 200), laptop=(100, 1000), full=(200, 2000))
+    own, test = surrogates(setup), setup.owner
+
+    def optimise() -> TriggerSet:
+        return forgery.forge(own, test.test_x[:bases], test.test_y[:bases], count)
+
+    settings = {
+        "surrogates": [dict(model.state_dict()) for model in own],
+        "bases": test.test_x[:bases],
+        "count": count,
+        "engine": forgery.available(),
+    }
+    made = owner_and_thief.kept(setup, "forged", settings, optimise, forgery)
+    return forgery.claim_on(FORGER, own[0], made, setup.innocent_data(), moment=COMMITTED[FORGER])
+
+
+def remarked(setup: Project) -> MarkedModel:
+    """Return the owner's model after a thief marked it a second time, by a few gentle epochs."""
+    place = _second_mark(setup)
+    full, victim, theirs = (
+        setup.recipe,
+        owner_and_thief.marked(setup, "patch", setup.seeds[0]),
+        setup.innocent_data(),
+    )
+    gentle = replace(full, epochs=max(2, full.epochs // 6), learning_rate=full.learning_rate / 3)
+    marks = max(100, len(theirs.train_y) // 20)
+    key = Key.from_phrase("the thief's own")
+
+    def train() -> MarkedModel:
+        return embed.embed("patch", victim.model, theirs, key, recipe=gentle, marks=marks, **place)
+
+    settings = {"victim": dict(victim.model.state_dict()), "key": key.fingerprint, "marks": marks, **place}
+    return owner_and_thief.kept(
+        setup, "remarked", settings | {"gentle": gentle}, train, embed.embed, training
+    )
+
+
+def _second_mark(setup: Project) -> dict[str, str | int]:
+    """Return where the thief's patch sits, and an answer that is not the owner's."""
+    taken = int(owner_and_thief.marked(setup, "patch", setup.seeds[0]).triggers.y[0])
+    return {"place": "top left", "pattern": "checker", "target": (taken + 1) % len(setup.owner.classes)}
+
+
+def counter_claim(setup: Project) -> Claim:
+    """Return the thief's claim to what he stole, committed to before the release, but after the owner."""
+    return claims.bring(
+        THIEF,
+        remarked(setup),
+        setup.innocent_data(),
+        moment=COMMITTED[THIEF],
+        **_second_mark(setup),
+    )
+
+
+def line_up(setup: Project, accusation: Claim, forgery_: Claim) -> LineUp:
+    """Return the five suspects under numbers: see `labkit.watermark.court.line_up.line_up`.
+
+    The seed is that of lab 07's first thief, so that the extracted suspect is he, and comes from the cache.
+    """
+    return suspects.line_up(
+        accusation,
+        forgery_,
+        setup.innocent_data(),
+        setup.make_model,
+        setup.recipe,
+        seed=owner_and_thief.THIEF + setup.seeds[0],
+        released=RELEASED,
+    )
+
+
+def queries(setup: Project) -> dict[str, int]:
+    """Return how many records a suspect may be shown for each line of evidence, at the project's size.
+
+    More than `labkit.watermark.court.plan.QUERIES`: a model that was extracted repeats some more mistakes than an innocent
+    one, not all of them, and it takes many records to tell that from chance.
+    """
+    triggers = len(owner_and_thief.marked(setup, "patch", setup.seeds[0]).triggers)
+    return {"mark": triggers, "mistakes": 2000, "agreement": len(setup.owner.test_y) // 5, "inference": 4000}
+
+
+def prepare() -> None:
+    """Do the one-off work of lab 09, model by model: an interrupt loses one model at most."""
+    setup = owner_and_thief.project()
+    if setup.profile == "laptop":
+        print(
+            "lab 09: 4 models of a minute and a half and the forger's pictures, 8 minutes on 2 cores once lab 07 is "
+            "prepared (without it half an hour more, and lab 05's shadow models); interrupt at will"
+        )
+    judges(setup)
+    line_up(setup, claim(setup), forged(setup))
+    counter_claim(setup)
+    known_thief(setup)
+
+
+def known_thief(setup: Project) -> nn.Module:
+    """Return a thief who confessed, the positive control: lab 07's, who saw labels alone."""
+    victim = owner_and_thief.marked(setup, "patch", setup.seeds[0]).model
+    return owner_and_thief.stolen(setup, victim, setup.seeds[0], answers="labels").model

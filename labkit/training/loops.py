@@ -1,0 +1,182 @@
+"""Plain (non-private) training and evaluation, on tensors in memory."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (the usual name)
+
+from labkit import profiles, progress, stats
+from labkit.training.recipe import one_cycle
+
+if TYPE_CHECKING:
+    from labkit.data import Dataset
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model does on one set of records.
+
+    Attributes
+    ----------
+    accuracy : Interval
+        Share of correct answers, with its Clopper-Pearson interval over the records.
+    loss : float
+        Mean cross-entropy, in nats.
+    n : int
+        Number of records.
+    """
+
+    accuracy: stats.Interval
+    loss: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"accuracy {self.accuracy.percent()} on {self.n:,} records, loss {self.loss:.4f}"
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A trained model with what it took: see `fit`."""
+
+    model: nn.Module
+    accuracy: stats.Interval
+    history: list[dict[str, float]] = field(repr=False)
+    seconds: float
+    source: str
+    profile: str
+    seed: int
+
+    def __str__(self) -> str:
+        return (
+            f"test accuracy {self.accuracy.percent()} (no privacy; {self.source}; "
+            f"profile {self.profile}; seed {self.seed}; {self.seconds:.0f} s)"
+        )
+
+
+def check_records(x: Tensor, y: Tensor) -> None:
+    """Raise ``ValueError`` unless ``x`` (n, ...) is finite float and ``y`` (n,) holds as many integer labels."""
+    if len(x) != len(y) or len(x) == 0:
+        raise ValueError(
+            f"got {len(x)} inputs and {len(y)} labels; expected the same number of each, at least one"
+        )
+    if not x.is_floating_point() or y.dtype != torch.int64:
+        raise ValueError(
+            f"got inputs of {x.dtype} and labels of {y.dtype}; expected a float type and torch.int64"
+        )
+    if not torch.isfinite(x).all():
+        bad = int((~torch.isfinite(x.flatten(1))).any(1).nonzero()[0])
+        raise ValueError(f"record {bad} holds NaN or infinity: drop or repair it before training")
+
+
+@torch.no_grad()
+def logits(model: nn.Module, x: Tensor, *, batch_size: int = 2000) -> Tensor:
+    """Return the model's outputs for ``x`` of shape (n, ...) as a CPU tensor of shape (n, classes)."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    outputs = [model(part.to(device)).cpu() for part in x.split(batch_size)]
+    model.train(was_training)
+    return torch.cat(outputs)
+
+
+def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> Evaluation:
+    """Return accuracy (with a 95% Clopper-Pearson interval) and mean loss on ``x`` (n, ...), ``y`` (n,).
+
+    Raises
+    ------
+    ValueError
+        If shapes or types do not fit, or the inputs hold NaN.
+    """
+    check_records(x, y)
+    outputs = logits(model, x)
+    hits = int((outputs.argmax(1) == y.cpu()).sum())
+    return Evaluation(stats.clopper_pearson(hits, len(y)), float(F.cross_entropy(outputs, y.cpu())), len(y))
+
+
+def fit(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    epochs: int = 10,
+    learning_rate: float = 0.1,
+    batch_size: int = 128,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    shift: int = 0,
+    seed: int = 0,
+    device: torch.device | None = None,
+) -> FitResult:
+    """Train a copy of ``model`` by SGD with Nesterov momentum, a one-cycle learning rate and shuffled batches.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Returned unchanged: a copy is trained.
+    dataset : Dataset
+        Trained on ``train_x`` (n, ...), ``train_y`` (n,); measured once, at the end, on its test records.
+    shift : int
+        Largest random translation of a batch of images, in pixels; 0 for none.
+    seed : int
+        Fixes the order of the records and the shifts.
+
+    Raises
+    ------
+    ValueError
+        If the records are malformed or a setting is out of range.
+    FloatingPointError
+        If the loss becomes NaN or infinite.
+    """
+    check_records(dataset.train_x, dataset.train_y)
+    if epochs < 1 or batch_size < 1 or learning_rate <= 0:
+        raise ValueError(
+            f"got epochs={epochs}, batch_size={batch_size}, learning_rate={learning_rate}; all must be positive"
+        )
+    device = device or profiles.device()
+    model = copy.deepcopy(model).to(device).train()
+    x, y = dataset.train_x.to(device), dataset.train_y.to(device)
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=learning_rate,
+        momentum=momentum,
+        nesterov=momentum > 0,
+        weight_decay=weight_decay,
+    )
+    generator = torch.Generator().manual_seed(seed)
+    steps, history, start, step = epochs * math.ceil(len(x) / batch_size), [], time.perf_counter(), 0
+    with progress.bar(steps, "training without privacy") as shown:
+        for epoch in range(epochs):
+            total = torch.zeros((), device=device)
+            for chosen in torch.randperm(len(x), generator=generator).to(device).split(batch_size):
+                optimizer.param_groups[0]["lr"] = learning_rate * one_cycle(step, steps)
+                loss = F.cross_entropy(model(_shifted(x[chosen], shift, generator)), y[chosen])
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                total += loss.detach() * len(chosen)
+                step += 1
+                shown.update()
+            history.append({"epoch": epoch + 1, "train_loss": float(total) / len(x)})
+            shown.set_postfix(loss=f"{history[-1]['train_loss']:.3f}")
+            if not math.isfinite(history[-1]["train_loss"]):
+                raise FloatingPointError(
+                    f"the loss became {history[-1]['train_loss']} in epoch {epoch + 1}: lower learning_rate={learning_rate}"
+                )
+    accuracy = evaluate(model, dataset.test_x, dataset.test_y).accuracy
+    seconds = time.perf_counter() - start
+    return FitResult(model.eval(), accuracy, history, seconds, dataset.source, profiles.current().name, seed)
+
+
+def _shifted(x: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """Translate a batch of images (n, C, H, W) by one random offset of at most ``most`` pixels, filling with zeros."""
+    if not most:
+        return x
+    dx, dy = torch.randint(0, 2 * most + 1, (2,), generator=generator).tolist()
+    height, width = x.shape[-2:]
+    return F.pad(x, (most, most, most, most))[..., dy : dy + height, dx : dx + width]

@@ -1,0 +1,1 @@
+"""What thieves and vandals do: extraction, removal, weight attacks, reverse engineering of triggers."""

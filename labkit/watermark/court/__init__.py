@@ -1,0 +1,1 @@
+"""The ownership court: plan, claims, commitments, trial, verdicts, affidavit."""

@@ -1,0 +1,83 @@
+"""The truth about suspects, and how verdicts compare with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Story:
+    """The truth about one suspect.
+
+    Attributes
+    ----------
+    derived : bool
+        Whether it came from the owner's model.
+    truth : str
+    lesson : str
+        What a judge can learn from it.
+    """
+
+    name: str
+    derived: bool
+    truth: str
+    lesson: str
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Score:
+    """Verdicts against the truth: see `LineUp.score`."""
+
+    given: dict[str, bool]
+    truth: dict[str, Story]
+
+    @property
+    def right(self) -> int:
+        return sum(self.given[name] == story.derived for name, story in self.truth.items())
+
+    @property
+    def innocents_convicted(self) -> int:
+        return sum(self.given[name] and not story.derived for name, story in self.truth.items())
+
+    @property
+    def thieves_missed(self) -> int:
+        return sum(story.derived and not self.given[name] for name, story in self.truth.items())
+
+    def __repr__(self) -> str:
+        return (
+            f"Score({self.right} of {len(self.truth)} right; {self.innocents_convicted} innocents convicted, "
+            f"{self.thieves_missed} thieves missed)"
+        )
+
+    def table(self) -> pd.DataFrame:
+        """Return one row a suspect: the verdict, the truth, and what to learn."""
+        import pandas as pd
+
+        def word(derived: bool) -> str:
+            return "derived" if derived else "not shown"
+
+        rows = [
+            {
+                "suspect": name,
+                "your verdict": word(self.given[name]),
+                "truth": story.truth,
+                "right": "yes" if self.given[name] == story.derived else "no",
+                "lesson": story.lesson,
+            }
+            for name, story in self.truth.items()
+        ]
+        return pd.DataFrame(rows).set_index("suspect")
+
+    def save(self, path: str | Path) -> Path:
+        """Write the score as JSON, atomically, and return the path."""
+        from labkit.results import write_json
+
+        return write_json(path, {"right": self.right, "suspects": self.table().to_dict("index")})
+
+    def _repr_html_(self) -> str:
+        return f"<p><b>{self!r}</b></p>{self.table().to_html(border=0)}"

@@ -1,0 +1,1 @@
+"""Lines of evidence that need no mark: shared mistakes, agreement, dataset inference."""

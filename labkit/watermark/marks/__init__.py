@@ -1,0 +1,1 @@
+"""Marks: keyed triggers, patterns, and the schemes that put them into a model."""

@@ -1,0 +1,146 @@
+"""The one training loop of all schemes: the recipe's own steps on records and marks, plus a scheme's extra loss.
+
+With no extra loss it does what `labkit.training.recipe.train_one` does, bit for bit (a test compares them), so a marked model
+differs from an unmarked one by its marks alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (the usual name)
+
+from labkit import cache, profiles, progress, stats, training
+from labkit.training import recipe as recipes
+from labkit.training.recipe import Recipe, State, one_cycle
+
+if TYPE_CHECKING:
+    from labkit.data import Dataset
+    from labkit.stats import Interval
+    from labkit.watermark.marks.marked import TriggerSet
+
+
+class ExtraLoss(Protocol):
+    """A dataclass that is called with the model in training and the step's number; what it returns joins the loss.
+
+    Its fields belong to the cache key, so it holds plain values and tensors only.
+    """
+
+    def __call__(self, model: nn.Module, step: int) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Imprint:
+    """What a scheme's function returns to `labkit.watermark.marks.embed`; the attributes are those of `MarkedModel`."""
+
+    model: nn.Module
+    triggers: TriggerSet | None
+    strength: Interval
+    seconds: float
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def train(
+    model: nn.Module, x: Tensor, y: Tensor, recipe: Recipe, *, seed: int = 0, extra: ExtraLoss | None = None
+) -> tuple[nn.Module, float]:
+    """Train a copy of ``model`` and return it, ready to be asked, with the seconds that this took when it was made.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Untrained for a mark from scratch, trained for a mark by fine-tuning; left as it is.
+    x : float Tensor of shape (n, ...)
+    y : Tensor of shape (n,), int64, or (n, classes), float
+        Labels, or soft labels that sum to one.
+    seed : int
+        Fixes the order of the records and the augmentation.
+    extra : ExtraLoss, optional
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or an input is NaN or infinite.
+    FloatingPointError
+        If the loss becomes NaN or infinite.
+
+    Notes
+    -----
+    Kept in the cache by content: weights, records, recipe, seed, extra loss and the code of both.
+    """
+    if len(x) != len(y) or len(x) == 0 or not bool(torch.isfinite(x).all()):
+        raise ValueError(
+            f"got {len(x)} inputs and {len(y)} labels; expected as many of each, at least one, no NaN or infinity"
+        )
+    settings = {
+        "model": [repr(model), dict(model.state_dict())],
+        "x": x,
+        "y": y,
+        "recipe": recipe,
+        "seed": seed,
+        "extra": extra,
+    }
+    code = [_run, recipes.batches, recipes.augment, recipes.optimizer_of, one_cycle]
+    code += [] if extra is None else [type(extra)]
+    state, seconds = cache.cached(
+        "marked", settings, lambda: _run(model, x, y, recipe, seed, extra), code=code
+    )
+    trained = copy.deepcopy(model)
+    trained.load_state_dict(state)
+    return trained.to(profiles.device()).eval(), seconds
+
+
+def _run(
+    model: nn.Module, x: Tensor, y: Tensor, recipe: Recipe, seed: int, extra: ExtraLoss | None
+) -> tuple[State, float]:
+    start, device, images = time.perf_counter(), profiles.device(), x.ndim == 4
+    layout = torch.channels_last if images else torch.contiguous_format
+    model = copy.deepcopy(model).to(device, memory_format=layout).train()
+    x, y = x.to(device).contiguous(memory_format=layout), y.to(device)
+    optimizer, steps = (
+        recipes.optimizer_of(list(model.parameters()), recipe),
+        recipes.steps_of(len(x), recipe),
+    )
+    generator, step, shift = torch.Generator().manual_seed(seed), 0, recipe.shift if images else 0
+    with progress.bar(steps, "training a marked model") as shown:
+        for epoch in range(recipe.epochs):
+            total = torch.zeros((), device=device)
+            for positions, flips, offset in recipes.batches(len(x), recipe, images, generator):
+                chosen = positions.to(device)
+                optimizer.param_groups[0]["lr"] = recipe.learning_rate * one_cycle(step, steps)
+                outputs = model(recipes.augment(x[chosen], flips, offset, shift))
+                loss = F.cross_entropy(outputs, y[chosen], label_smoothing=recipe.label_smoothing)
+                if extra is not None:
+                    loss = loss + extra(model, step)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                total += loss.detach()
+                step += 1
+                shown.update()
+            if not math.isfinite(float(total)):
+                raise FloatingPointError(
+                    f"the loss became {float(total)} in epoch {epoch + 1}: lower learning_rate={recipe.learning_rate}"
+                )
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    return state, time.perf_counter() - start
+
+
+def with_marks(data: Dataset, marks: Sequence[TriggerSet]) -> tuple[Tensor, Tensor]:
+    """Return the train records followed by the marks: inputs (n + marks, C, H, W) and labels."""
+    return (
+        torch.cat([data.train_x, *(mark.x for mark in marks)]),
+        torch.cat([data.train_y, *(mark.y for mark in marks)]),
+    )
+
+
+def strength(model: nn.Module, triggers: TriggerSet) -> Interval:
+    """Return the share of triggers that the model answers as marked, with its Clopper-Pearson interval."""
+    hits = int((training.logits(model, triggers.x).argmax(1) == triggers.y.cpu()).sum())
+    return stats.clopper_pearson(hits, len(triggers))

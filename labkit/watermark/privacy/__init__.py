@@ -1,0 +1,1 @@
+"""What marking does to privacy, and what private training does to marks."""

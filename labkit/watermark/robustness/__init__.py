@@ -1,0 +1,1 @@
+"""Marks against attacks: the matrix, its cells, doses, and what follows."""

@@ -1,0 +1,118 @@
+"""One cell of the robustness matrix, and a scheme's cells under one attack over seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from labkit import stats
+
+NONE = "none"  # the column of models that nobody attacked
+
+
+ALLOWED = 0.05  # accuracy that an attack may cost
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One marked model after one attack.
+
+    Attributes
+    ----------
+    strength : Interval
+        Share of triggers (or bits) that still answer as marked, Clopper-Pearson.
+    p_value : float
+        See `labkit.watermark.verification.verify.Verdict`.
+    verified : bool
+        Whether it is below alpha.
+    accuracy : Interval
+        On the test records.
+    lost : float
+        Accuracy of the marked model before the attack, less that after it, on the same records.
+    seconds : float
+        Of the attack, when it was made.
+    """
+
+    scheme: str
+    attack: str
+    seed: int
+    strength: stats.Interval
+    p_value: float
+    verified: bool
+    accuracy: stats.Interval
+    lost: float
+    seconds: float
+
+    @property
+    def beaten(self) -> bool:
+        """Whether an attack succeeded: mark not verified, at most five points of accuracy lost."""
+        return self.attack != NONE and not self.verified and self.lost <= ALLOWED
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The cells of one scheme and attack over seeds: means with Student t intervals, and counts.
+
+    With a single seed the interval is that cell's own (over triggers, over records), since one seed has no spread.
+    """
+
+    cells: tuple[Cell, ...]
+
+    @property
+    def strength(self) -> stats.Interval:
+        if len(self.cells) == 1:
+            return self.cells[0].strength
+        return stats.mean_share([cell.strength.estimate for cell in self.cells])
+
+    @property
+    def lost(self) -> stats.Interval:
+        """Share of accuracy lost; with one seed the interval is that of the accuracy after the attack, shifted."""
+        if len(self.cells) > 1:
+            return stats.mean_interval([cell.lost for cell in self.cells])
+        (cell,) = self.cells
+        before = cell.lost + cell.accuracy.estimate
+        return stats.Interval(
+            cell.lost, before - cell.accuracy.high, before - cell.accuracy.low, 0.95, cell.accuracy.method
+        )
+
+    @property
+    def p_value(self) -> float:
+        """The largest over seeds: what the least lucky owner would have to show."""
+        return max(cell.p_value for cell in self.cells)
+
+    @property
+    def verified(self) -> int:
+        return sum(cell.verified for cell in self.cells)
+
+    @property
+    def beaten(self) -> int:
+        return sum(cell.beaten for cell in self.cells)
+
+    @property
+    def verdict(self) -> str:
+        """One word on all seeds.
+
+        The mark "holds" in every seed or is "beaten" in every seed; it is gone from every seed, but at too high a
+        price in one or more: "costly"; or seeds "differ".
+        """
+        runs = len(self.cells)
+        if self.verified == runs:
+            return "holds"
+        if self.beaten == runs:
+            return "beaten"
+        return "differ" if self.verified else "costly"
+
+    def text(self, figure: str) -> str:
+        """Return one of `FIGURES` for a table."""
+        runs = len(self.cells)
+        return {
+            "strength": self.strength.percent(1),
+            "p-value": f"{self.p_value:.2g}",
+            "accuracy lost": points(self.lost),
+            "verified": f"{self.verified} of {runs}",
+            "beaten": f"{self.beaten} of {runs}",
+        }[figure]
+
+
+def points(value: stats.Interval) -> str:
+    """Return a difference of shares in points, such as ``+1.2 [+0.4, +2.0]``."""
+    return f"{100 * value.estimate:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]"

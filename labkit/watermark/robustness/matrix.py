@@ -1,0 +1,240 @@
+"""The robustness matrix as a result: cells, their summary over seeds, tables.
+
+`labkit.watermark.robustness.measure` fills it.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labkit import plots
+from labkit.results import as_json, write_json
+from labkit.watermark.robustness.cells import ALLOWED, NONE, Cell, Pooled
+from labkit.watermark.verification import verify
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+FIGURES = ("strength", "p-value", "accuracy lost", "verified", "beaten")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Matrix:
+    """What is left of each mark after each attack: see `robustness`."""
+
+    cells: tuple[Cell, ...]
+    alpha: float
+    null_count: int
+    source: str
+    profile: str
+
+    @property
+    def schemes(self) -> list[str]:
+        return list(dict.fromkeys(cell.scheme for cell in self.cells))
+
+    @property
+    def attacks(self) -> list[str]:
+        """Columns, "none" first."""
+        return list(dict.fromkeys(cell.attack for cell in self.cells))
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({cell.seed for cell in self.cells})
+
+    @property
+    def note(self) -> str:
+        """What the reader must know of this run."""
+        seeds = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}"
+        text = f"{self.source}; profile {self.profile}; {seeds}; "
+        text += f"{self.null_count} null models, alpha = {self.alpha:g}"
+        few = self.null_count < verify.NULLS
+        return text + (f": a rehearsal, a claim needs {verify.NULLS} null models" if few else "")
+
+    def pooled(self, scheme: str, attack: str) -> Pooled:
+        """Return the cells of one scheme and attack, over seeds.
+
+        Raises
+        ------
+        ValueError
+            If there are none.
+        """
+        cells = tuple(c for c in self.cells if (c.scheme, c.attack) == (scheme, attack))
+        if not cells:
+            raise ValueError(
+                f"no cell for scheme {scheme!r} and attack {attack!r}; there are {', '.join(self.schemes)} and "
+                f"{', '.join(self.attacks)}"
+            )
+        return Pooled(cells)
+
+    def verdict(self, scheme: str, attack: str) -> str:
+        """Return `Pooled.verdict` over the seeds whose mark is verified before any attack; "absent" if there is none.
+
+        What nobody could prove before an attack, no attack has beaten.
+        """
+        there = {cell.seed for cell in self.pooled(scheme, NONE).cells if cell.verified}
+        cells = tuple(cell for cell in self.pooled(scheme, attack).cells if cell.seed in there)
+        return Pooled(cells).verdict if cells else "absent"
+
+    def under(self, attack: str, *verdicts: str) -> list[str]:
+        """Return the schemes with one of these verdicts under an attack, such as ``under("prune", "beaten")``."""
+        return [scheme for scheme in self.schemes if self.verdict(scheme, attack) in verdicts]
+
+    def table(self) -> pd.DataFrame:
+        """Return one row a scheme and attack: all `FIGURES`, with 95% intervals over seeds."""
+        import pandas as pd
+
+        rows = [
+            {"scheme": scheme, "attack": attack}
+            | {figure: self.pooled(scheme, attack).text(figure) for figure in FIGURES}
+            for scheme in self.schemes
+            for attack in self.attacks
+        ]
+        return pd.DataFrame(rows).set_index(["scheme", "attack"])
+
+    def wide(self, figure: str = "strength") -> pd.DataFrame:
+        """Return one of `FIGURES` as schemes x attacks.
+
+        Raises
+        ------
+        ValueError
+            If the figure is unknown.
+        """
+        if figure not in FIGURES:
+            raise ValueError(f"figure {figure!r} is unknown; expected one of {', '.join(FIGURES)}")
+        return self.table()[figure].unstack("attack").loc[self.schemes, self.attacks]
+
+    def survivors(self) -> pd.DataFrame:
+        """Return one row a scheme: which attacks beat it, in which seeds differ, and which never beat it.
+
+        An attack that takes the mark and too much accuracy with it has not beaten the scheme. A scheme whose mark is not
+        verified before any attack has an empty row.
+        """
+        import pandas as pd
+
+        columns = {"beaten by": ("beaten",), "seeds differ": ("differ",), "survives": ("holds", "costly")}
+        tried = [attack for attack in self.attacks if attack != NONE]
+        rows = [
+            {"scheme": scheme}
+            | {
+                name: ", ".join(attack for attack in tried if self.verdict(scheme, attack) in words)
+                for name, words in columns.items()
+            }
+            for scheme in self.schemes
+        ]
+        return pd.DataFrame(rows).set_index("scheme")
+
+    def attackers(self) -> pd.DataFrame:
+        """Return one row an attack: which schemes it beats, what it costs on average over all models, and its seconds."""
+        import pandas as pd
+
+        rows = []
+        for attack in self.attacks:
+            cells = [cell for cell in self.cells if cell.attack == attack]
+            rows.append(
+                {
+                    "attack": attack,
+                    "beats": ", ".join(self.under(attack, "beaten")),
+                    "seeds differ": ", ".join(self.under(attack, "differ")),
+                    "accuracy lost (points)": round(100 * sum(c.lost for c in cells) / len(cells), 1) + 0.0,
+                    "seconds a model": round(sum(c.seconds for c in cells) / len(cells), 1),
+                }
+            )
+        return pd.DataFrame(rows).set_index("attack").drop(NONE, errors="ignore")
+
+    def plot(self) -> Figure:
+        """Draw the heat map: see `labkit.watermark.robustness.matrix.draw`."""
+        return draw(self)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return all cells as plain numbers and text, for JSON."""
+        cells = [
+            {
+                "scheme": cell.scheme,
+                "attack": cell.attack,
+                "seed": cell.seed,
+                "strength": as_json(cell.strength),
+                "p_value": cell.p_value,
+                "verified": cell.verified,
+                "accuracy": as_json(cell.accuracy),
+                "accuracy_lost": cell.lost,
+                "beaten": cell.beaten,
+                "seconds": cell.seconds,
+            }
+            for cell in self.cells
+        ]
+        return {
+            "source": self.source,
+            "profile": self.profile,
+            "alpha": self.alpha,
+            "null_models": self.null_count,
+            "accuracy_allowed_to_lose": ALLOWED,
+            "cells": cells,
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write all cells as JSON, atomically, and return the path."""
+        return write_json(path, self.numbers())
+
+    def __repr__(self) -> str:
+        return f"Robustness ({self.note})\n{self.table().to_string()}"
+
+    def _repr_html_(self) -> str:
+        return f"<p><b>Robustness</b> ({self.note})</p>{self.wide().to_html(border=0)}"
+
+
+FRAME = plots.COLOURS[1]
+FRAMES = {"beaten": "-", "differ": "--", "costly": ":"}
+
+
+def draw(matrix: Matrix) -> Figure:
+    """Draw one cell a scheme and attack: the mark's mean strength (colour and number), change of accuracy, verdict.
+
+    A frame says that the attack beat the mark, a dashed one that seeds differ, a dotted one that it cost too much; each
+    cell says the same in a word, so that nothing hangs on colour.
+    """
+    from matplotlib.patches import Rectangle
+
+    schemes, attacks = matrix.schemes, matrix.attacks
+    cells = [[matrix.pooled(scheme, attack) for attack in attacks] for scheme in schemes]
+    strength = np.array([[cell.strength.estimate for cell in row] for row in cells])
+    width = max(7.6, 1.6 + 0.78 * len(attacks))
+    fig, ax = plots.figure(width, 1.5 + 0.62 * len(schemes))
+    # Cividis is read alike with and without colour blindness (Nunez et al. 2018).
+    image = ax.imshow(100 * strength, cmap="cividis", vmin=0, vmax=100, aspect="auto")
+    ax.grid(False)
+    for row, scheme in enumerate(cells):
+        for column, cell in enumerate(scheme):
+            light = strength[row, column] > 0.55
+            change = round(-100 * cell.lost.estimate, 1) + 0.0  # no minus zero
+            word = matrix.verdict(schemes[row], attacks[column])
+            label = f"{100 * strength[row, column]:.0f}%\n{change:+.1f}\n{word}"
+            colour = "black" if light else "white"
+            ax.text(column, row, label, ha="center", va="center", fontsize=7.5, color=colour)
+            if word in FRAMES:
+                place, look = (column - 0.46, row - 0.46), {"edgecolor": FRAME, "lw": 2, "ls": FRAMES[word]}
+                ax.add_patch(Rectangle(place, 0.92, 0.92, fill=False, **look))
+    ax.set_xticks(range(len(attacks)), [name.replace(" ", "\n") for name in attacks], fontsize=8)
+    ax.set_yticks(range(len(schemes)), schemes, fontsize=9)
+    ax.tick_params(length=0)
+    ax.set_title("What attacks leave of marks: strength, change of accuracy (points), verdict", fontsize=10)
+    ax.set_xlabel(textwrap.fill(matrix.note, int(13 * width)), fontsize=8)
+    fig.colorbar(image, ax=ax, label="mark strength (%)", fraction=0.03)
+    return plots.describe(fig, _alt(matrix, cells))
+
+
+def _alt(matrix: Matrix, cells: list[list[Pooled]]) -> str:
+    rows = [
+        f"{scheme}: "
+        + ", ".join(
+            f"{attack} {100 * cell.strength.estimate:.0f}% ({matrix.verdict(scheme, attack)})"
+            for attack, cell in zip(matrix.attacks, row, strict=True)
+        )
+        for scheme, row in zip(matrix.schemes, cells, strict=True)
+    ]
+    return f"Heat map of mark strength by scheme and attack ({matrix.note}). " + "; ".join(rows) + "."

@@ -1,0 +1,1 @@
+"""Verification: questions to a suspect, null models, p-values and the verdict on a mark."""

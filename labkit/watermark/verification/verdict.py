@@ -1,0 +1,251 @@
+"""What triggers say about a suspect: the result object of `labkit.watermark.verification.verify`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labkit import plots, stats
+from labkit.results import as_json, write_json
+from labkit.stats import Interval
+from labkit.watermark.verification import binomial
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+NULLS = 20  # fewer independent models say too little about the next one
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Verdict:
+    """What the triggers say about one suspect: see `verify`.
+
+    Attributes
+    ----------
+    hit : bool array of shape (n,)
+        Which triggers the suspect answers as marked.
+    null_hit : bool array of shape (k, n)
+        The same for each null model.
+    alpha : float
+        Fixed in advance.
+    what : str
+        What was asked: the kind of trigger, or bits.
+    suspect, source, profile : str
+    seed : int
+    """
+
+    hit: np.ndarray
+    null_hit: np.ndarray
+    alpha: float
+    what: str
+    suspect: str
+    source: str
+    profile: str
+    seed: int = 0
+
+    @property
+    def hits(self) -> int:
+        return int(self.hit.sum())
+
+    @property
+    def n(self) -> int:
+        return len(self.hit)
+
+    @property
+    def queries(self) -> int:
+        """Queries that the suspect answered."""
+        return len(self.hit)
+
+    @property
+    def null_hits(self) -> np.ndarray:
+        """Hits of each null model, int (k,)."""
+        return self.null_hit.sum(1)
+
+    @property
+    def null_rates(self) -> np.ndarray:
+        return self.null_hits / self.n
+
+    @property
+    def rate(self) -> Interval:
+        """Share of triggers that hit, Clopper-Pearson."""
+        return stats.clopper_pearson(self.hits, self.n)
+
+    @property
+    def null_rate(self) -> float:
+        """The rate that H0 is tested at: see `null_rate_of`."""
+        return binomial.null_rate_of(self.null_hits, self.n)
+
+    @property
+    def p_value(self) -> float:
+        """Exact binomial tail at `null_rate`.
+
+        It counts chance in the triggers. That no innocent model's rate lies above the highest of k is an assumption:
+        without it, all that k models can say is `rank_p_value`.
+        """
+        return binomial.tail(self.hits, self.n, self.null_rate)
+
+    @property
+    def rank_p_value(self) -> float:
+        """(1 + null models that hit as often) / (1 + null models): assumes exchangeable models, and nothing else."""
+        return (1 + int((self.null_hits >= self.hits).sum())) / (1 + len(self.null_hits))
+
+    @property
+    def enough_nulls(self) -> bool:
+        return len(self.null_hit) >= NULLS
+
+    @property
+    def decided(self) -> bool:
+        """Whether the mark is proven: p-value below alpha, against enough null models."""
+        return self.enough_nulls and self.p_value < self.alpha
+
+    @property
+    def needed(self) -> int | None:
+        """Hits that would prove the mark."""
+        return binomial.hits_needed(self.n, self.null_rate, self.alpha)
+
+    @property
+    def power(self) -> float:
+        """Probability to reach alpha again, with as many fresh triggers that hit at the measured rate."""
+        return binomial.power(self.rate.estimate, self.n, self.null_rate, self.alpha)
+
+    @cached_property
+    def accused(self) -> np.ndarray:
+        """Which null models the same rule accuses, each against the others, bool (k,)."""
+        others = (np.delete(self.null_hits, k) for k in range(len(self.null_hits)))
+        rates = [binomial.null_rate_of(rest, self.n) for rest in others]
+        tails = [
+            binomial.tail(int(own), self.n, rate) for own, rate in zip(self.null_hits, rates, strict=True)
+        ]
+        return np.array(tails) < self.alpha
+
+    @property
+    def false_claim_rate(self) -> Interval:
+        """Share of null models accused, Clopper-Pearson.
+
+        Whoever exceeds alpha exceeds every null model, so for exchangeable models it is at most 1 / (1 + k), whatever
+        the spread between them.
+        """
+        return stats.clopper_pearson(int(self.accused.sum()), len(self.null_hits))
+
+    def after(self, queries: int) -> Verdict:
+        """Return the verdict on the first ``queries`` triggers alone, without asking again.
+
+        Raises
+        ------
+        ValueError
+            If there are not that many.
+        """
+        if not 1 <= queries <= self.n:
+            raise ValueError(f"queries is {queries}; expected 1 to {self.n}")
+        return replace(self, hit=self.hit[:queries], null_hit=self.null_hit[:, :queries])
+
+    @property
+    def verdict(self) -> str:
+        """One sentence that can stand in a report."""
+        against = f"{self.hits} of {self.n} hits, null models at most {self.null_rates.max():.1%}, p = {self.p_value:.2g}"
+        if not self.enough_nulls:
+            return f"no claim: {len(self.null_hit)} null models are too few null models for a claim, {NULLS} are needed ({against})"
+        if self.decided:
+            return f"mark found: {against} < alpha = {self.alpha:g}"
+        return f"mark not found: {against}, alpha = {self.alpha:g}; {self.needed or 'more than all'} hits would prove it"
+
+    def __str__(self) -> str:
+        return f"{self.suspect}: {self.verdict} [{self.what}; {self.source}; profile {self.profile}; seed {self.seed}]"
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def table(self) -> pd.DataFrame:
+        """Return one row a figure, as text."""
+        import pandas as pd
+
+        rows = [
+            ("verdict", self.verdict),
+            ("hits", f"{self.hits} of {self.n} ({self.rate.percent(1)})"),
+            (
+                f"{len(self.null_hit)} null models",
+                f"{self.null_rates.min():.1%} to {self.null_rates.max():.1%}, mean {self.null_rates.mean():.1%}",
+            ),
+            ("rate under H0", f"{self.null_rate:.2%}"),
+            ("p-value (binomial)", f"{self.p_value:.3g}"),
+            ("p-value (rank)", f"{self.rank_p_value:.3g}"),
+            ("hits needed", f"{self.needed or 'more than all'} for p < {self.alpha:g}"),
+            ("power", f"{self.power:.3f}"),
+            ("false claims", self.false_claim_rate.percent(1)),
+            ("queries", str(self.queries)),
+            ("source", f"{self.source}; profile {self.profile}; seed {self.seed}"),
+        ]
+        return pd.DataFrame(rows, columns=["figure", self.suspect]).set_index("figure")
+
+    def plot(self) -> Figure:
+        """Draw the suspect's hits beside those of the null models."""
+        fig, ax = plots.figure(6.4, 3.2)
+        rates, times = np.unique(self.null_rates, return_counts=True)
+        ax.vlines(
+            100 * rates,
+            0,
+            times,
+            color=plots.COLOURS[0],
+            linewidth=5,
+            label=f"{len(self.null_hit)} null models",
+        )
+        top = max(times) + 0.6
+        ax.plot(
+            100 * self.rate.estimate,
+            top / 2,
+            "D",
+            color=plots.COLOURS[1],
+            label=f"{self.suspect}, 95% interval",
+        )
+        ax.hlines(top / 2, 100 * self.rate.low, 100 * self.rate.high, color=plots.COLOURS[1], linewidth=1.5)
+        if self.needed is not None:
+            ax.axvline(
+                100 * self.needed / self.n,
+                color="black",
+                linestyle=":",
+                label=f"{self.needed} hits: p < {self.alpha:g}",
+            )
+        ax.set(xlabel="triggers answered as marked (%)", ylabel="null models", xlim=(-2, 102), ylim=(0, top))
+        ax.set_title(f"{self.what}, {self.n} queries: p = {self.p_value:.2g}\n{self.source}")
+        ax.legend(loc="best")
+        return plots.describe(
+            fig,
+            f"Share of {self.n} triggers answered as marked. {len(self.null_hit)} null models lie between "
+            f"{self.null_rates.min():.1%} and {self.null_rates.max():.1%}; {self.suspect} at {self.rate.percent(1)}. "
+            f"{self.verdict}.",
+        )
+
+    def numbers(self) -> dict[str, Any]:
+        """Return all figures as plain numbers and text, for JSON."""
+        return {
+            "suspect": self.suspect,
+            "what": self.what,
+            "verdict": self.verdict,
+            "decided": self.decided,
+            "hits": self.hits,
+            "queries": self.queries,
+            "rate": as_json(self.rate),
+            "null_hits": self.null_hits.tolist(),
+            "null_rate": self.null_rate,
+            "p_value": self.p_value,
+            "rank_p_value": self.rank_p_value,
+            "alpha": self.alpha,
+            "hits_needed": self.needed,
+            "power": self.power,
+            "false_claim_rate": as_json(self.false_claim_rate),
+            "source": self.source,
+            "profile": self.profile,
+            "seed": self.seed,
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write the figures as JSON, atomically, and return the path."""
+        return write_json(path, self.numbers())
+
+    def _repr_html_(self) -> str:
+        return self.table().to_html(border=0)

@@ -1,0 +1,172 @@
+"""Is the mark there? A suspect's answers to triggers, tested against models that were trained independently.
+
+H0: the suspect was trained independently on the same task, so it hits triggers no more often than the likeliest of the
+null models does. How often that is follows from the null models alone, never from one over the number of classes:
+triggers look like some class to every model. Thresholds set by null models follow Lukas et al., "SoK: How robust is
+image classification DNN watermarking?" (arXiv 2108.04974).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from labkit import profiles
+from labkit.watermark.marks.marked import TriggerSet
+from labkit.watermark.verification.asking import Suspect, answers, probabilities
+from labkit.watermark.verification.binomial import ALPHA, hits_needed, power, queries_needed, tail
+from labkit.watermark.verification.verdict import NULLS, Verdict
+
+__all__ = [
+    "ALPHA",
+    "NULLS",
+    "Suspect",
+    "Verdict",
+    "answers",
+    "hits_needed",
+    "judge",
+    "power",
+    "probabilities",
+    "queries_needed",
+    "tail",
+    "verify",
+    "verify_bits",
+]
+
+
+def judge(
+    hit: np.ndarray,
+    null_hit: np.ndarray,
+    *,
+    alpha: float = ALPHA,
+    minimum: int = NULLS,
+    what: str = "triggers",
+    suspect: str = "suspect",
+    source: str = "",
+    seed: int = 0,
+) -> Verdict:
+    """Test hits that are already counted: the statistics of `verify` alone.
+
+    Parameters
+    ----------
+    hit : bool array of shape (n,)
+    null_hit : bool array of shape (k, n)
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, alpha is out of range, or there are fewer than ``minimum`` null models.
+    """
+    hit, null_hit = np.asarray(hit), np.asarray(null_hit)
+    if (
+        hit.dtype != bool
+        or null_hit.dtype != bool
+        or hit.ndim != 1
+        or null_hit.shape[1:] != hit.shape
+        or not len(hit)
+    ):
+        raise ValueError(
+            f"got hits of {hit.dtype} {hit.shape} and {null_hit.dtype} {null_hit.shape} for null models; expected "
+            "boolean (n,) and (k, n), n at least 1"
+        )
+    if not 0 < alpha < 1:
+        raise ValueError(
+            f"alpha is {alpha}; expected a number between 0 and 1, fixed in advance, such as {ALPHA}"
+        )
+    if len(null_hit) < max(minimum, 2):
+        raise ValueError(
+            f"got {len(null_hit)} null models; {max(minimum, 2)} are needed: train them with "
+            "watermark.null_models (a rehearsal may pass a smaller minimum=, and then proves nothing)"
+        )
+    return Verdict(hit, null_hit, alpha, what, suspect, source, profiles.current().name, seed)
+
+
+def verify(
+    suspect: Suspect,
+    triggers: TriggerSet,
+    nulls: Sequence[Suspect],
+    *,
+    alpha: float = ALPHA,
+    minimum: int = NULLS,
+    queries: int | None = None,
+    name: str = "suspect",
+    source: str = "",
+    seed: int = 0,
+) -> Verdict:
+    """Test by queries whether a suspect carries a mark; labels suffice.
+
+    Parameters
+    ----------
+    suspect : nn.Module, MarkedModel or callable
+        See `answers`.
+    triggers : TriggerSet
+    nulls : sequence of models
+        Trained independently on the same task: `labkit.watermark.verification.null_models.null_models`.
+    alpha : float
+        Fix it, and ``queries``, before the first query.
+    minimum : int
+        Null models to insist on. A verdict on fewer than 20 makes no claim, whatever is passed here.
+    queries : int, optional
+        Ask the first so many triggers only; the null models answer the same ones.
+    name, source, seed
+        For titles and tables: the suspect's name, where the data came from, and the seed of the run.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `answers` and `judge`; and if there are fewer triggers than queries.
+    """
+    queries = len(triggers) if queries is None else queries
+    if not 1 <= queries <= len(triggers):
+        raise ValueError(f"queries is {queries}; expected 1 to {len(triggers)}, the number of triggers")
+    if len(nulls) < max(minimum, 2):  # before the suspect's budget is touched
+        judge(np.zeros(1, bool), np.zeros((len(nulls), 1), bool), minimum=minimum)
+    asked = triggers.take(queries)
+    expected = asked.y.numpy()
+    null_hit = np.array([answers(null, asked.x) == expected for null in nulls])
+    hit = answers(suspect, asked.x) == expected
+    return judge(
+        hit,
+        null_hit,
+        alpha=alpha,
+        minimum=minimum,
+        what=f"{triggers.kind} triggers",
+        suspect=name,
+        source=source,
+        seed=seed,
+    )
+
+
+def verify_bits(
+    bits_read: np.ndarray, bits_owned: np.ndarray, null_bits: np.ndarray, **settings: Any
+) -> Verdict:
+    """Test a white-box mark: bits read from a suspect's weights against those that the owner embedded.
+
+    Parameters
+    ----------
+    bits_read, bits_owned : arrays of 0 and 1, shape (n,)
+    null_bits : array of 0 and 1, shape (k, n)
+        Read from each null model with the same key.
+    **settings
+        As in `judge`.
+
+    Raises
+    ------
+    ValueError
+        As `judge`, and if an array holds anything but 0 and 1.
+    """
+    read, owned, null = (np.asarray(bits) for bits in (bits_read, bits_owned, null_bits))
+    for name, bits in {"bits_read": read, "bits_owned": owned, "null_bits": null}.items():
+        if not np.isin(bits, (0, 1)).all():
+            raise ValueError(f"{name} holds values other than 0 and 1: threshold the projection first")
+    if read.shape != owned.shape or null.shape[1:] != owned.shape:
+        raise ValueError(
+            f"got {read.shape} bits read, {owned.shape} owned and {null.shape} of null models; expected (n,), (n,), (k, n)"
+        )
+    return judge(read == owned, null == owned, **{"what": "bits in weights", **settings})
