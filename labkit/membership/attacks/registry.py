@@ -11,7 +11,7 @@ import numpy as np
 
 from labkit.membership.attacks import label_only, learned, lira, rmia, thresholds
 from labkit.membership.reports.result import AttackResult
-from labkit.membership.shadows.bank import ShadowBank, Target
+from labkit.membership.shadows.bank import ShadowBank, Target, positions
 
 if TYPE_CHECKING:
     pass
@@ -69,21 +69,24 @@ def attack(
         From ``bank.query(model, members)``, ``bank.target(k)`` or `labkit.membership.shadows.training.train_targets`.
     bank : ShadowBank
         The attacker's shadow models. For a target that is one of them, pass ``bank.without(k)``.
-    records : int array, optional
-        Positions in the pool to score (default: all); saves time for label-only attacks.
+    records : int or bool array, optional
+        Positions in the pool to score, or a mask of it (default: all); saves time for label-only attacks.
     **options
         Of the attack's own function, such as ``variance="per-example"`` for LiRA.
 
     Raises
     ------
     ValueError
-        If the name is unknown, target and bank do not fit, or the bank lacks what the attack needs.
+        If the name is unknown, target and bank do not fit, the bank lacks what the attack needs, or ``records`` are not
+        distinct positions in the pool.
     """
     if name not in ATTACKS:
         raise ValueError(f"attack {name!r} is unknown; expected one of {', '.join(ATTACKS)}")
     entry = ATTACKS[name]
     _check(name, entry, target, bank)
-    chosen = np.arange(len(bank.labels)) if records is None else np.asarray(records)
+    chosen = (
+        np.arange(len(bank.labels)) if records is None else positions(records, len(bank.labels), "records")
+    )
     start = time.perf_counter()
     if entry.needs == "model":
         scores = entry.score(target, bank, records=chosen, **options)

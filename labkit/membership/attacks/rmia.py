@@ -30,19 +30,23 @@ def dominance(ratio_x: np.ndarray, ratio_z: np.ndarray, gamma: float) -> np.ndar
     return np.searchsorted(np.sort(ratio_z), ratio_x / gamma, side="right") / len(ratio_z)
 
 
-def _scores(target: Target, bank: ShadowBank, p_x: np.ndarray, a: float, gamma: float) -> np.ndarray:
-    """Compare all x with all z, query by query, and average over queries.
-
-    No shadow model saw a population record, so p(z) always comes from the offline line; a factor common to all z
-    moves no x past another.
-    """
-    population = bank.signal("confidence", part="population").mean(0)
-    shown_x = target_signal("confidence", target, bank)
-    shown_z = target_signal("confidence", target, bank, part="population")
-    ratio_x = shown_x / np.maximum(p_x, TINY)
-    ratio_z = shown_z / np.maximum(marginal_offline(population, a), TINY)
-    per_query = [dominance(ratio_x[:, q], ratio_z[:, q], gamma) for q in range(ratio_x.shape[1])]
+def _scores(target: Target, bank: ShadowBank, p_x: np.ndarray, p_z: np.ndarray, gamma: float) -> np.ndarray:
+    """Compare all x with all z, query by query, and average over queries; see `untied` for what decides ties."""
+    ratio_x = target_signal("confidence", target, bank) / np.maximum(p_x, TINY)
+    ratio_z = target_signal("confidence", target, bank, part="population") / np.maximum(p_z, TINY)
+    per_query = [untied(ratio_x[:, q], ratio_z[:, q], gamma) for q in range(ratio_x.shape[1])]
     return np.mean(per_query, axis=0)
+
+
+def untied(ratio_x: np.ndarray, ratio_z: np.ndarray, gamma: float) -> np.ndarray:
+    """Return `dominance`, with records that dominate equally many z told apart by their own ratio.
+
+    With m population records the paper's score takes m + 1 values, and the surest records, those that dominate every z,
+    all take the last: at a false-positive rate below their share no threshold tells them apart. The ratio moves no
+    record past one with a larger share, as r / (1 + r) < 1 is worth less than one z.
+    """
+    m = len(ratio_z)
+    return (m * dominance(ratio_x, ratio_z, gamma) + ratio_x / (1 + ratio_x)) / (m + 1)
 
 
 def _check(a: float, gamma: float) -> None:
@@ -50,23 +54,26 @@ def _check(a: float, gamma: float) -> None:
         raise ValueError(f"got offline_a={a}, gamma={gamma}; expected a in [0, 1] and gamma > 0")
 
 
-def online(
-    target: Target, bank: ShadowBank, *, gamma: float = 1.0, offline_a: float = OFFLINE_A
-) -> np.ndarray:
-    """Score with p(x) = (mean over models with x + mean over models without x) / 2 (the paper's eq. 5)."""
-    _check(offline_a, gamma)
+def online(target: Target, bank: ShadowBank, *, gamma: float = 1.0) -> np.ndarray:
+    """Score with p(x) = (mean over models with x + mean over models without x) / 2 (the paper's eq. 5).
+
+    p(z) is a plain mean over models as well, and no shadow model saw a population record: so it is the mean over all of
+    them. The offline line would stand for models that had seen z, raise p(z) alone, and let most x dominate every z.
+    """
+    _check(OFFLINE_A, gamma)
     values = bank.signal("confidence")
     p_x = (out_mean(values, bank.masks) + out_mean(values, ~bank.masks)) / 2
-    return _scores(target, bank, p_x, offline_a, gamma)
+    return _scores(target, bank, p_x, bank.signal("confidence", part="population").mean(0), gamma)
 
 
 def offline(
     target: Target, bank: ShadowBank, *, gamma: float = 1.0, offline_a: float = OFFLINE_A
 ) -> np.ndarray:
-    """Score with p(x) from models that never saw x and the line of `marginal_offline`."""
+    """Score with p(x) and p(z) from models that never saw them and the line of `marginal_offline`."""
     _check(offline_a, gamma)
     p_x = marginal_offline(out_mean(bank.signal("confidence"), bank.masks), offline_a)
-    return _scores(target, bank, p_x, offline_a, gamma)
+    p_z = marginal_offline(bank.signal("confidence", part="population").mean(0), offline_a)
+    return _scores(target, bank, p_x, p_z, gamma)
 
 
 def tune_offline_a(

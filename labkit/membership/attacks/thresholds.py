@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from labkit.membership.reports.intervals import best_threshold
 from labkit.membership.shadows.bank import ShadowBank, Target
 from labkit.membership.shadows.signals import signal
 
@@ -52,17 +53,8 @@ def per_class(target: Target, bank: ShadowBank, *, signal: str = "modified-entro
     shadows = bank.signal(signal)[:, :, 0]
     for label in np.unique(bank.labels):
         of_class = bank.labels == label
-        scores[of_class] -= _best_threshold(shadows[:, of_class].ravel(), bank.masks[:, of_class].ravel())
+        scores[of_class] -= best_threshold(shadows[:, of_class].ravel(), bank.masks[:, of_class].ravel())
     return scores
-
-
-def _best_threshold(values: np.ndarray, members: np.ndarray) -> float:
-    """Return the threshold t for which "value >= t" has the best balanced accuracy."""
-    order = np.argsort(-values, kind="stable")
-    ordered, inside = values[order], members[order]
-    gain = np.cumsum(inside) / max(1, inside.sum()) - np.cumsum(~inside) / max(1, (~inside).sum())
-    last_of_tie = np.append(ordered[1:] != ordered[:-1], True)
-    return float(ordered[np.argmax(np.where(last_of_tie, gain, -np.inf))])
 
 
 def calibrated(target: Target, bank: ShadowBank, *, signal: str = "loss") -> np.ndarray:
@@ -78,16 +70,19 @@ def attack_p(target: Target, bank: ShadowBank) -> np.ndarray:
     """Score by the share of the population that the target fits no better (Ye et al., arXiv 2111.09679, attack P).
 
     One minus the p-value of the hypothesis "this record is one of the population": one threshold for all records.
+    Records with equal shares are told apart by their confidence, so that the surest do not all tie.
     """
     population = np.sort(target_signal("loss", target, bank, part="population")[:, 0])
     values = target_signal("loss", target, bank)[:, 0]
-    return np.searchsorted(population, values, side="right") / len(population)
+    below = np.searchsorted(population, values, side="right")
+    return (below + np.exp(values)) / (len(population) + 1)
 
 
 def attack_r(target: Target, bank: ShadowBank) -> np.ndarray:
     """Score by the share of models that never saw the record and fit it no better (Ye et al., attack R).
 
-    A threshold of each record's own; with few shadow models it takes few values.
+    A threshold of each record's own. With few shadow models it takes few values, and rates that fall between two of
+    them are refused in reports: more models help, not more records.
     """
     values = target_signal("loss", target, bank)[:, 0]
     return out_mean((bank.signal("loss")[:, :, 0] <= values).astype(float), bank.masks)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labkit import plots, stats
+from labkit.membership.reports import operating
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,19 +40,17 @@ def tpr_at(scores: np.ndarray, members: np.ndarray, rates: np.ndarray) -> np.nda
 
 
 def of_one(name: str, scores: np.ndarray, members: np.ndarray) -> Curve:
-    """Return one target's ROC with a Clopper-Pearson band on the true-positive rate."""
-    from scipy.stats import beta
-
-    inside, rates = int(members.sum()), grid(int((~members).sum()))
-    tpr = tpr_at(scores, members, rates)
-    hits = np.round(tpr * inside)
-    low = np.where(hits > 0, beta.ppf(0.025, np.maximum(hits, 1), inside - hits + 1), 0.0)
-    high = np.where(hits < inside, beta.ppf(0.975, hits + 1, np.maximum(inside - hits, 1)), 1.0)
-    return Curve(name, rates, tpr, low, high)
+    """Return one target's ROC with a pointwise band that counts the chance on both sides: see `operating.band`."""
+    inside, outside = operating.sides(scores, members)
+    rates = grid(len(outside))
+    return Curve(name, rates, *operating.band(inside, outside, rates))
 
 
 def of_many(name: str, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Curve:
-    """Return the mean ROC of several targets, given as (scores, members), with a Student t band."""
+    """Return the mean ROC of several targets, given as (scores, members), with a Student t band over targets.
+
+    The band is one for these records: see `labkit.membership.studies.leave_one_out`.
+    """
     rates = grid(min(int((~members).sum()) for _, members in pairs))
     curves = np.stack([tpr_at(scores, members, rates) for scores, members in pairs])
     means = [stats.mean_interval(column) for column in curves.T]

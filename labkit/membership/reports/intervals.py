@@ -1,4 +1,7 @@
-"""Figures of merit for scores of members and non-members, each with its interval, or refused with a reason."""
+"""Figures of merit for scores of members and non-members, each with its interval, or refused with a reason.
+
+The rate of true positives at few false ones has a module of its own: `labkit.membership.reports.operating`.
+"""
 
 from __future__ import annotations
 
@@ -6,38 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit import stats
+from labkit.membership.reports.operating import LEVELS as LEVELS
+from labkit.membership.reports.operating import Operating as Operating
+from labkit.membership.reports.operating import Refused as Refused
+from labkit.membership.reports.operating import operating_point as operating_point
+from labkit.membership.reports.operating import sides
 from labkit.stats import Interval
 
-LEVELS = (0.01, 0.001, 0.0001)
 PRIORS = (0.01, 0.1, 0.5)
-NEEDED = 10  # non-members expected above a threshold: with fewer, the false-positive rate itself is unknown
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A figure that the data at hand cannot support."""
-
-    reason: str
-
-    def __str__(self) -> str:
-        return f"refused: {self.reason}"
-
-    def percent(self, digits: int = 2) -> str:
-        """Return the reason, like `Interval.percent` returns the number."""
-        return str(self)
-
-
-@dataclass(frozen=True)
-class Operating:
-    """A threshold and what it does: the true- and the false-positive rate, each with its Clopper-Pearson interval."""
-
-    threshold: float
-    tpr: Interval
-    fpr: Interval
-
-    def __str__(self) -> str:
-        return f"{self.tpr.percent()} (at FPR {self.fpr.percent(3)})"
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -55,56 +34,60 @@ def auc(scores: np.ndarray, members: np.ndarray, confidence: float = 0.95) -> In
     ValueError
         If there are fewer than two members or two non-members.
     """
-    from scipy.stats import norm
+    inside, outside = sides(scores, members)
+    over_outside, over_inside = _placements(inside, outside)
+    return _normal(float(over_outside.mean()), over_outside, over_inside, confidence, (0.0, 1.0))
 
-    inside, outside = scores[members], scores[~members]
+
+def auc_difference(
+    scores: np.ndarray, others: np.ndarray, members: np.ndarray, confidence: float = 0.95
+) -> Interval:
+    """Return the AUC of one attack minus that of another on the same records, with DeLong's paired interval.
+
+    What makes a record easy makes it easy for both, so their AUCs move together: two intervals may overlap while the
+    difference is certain.
+
+    Parameters
+    ----------
+    scores, others : float arrays of shape (m,)
+        Of the two attacks, for the same records of the same target.
+    members : bool array of shape (m,)
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two members or two non-members, or the arrays do not fit.
+    """
+    pairs = [_placements(*sides(given, members)) for given in (scores, others)]
+    (a, b), (c, d) = pairs
+    return _normal(float((a - c).mean()), a - c, b - d, confidence, (-1.0, 1.0))
+
+
+def _placements(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each member the share of non-members below it, and for each non-member that of members above."""
     m, n = len(inside), len(outside)
     if min(m, n) < 2:
         raise ValueError(
             f"got {m} members and {n} non-members; an interval of the AUC needs at least 2 of each"
         )
     together = _ranks(np.concatenate([inside, outside]))
-    over_outside = (together[:m] - _ranks(inside)) / n
-    over_inside = 1 - (together[m:] - _ranks(outside)) / m
-    estimate = float(over_outside.mean())
-    error = np.sqrt(over_outside.var(ddof=1) / m + over_inside.var(ddof=1) / n)
+    return (together[:m] - _ranks(inside)) / n, 1 - (together[m:] - _ranks(outside)) / m
+
+
+def _normal(
+    estimate: float,
+    by_member: np.ndarray,
+    by_other: np.ndarray,
+    confidence: float,
+    limits: tuple[float, float],
+) -> Interval:
+    from scipy.stats import norm
+
+    m, n = len(by_member), len(by_other)
+    error = np.sqrt(by_member.var(ddof=1) / m + by_other.var(ddof=1) / n)
     half = float(norm.ppf((1 + confidence) / 2) * error)
-    return Interval(
-        estimate,
-        max(0.0, estimate - half),
-        min(1.0, estimate + half),
-        confidence,
-        f"DeLong, {m} + {n} scores",
-    )
-
-
-def operating_point(
-    scores: np.ndarray, members: np.ndarray, false_positive_rate: float
-) -> Operating | Refused:
-    """Return the most members that "score > threshold" finds while at most this share of non-members pass.
-
-    Refused below ``10 / false_positive_rate`` non-members: ten false positives leave the rate itself uncertain by a
-    factor of two either way, fewer leave nothing worth printing.
-
-    Raises
-    ------
-    ValueError
-        If the rate is not between 0 and 1.
-    """
-    if not 0 < false_positive_rate < 1:
-        raise ValueError(f"false_positive_rate is {false_positive_rate}; expected a number between 0 and 1")
-    inside, outside = scores[members], np.sort(scores[~members])
-    needed = round(NEEDED / false_positive_rate)
-    if len(outside) < needed:
-        return Refused(
-            f"TPR at {100 * false_positive_rate:g}% FPR needs {needed:,} non-member scores; there are {len(outside):,}"
-        )
-    allowed = int(np.floor(false_positive_rate * len(outside) + 1e-9))
-    threshold = float(outside[len(outside) - allowed - 1])
-    hits, alarms = int((inside > threshold).sum()), int((outside > threshold).sum())
-    return Operating(
-        threshold, stats.clopper_pearson(hits, len(inside)), stats.clopper_pearson(alarms, len(outside))
-    )
+    low, high = max(limits[0], estimate - half), min(limits[1], estimate + half)
+    return Interval(estimate, low, high, confidence, f"DeLong, {m} + {n} scores")
 
 
 def balanced_accuracy(scores: np.ndarray, members: np.ndarray, *, seed: int = 0) -> Interval:
@@ -112,15 +95,15 @@ def balanced_accuracy(scores: np.ndarray, members: np.ndarray, *, seed: int = 0)
 
     Choosing and measuring on the same scores would give a coin more than one half.
     """
-    from labkit.membership.reports.intervals import _best_threshold
-
+    inside, outside = sides(scores, members)
+    scores, members = np.asarray(scores, dtype=float), np.asarray(members)
     fold = np.random.default_rng(seed).permutation(len(scores)) % 2
     guessed = np.zeros(len(scores), dtype=bool)
     for half in (0, 1):
-        threshold = _best_threshold(scores[fold != half], members[fold != half])
+        threshold = best_threshold(scores[fold != half], members[fold != half])
         guessed[fold == half] = scores[fold == half] >= threshold
     hit, pass_ = guessed[members].mean(), (~guessed[~members]).mean()
-    error = 0.5 * np.sqrt(hit * (1 - hit) / members.sum() + pass_ * (1 - pass_) / (~members).sum())
+    error = 0.5 * np.sqrt(hit * (1 - hit) / len(inside) + pass_ * (1 - pass_) / len(outside))
     estimate = float((hit + pass_) / 2)
     return Interval(
         estimate,
@@ -131,11 +114,20 @@ def balanced_accuracy(scores: np.ndarray, members: np.ndarray, *, seed: int = 0)
     )
 
 
+def best_threshold(values: np.ndarray, members: np.ndarray) -> float:
+    """Return the threshold t for which "value >= t" has the best balanced accuracy."""
+    order = np.argsort(-values, kind="stable")
+    ordered, inside = values[order], members[order]
+    gain = np.cumsum(inside) / max(1, inside.sum()) - np.cumsum(~inside) / max(1, (~inside).sum())
+    last_of_tie = np.append(ordered[1:] != ordered[:-1], True)
+    return float(ordered[np.argmax(np.where(last_of_tie, gain, -np.inf))])
+
+
 def precision(point: Operating | Refused, prior: float) -> Interval | Refused:
     """Return the share of members among those pointed at, were a share ``prior`` of the records members.
 
-    prior TPR / (prior TPR + (1 - prior) FPR). The interval takes each rate at the unfavourable end of its own, so it
-    covers with at least 90%.
+    prior TPR / (prior TPR + (1 - prior) FPR), for this very threshold. The interval takes each rate at the unfavourable
+    end of its own, so it covers with at least 90%.
 
     Raises
     ------
@@ -151,10 +143,11 @@ def precision(point: Operating | Refused, prior: float) -> Interval | Refused:
         found = prior * tpr
         return found / (found + (1 - prior) * fpr) if found + fpr > 0 else 0.0
 
+    found, fpr = point.found or point.tpr, point.fpr
     return Interval(
-        share(point.tpr.estimate, point.fpr.estimate),
-        share(point.tpr.low, point.fpr.high),
-        share(point.tpr.high, point.fpr.low),
+        share(found.estimate, fpr.estimate),
+        share(found.low, fpr.high),
+        share(found.high, fpr.low),
         0.9,
         "two Clopper-Pearson ends at once",
     )
@@ -193,7 +186,8 @@ def permutation_control(
     """
     if permutations < 40:
         raise ValueError(f"got {permutations} permutations; expected at least 40 (the alarm's level is 2.5%)")
-    ranks, m, rng = _ranks(scores), int(members.sum()), np.random.default_rng(seed)
+    inside, _ = sides(scores, members)
+    ranks, m, rng = _ranks(scores), len(inside), np.random.default_rng(seed)
     n = len(scores) - m
 
     def area(rank_sum: float) -> float:
