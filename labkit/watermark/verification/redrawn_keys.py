@@ -1,0 +1,253 @@
+"""Would a stranger's key do as well? The suspect itself is asked about marks of keys that were drawn anew.
+
+Under H0 the suspect knows nothing of the owner's key. The owner's key was drawn at random, and so are the judge's; to
+an innocent suspect, of whatever architecture and training, all are strangers. So its hits on the owner's triggers and
+on those of redrawn keys are exchangeable, and the rank of the owner's among them is a p-value that trusts no model of
+chance: P[p <= t] <= t (Davison & Hinkley, "Bootstrap Methods and their Application", 1997, section 4.2.5). Two things
+void it: a key that was *chosen* (from many, after a look at the suspect), which commitments must rule out, and a
+suspect whose answer to one picture depends on the pictures beside it.
+
+An innocent's rank is settled after few keys, so keys are drawn until some number of them has done as well (Besag &
+Clifford, "Sequential Monte Carlo p-values", Biometrika 78, 1991); the p-value stays exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labkit import plots
+from labkit.results import Result
+from labkit.watermark.marks import triggers
+from labkit.watermark.marks.keys import Key
+from labkit.watermark.marks.marked import TriggerSet
+from labkit.watermark.verification.asking import Suspect, answers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from labkit.data import Dataset
+
+ENOUGH = 10  # redrawn keys that do as well, after which more would not change the finding
+CHUNK = 4000  # triggers that are asked at once, at most
+
+
+def redrawn_p(hits: float, redrawn: np.ndarray) -> float:
+    """Return the p-value of ``hits`` among the values of redrawn keys: (1 + as high or higher) / (1 + keys).
+
+    It never falls below 1 / (1 + keys): more digits than that the keys do not support. For values that were drawn until
+    `ENOUGH` were as high, see `sequential_p`.
+
+    Examples
+    --------
+    >>> redrawn_p(9, np.array([1, 0, 2]))
+    0.25
+    """
+    return float(1 + (np.asarray(redrawn) >= hits).sum()) / (1 + len(redrawn))
+
+
+def sequential_p(hits: float, redrawn: np.ndarray, most: int, enough: int = ENOUGH) -> float:
+    """Return the p-value of ``hits`` when keys were drawn until ``enough`` did as well, or ``most`` were drawn.
+
+    Besag & Clifford (1991), section 2: enough / keys drawn, if drawing stopped at the last of ``enough`` keys that did
+    as well; else `redrawn_p`. Both satisfy P[p <= t] <= t.
+
+    Raises
+    ------
+    ValueError
+        If drawing went on after ``enough`` keys had done as well.
+    """
+    as_high = np.asarray(redrawn) >= hits
+    if as_high.sum() > enough or (as_high.sum() == enough and not as_high[-1]):
+        raise ValueError(f"drawing went on after {enough} keys had done as well: the p-value is not valid")
+    if as_high.sum() == enough and len(as_high) <= most:
+        return enough / len(as_high)
+    return float(1 + as_high.sum()) / (1 + len(as_high))
+
+
+@dataclass(frozen=True, eq=False)
+class RedrawnKeys(Result):
+    """How a suspect answers the owner's triggers and those of redrawn keys: see `redrawn_keys`.
+
+    Attributes
+    ----------
+    hit : bool ndarray of shape (n,)
+        Which of the owner's triggers hit.
+    redrawn_hit : bool ndarray of shape (keys, n)
+        The same for each redrawn key, in the order drawn.
+    most, enough : int
+        Where drawing stops.
+    """
+
+    hit: np.ndarray
+    redrawn_hit: np.ndarray
+    most: int
+    enough: int = ENOUGH
+    source: str = ""
+
+    @property
+    def p_value(self) -> float:
+        """Exact under H0; at least 1 / (1 + most). Without one redrawn key it is 1: nothing is known."""
+        if not len(self.redrawn_hit):
+            return 1.0
+        return sequential_p(self.hit.sum(), self.redrawn_hit.sum(1), self.most, self.enough)
+
+    @property
+    def queries(self) -> int:
+        """Triggers that the suspect answered."""
+        return self.hit.size + self.redrawn_hit.size
+
+    def after(self, count: int) -> RedrawnKeys:
+        """Return what the first ``count`` triggers of each key would have shown; keys are drawn until `enough`."""
+        hit, redrawn = self.hit[:count], self.redrawn_hit[:, :count]
+        as_high = np.flatnonzero(redrawn.sum(1) >= hit.sum())
+        stop = as_high[self.enough - 1] + 1 if len(as_high) >= self.enough else len(redrawn)
+        return replace(self, hit=hit, redrawn_hit=redrawn[:stop])
+
+    def numbers(self) -> dict[str, Any]:
+        """Return all figures as plain numbers and text."""
+        return {
+            "hits": int(self.hit.sum()),
+            "triggers": len(self.hit),
+            "redrawn keys": len(self.redrawn_hit),
+            "redrawn keys that did as well": int((self.redrawn_hit.sum(1) >= self.hit.sum()).sum()),
+            "p_value": self.p_value,
+            "queries": self.queries,
+            "source": self.source,
+        }
+
+    def summary(self) -> str:
+        """Return one line: hits, what redrawn keys reach, and the p-value."""
+        found = self.numbers()
+        return (
+            f"{found['hits']} of {len(self.hit)} triggers hit; {found['redrawn keys that did as well']} of "
+            f"{len(self.redrawn_hit):,} redrawn keys do as well: p = {self.p_value:.2g} ({self.source or 'no source given'})"
+        )
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw the redrawn keys' hits and the owner's."""
+        fig, ax = plots.figure(6.4, 2.8) if ax is None else (ax.figure, ax)
+        ax.hist(100 * self.redrawn_hit.mean(1), bins=25, label=f"{len(self.redrawn_hit):,} redrawn keys")
+        ax.axvline(100 * self.hit.mean(), color=plots.COLOURS[1], linestyle="--", label="the owner's key")
+        ax.set(xlabel="triggers answered as marked (%)", ylabel="keys", xlim=(-2, 102))
+        ax.set_title(f"p = {self.p_value:.2g} ({self.source or 'no source given'})")
+        ax.legend()
+        return plots.describe(
+            fig, f"Hits of redrawn keys and of the owner's on one suspect. {self.summary()}."
+        )
+
+
+def keys_needed(level: float) -> int:
+    """Return the fewest redrawn keys whose smallest p-value, 1 / (1 + keys), is at most ``level``.
+
+    Examples
+    --------
+    >>> keys_needed(0.001)
+    999
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}; expected a number between 0 and 1")
+    return math.ceil(1 / level - 1e-9) - 1
+
+
+def redrawn_triggers(
+    kind: str, count: int, *, judge: Key, dataset: Dataset, **options: Any
+) -> Iterator[TriggerSet]:
+    """Yield the triggers of redrawn keys without end, all with the options of the owner's.
+
+    Parameters
+    ----------
+    kind, count, dataset, options
+        As in `labkit.watermark.marks.triggers.draw`; the same as the owner's triggers were drawn with.
+    judge : Key
+        The judge's secret: a suspect who knew it could answer redrawn keys as marked.
+    """
+    number = 0
+    while True:
+        yield triggers.draw(kind, judge.sub(f"redrawn/{number}"), count, dataset=dataset, **options)
+        number += 1
+
+
+def ask_redrawn(
+    hit: np.ndarray,
+    drawn: Iterator[TriggerSet],
+    ask: Callable[..., np.ndarray],
+    *,
+    most: int,
+    enough: int = ENOUGH,
+) -> RedrawnKeys:
+    """Ask about redrawn keys, a few at first and more at a time, until it is known where the owner's stands.
+
+    Parameters
+    ----------
+    hit : bool ndarray of shape (n,)
+        Which of the owner's triggers hit.
+    drawn : iterator of TriggerSet
+        From `redrawn_triggers`.
+    ask : callable
+        Inputs (m, ...) to labels (m,); no label below 0 counts as an answer.
+    most : int
+        Keys at most.
+
+    Raises
+    ------
+    ValueError
+        If ``most`` or ``enough`` is below 1.
+    """
+    import torch
+
+    if most < 1 or enough < 1:
+        raise ValueError(f"got most={most}, enough={enough}; expected at least 1 of each")
+    rows: list[np.ndarray] = []
+    while len(rows) < most:
+        size = min(most - len(rows), max(enough, len(rows)), max(1, CHUNK // len(hit)))
+        chunk = [next(drawn) for _ in range(size)]
+        given = ask(torch.cat([one.x for one in chunk]))
+        expected = np.concatenate([one.y.numpy() for one in chunk])
+        rows += list((given == expected).reshape(size, len(hit)))
+        as_high = np.array([row.sum() for row in rows]) >= hit.sum()
+        if as_high.sum() >= enough:
+            rows = rows[
+                : int(np.flatnonzero(as_high)[enough - 1]) + 1
+            ]  # what was asked beyond does not count
+            break
+    return RedrawnKeys(hit, np.array(rows, dtype=bool).reshape(-1, len(hit)), most, enough)
+
+
+def redrawn_keys(
+    suspect: Suspect,
+    owned: TriggerSet,
+    *,
+    judge: Key,
+    dataset: Dataset,
+    most: int = 999,
+    enough: int = ENOUGH,
+    **options: Any,
+) -> RedrawnKeys:
+    """Ask a suspect about the owner's triggers and about those of redrawn keys; labels suffice.
+
+    Null hypothesis: the suspect is independent of the owner's key. Assumption: the owner's key was drawn at random and
+    not chosen with a look at the suspect, and the suspect answers each picture by itself.
+
+    Parameters
+    ----------
+    suspect : nn.Module, MarkedModel or callable
+    owned : TriggerSet
+        Drawn from the owner's key with the same ``dataset`` and ``options``.
+    judge : Key
+        See `redrawn_triggers`.
+
+    Raises
+    ------
+    ValueError
+        If the kind is none of the keyed generator's, or as `labkit.watermark.marks.triggers.draw`.
+    """
+    hit = answers(suspect, owned.x) == owned.y.numpy()
+    drawn = redrawn_triggers(owned.kind, len(owned), judge=judge, dataset=dataset, **options)
+    found = ask_redrawn(hit, drawn, lambda x: answers(suspect, x), most=most, enough=enough)
+    return replace(found, source=dataset.source)
