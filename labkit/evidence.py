@@ -1,9 +1,13 @@
 """A signed record of what was done, in what order, by whom: evidence that shows when it was touched.
 
-Each entry carries the SHA-256 of the one before it, so none can be changed, dropped or moved without breaking the chain;
-an Ed25519 signature (RFC 8032) over the last hash seals the whole. The signature says that the holder of a key wrote
-this; whose key it is, and that the clock was right, is for a notary to say. The HTML page holds the same JSON, so the
-page alone can be verified.
+Each entry carries the SHA-256 of the one before it and the Ed25519 signature (RFC 8032) of whoever made it, so none can
+be changed, dropped, moved, or written in another's name. A record has a case number and a last entry that counts the
+others: a beginning is not the whole. Files are read strictly: what two readers could read in two ways is refused.
+
+What a chain cannot show is *when* it was written: moments are their writers' word, and whoever holds all keys can write
+anything at any time. Two things bind them. Somebody else's entry (`Evidence.witness`) says that they saw what stands
+before it; a time stamp (`Evidence.stamp`, RFC 3161) says when it was there. Whose public key is whose stands in a
+roster that the reader knows from elsewhere; the record cannot vouch for itself.
 """
 
 from __future__ import annotations
@@ -12,59 +16,29 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit import cache
-from labkit.results import write_json
+from labkit import cache, strict_json, timestamps
+from labkit.signing import Signer, key_problem, signed
+from labkit.strict_json import TamperError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.x509 import Certificate
 
-FORMAT = "labkit-evidence/1"
-START = "0" * 64
+__all__ = ["Entry", "Evidence", "Signer", "TamperError"]
+
+FORMAT = "labkit-evidence/2"
+WITNESS, STAMP, END = "witnesses", "time stamp", "end"
+SKEW = timedelta(minutes=5)  # that honest clocks may differ by
 BLOCK = re.compile(r'<script type="application/json" id="record">(.*?)</script>', re.DOTALL)
-
-
-class TamperError(ValueError):
-    """The record was changed after it was written, or signed by somebody else; the message says where."""
-
-
-class Signer:
-    """An Ed25519 private key; `repr` shows the public one."""
-
-    def __init__(self, private: Ed25519PrivateKey) -> None:
-        self._private = private
-
-    @classmethod
-    def new(cls) -> Signer:
-        """Return a fresh key."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-        return cls(Ed25519PrivateKey.generate())
-
-    @classmethod
-    def from_seed(cls, seed: bytes) -> Signer:
-        """Return the key of 32 secret bytes: for lessons and tests, or from a safe."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-        return cls(Ed25519PrivateKey.from_private_bytes(seed))
-
-    @property
-    def public(self) -> str:
-        """The public key, 64 hexadecimal digits: publish it before the first signature."""
-        return self._private.public_key().public_bytes_raw().hex()
-
-    def sign(self, message: bytes) -> str:
-        """Return the signature, 128 hexadecimal digits."""
-        return self._private.sign(message).hex()
-
-    def __repr__(self) -> str:
-        return f"Signer(public key {self.public[:16]}…)"
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
 
 
 @dataclass(frozen=True)
@@ -73,116 +47,236 @@ class Entry:
 
     Attributes
     ----------
+    place : int
+        From 1.
     moment : str
-        UTC, ISO 8601.
+        UTC, ISO 8601 to the second: the actor's word.
     actor, action : str
         Who did what.
     content : dict
         JSON: figures, digests, settings. No secret belongs here.
     previous, digest : str
         SHA-256 of the entry before, and of this one with ``previous`` in it.
+    signature : str
+        The actor's, over the digest.
     """
 
+    place: int
     moment: str
     actor: str
     action: str
     content: dict[str, Any]
     previous: str
     digest: str
-
-
-def _digest(moment: str, actor: str, action: str, content: dict[str, Any], previous: str) -> str:
-    text = json.dumps(
-        [FORMAT, moment, actor, action, content, previous],
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=True,
-        allow_nan=False,
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
+    signature: str
 
 
 @dataclass(frozen=True, repr=False)
 class Evidence:
-    """A chain of entries, signed or not yet; each method returns a new one.
+    """A chain of signed entries; each method returns a new one.
 
     Attributes
     ----------
+    case : str
+        The case's number, in every digest: entries of another case do not fit.
     title : str
     entries : tuple of Entry
-    signer, signature : str
-        Public key and signature, empty while unsigned.
     """
 
+    case: str
     title: str
     entries: tuple[Entry, ...] = ()
-    signer: str = ""
-    signature: str = ""
 
     def add(
-        self, actor: str, action: str, content: dict[str, Any], *, moment: datetime | None = None
+        self, actor: str, action: str, content: Any, signer: Signer, *, moment: datetime | None = None
     ) -> Evidence:
-        """Return the record with one more entry, unsigned.
+        """Return the record with one more entry, signed by its actor.
+
+        Parameters
+        ----------
+        content : dict, or a result with ``numbers()``
+            JSON.
+        moment : datetime with a time zone, optional
+            When it was done, in the actor's word; default: now.
 
         Raises
         ------
         ValueError
-            If the content is not JSON (NaN and infinity are not), the moment has no time zone, or lies before the last
-            entry's.
+            If the content is not JSON (NaN and infinity are not), the moment has no time zone, lies before the last
+            entry's or in the future, or the record has ended.
         """
-        moment = datetime.now(UTC) if moment is None else moment
+        if self.entries and self.entries[-1].action == END:
+            raise ValueError(f"case {self.case} has ended: open another record")
+        now = datetime.now(UTC)
+        moment = now if moment is None else moment
         if moment.tzinfo is None:
             raise ValueError(f"got moment {moment}; expected a time with its zone, such as datetime.now(UTC)")
         written = moment.astimezone(UTC).isoformat(timespec="seconds")
         if self.entries and written < self.entries[-1].moment:
             raise ValueError(f"got moment {written}, before the last entry's {self.entries[-1].moment}")
+        if moment > now + SKEW:
+            raise ValueError(f"got moment {written}, in the future")
+        plain = content.numbers() if hasattr(content, "numbers") else content
         try:
-            content = json.loads(json.dumps(content, allow_nan=False))
-            previous = self.entries[-1].digest if self.entries else START
-            digest = _digest(written, actor, action, content, previous)
+            plain = json.loads(json.dumps(dict(plain), allow_nan=False))
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"content of {action!r} is not JSON ({error}): pass plain numbers and text"
             ) from error
-        entry = Entry(written, actor, action, content, previous, digest)
-        return Evidence(self.title, (*self.entries, entry))
+        previous = self.entries[-1].digest if self.entries else self._start
+        facts = (len(self.entries) + 1, written, actor, action, plain, previous)
+        digest = self._digest(*facts)
+        return Evidence(
+            self.case, self.title, (*self.entries, Entry(*facts, digest, signer.sign(digest.encode())))
+        )
+
+    def witness(self, actor: str, signer: Signer, *, moment: datetime | None = None) -> Evidence:
+        """Return the record with somebody else's word that they saw all that stands in it by now."""
+        return self.add(actor, WITNESS, {"digest": self._last}, signer, moment=moment)
+
+    def stamp(
+        self, response: bytes, actor: str, signer: Signer, *, moment: datetime | None = None
+    ) -> Evidence:
+        """Return the record with a time stamp over its last entry: see `labkit.timestamps`.
+
+        Parameters
+        ----------
+        response : bytes
+            What an authority answered to a request for ``entries[-1].digest`` (SHA-256).
+
+        Raises
+        ------
+        StampError
+            If it is no time stamp, or one over something else.
+        """
+        found = timestamps.read(response)
+        if found.digest != self._last:
+            raise timestamps.StampError(
+                f"stamped is {found.digest[:16]}…, the last entry is {self._last[:16]}…"
+            )
+        content = {"digest": self._last, "rfc3161": response.hex()}
+        return self.add(actor, STAMP, content, signer, moment=moment)
+
+    def close(self, actor: str, signer: Signer, *, moment: datetime | None = None) -> Evidence:
+        """Return the record with its last entry, which counts the others; nothing can follow."""
+        return self.add(actor, END, {"entries": len(self.entries)}, signer, moment=moment)
 
     @property
-    def head(self) -> str:
-        """Hash that stands for the whole record: title, number of entries and the last digest."""
-        last = self.entries[-1].digest if self.entries else START
-        return hashlib.sha256(json.dumps([FORMAT, self.title, len(self.entries), last]).encode()).hexdigest()
+    def _last(self) -> str:
+        return self.entries[-1].digest if self.entries else self._start
 
-    def sign(self, signer: Signer) -> Evidence:
-        """Return the record sealed by a private key."""
-        return Evidence(self.title, self.entries, signer.public, signer.sign(self.head.encode()))
+    @property
+    def _start(self) -> str:
+        return hashlib.sha256(json.dumps([FORMAT, self.case, self.title]).encode()).hexdigest()
 
-    def problems(self, *, signer: str | None = None) -> list[str]:
+    def _digest(self, *facts: Any) -> str:
+        text = json.dumps(
+            [FORMAT, self.case, *facts],
+            sort_keys=True,
+            separators=(",", ":"),
+            ensure_ascii=True,
+            allow_nan=False,
+        )
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def problems(
+        self,
+        roster: Mapping[str, str],
+        *,
+        case: str | None = None,
+        witnessed: Collection[str] = (),
+        authorities: Sequence[Certificate | bytes] = (),
+    ) -> list[str]:
         """Return what is wrong with the record; an empty list if nothing is.
 
         Parameters
         ----------
-        signer : str, optional
-            The public key that should have signed, known from elsewhere. Without it, whoever rewrote the record could
-            have signed it anew: the check then says only that it is whole.
+        roster : mapping of str to str
+            Each actor's public key, known from elsewhere.
+        case : str, optional
+            The number that the record should have.
+        witnessed : collection of str
+            Actions whose entries must be followed at once by somebody else's `witness`, or by a time stamp: a plan, for
+            example, which would prove nothing if it was written after the fact.
+        authorities : sequence of certificates
+            Whose time stamps count. A stamp by nobody known is a problem: it looks like more than it is.
         """
-        found, previous = [], START
-        for number, entry in enumerate(self.entries, 1):
-            own = _digest(entry.moment, entry.actor, entry.action, entry.content, entry.previous)
-            if own != entry.digest:
-                found.append(f"entry {number} ({entry.action}) was changed")
+        found = _roster(roster)
+        if case is not None and case != self.case:
+            found.append(f"the record is of case {self.case}, expected {case}")
+        previous = self._start
+        for place, entry in enumerate(self.entries, 1):
+            where = f"entry {place} ({entry.action})"
+            facts = (entry.place, entry.moment, entry.actor, entry.action, entry.content, entry.previous)
+            if self._digest(*facts) != entry.digest or entry.place != place:
+                found.append(f"{where} was changed")
             if entry.previous != previous:
-                found.append(f"entry {number} ({entry.action}) does not follow from the one before it")
+                found.append(f"{where} does not follow from the one before it")
+            if entry.actor not in roster:
+                found.append(f"{where} is by {entry.actor}, who is not in the roster")
+            elif not signed(roster[entry.actor], entry.signature, entry.digest.encode()):
+                found.append(f"{where} is not signed by {entry.actor}")
             previous = entry.digest
-        if not self.signature:
-            return [*found, "the record is not signed"]
-        if signer is not None and signer != self.signer:
-            found.append(f"signed by {self.signer[:16]}…, expected {signer[:16]}…")
-        if not _signed(self.signer, self.signature, self.head.encode()):
-            found.append("the signature does not fit: an entry was changed, added or dropped")
+        found += self._clock() + self._ending()
+        return found + self._seen(witnessed) + self._stamps(authorities)
+
+    def _clock(self) -> list[str]:
+        """Return entries whose moments are no moments, in the future, or before the entry before."""
+        found, last = [], None
+        for entry in self.entries:
+            moment = _moment(entry.moment)
+            if moment is None or moment > datetime.now(UTC) + SKEW:
+                found.append(f"entry {entry.place} ({entry.action}) has no possible moment: {entry.moment!r}")
+            elif last is not None and moment < last:
+                found.append(
+                    f"entry {entry.place} ({entry.action}) is dated before the entry that it follows"
+                )
+            last = moment or last
         return found
 
-    def verify(self, *, signer: str | None = None) -> Evidence:
+    def _ending(self) -> list[str]:
+        ends = [entry for entry in self.entries if entry.action == END]
+        if not ends or self.entries[-1].action != END:
+            return ["the record has no end: this is a beginning, or something was cut off"]
+        if len(ends) > 1 or ends[0].content != {"entries": len(self.entries) - 1}:
+            return ["the last entry counts other entries than there are"]
+        return []
+
+    def _seen(self, witnessed: Collection[str]) -> list[str]:
+        found = []
+        for entry, after in zip_longest(self.entries, self.entries[1:]):
+            if entry.action not in witnessed:
+                continue
+            seen = after is not None and after.content.get("digest") == entry.digest
+            if not seen or not (
+                after.action == STAMP or (after.action == WITNESS and after.actor != entry.actor)
+            ):
+                found.append(
+                    f"entry {entry.place} ({entry.action}) is dated by its writer alone: nobody else had seen it "
+                    "before the next entry"
+                )
+        return found
+
+    def _stamps(self, authorities: Sequence[Certificate | bytes]) -> list[str]:
+        """Check time stamps, and that no moment before or after contradicts them."""
+        found = []
+        for entry, before in zip(self.entries[1:], self.entries, strict=False):
+            if entry.action != STAMP:
+                continue
+            stamped = _stamped(entry, before.digest, authorities)
+            if isinstance(stamped, str):
+                found.append(f"entry {entry.place} ({STAMP}): {stamped}")
+                continue
+            for other in self.entries:
+                moment, earlier = _moment(other.moment), other.place < entry.place
+                if moment and (moment > stamped + SKEW if earlier else moment < stamped - SKEW):
+                    found.append(
+                        f"entry {other.place} ({other.action}) is dated {other.moment}, but stands "
+                        f"{'before' if earlier else 'after'} a time stamp of {stamped.isoformat()}"
+                    )
+        return found
+
+    def verify(self, roster: Mapping[str, str], **settings: Any) -> Evidence:
         """Return the record itself if nothing is wrong with it: see `problems`.
 
         Raises
@@ -190,20 +284,20 @@ class Evidence:
         TamperError
             If something is.
         """
-        if found := self.problems(signer=signer):
-            raise TamperError(f"{self.title}: {'; '.join(found)}")
+        if found := self.problems(roster, **settings):
+            raise TamperError(f"{visible(self.title)}: {visible('; '.join(found))}")
         return self
 
     def __repr__(self) -> str:
-        seal = f"signed by {self.signer[:16]}…" if self.signature else "unsigned"
-        return f"Evidence({self.title}: {len(self.entries)} entries, {seal})"
+        ended = "ended" if self.entries and self.entries[-1].action == END else "not ended"
+        return f"Evidence({visible(self.case)}, {visible(self.title)}: {len(self.entries)} entries, {ended})"
 
     def table(self) -> pd.DataFrame:
         """Return one row an entry: the chain of custody."""
         import pandas as pd
 
-        rows = [(e.moment, e.actor, e.action, e.digest[:16] + "…") for e in self.entries]
-        return pd.DataFrame(rows, columns=["moment (UTC)", "who", "did", "SHA-256"])
+        rows = [(e.moment, visible(e.actor), visible(e.action), e.digest[:16] + "…") for e in self.entries]
+        return pd.DataFrame(rows, columns=["moment (UTC), in their word", "who", "did", "SHA-256"])
 
     def numbers(self) -> dict[str, Any]:
         """Return everything, for JSON."""
@@ -212,28 +306,31 @@ class Evidence:
     def save(self, path: str | Path) -> Path:
         """Write JSON, or a self-contained page if the path ends in .html, atomically; return the path."""
         path = Path(path)
-        if path.suffix != ".html":
-            return write_json(path, self.numbers())
+        text = (
+            self.page()
+            if path.suffix == ".html"
+            else json.dumps(self.numbers(), indent=1, allow_nan=False) + "\n"
+        )
         with cache.atomic_path(path) as temporary:
-            temporary.write_text(self.page(), encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
         return path
 
     def page(self) -> str:
         """Return a page that needs no network and holds the record itself."""
         # "<" is written as an escape, so no text inside can close the element.
         held = json.dumps(self.numbers(), ensure_ascii=True).replace("<", "\\u003c")
-        return _PAGE.format(title=html.escape(self.title), body=self._repr_html_(), record=held)
+        return _PAGE.format(title=_shown(self.title), body=self._repr_html_(), record=held)
 
     def _repr_html_(self) -> str:
-        parts = [f"<h1>{html.escape(self.title)}</h1>"]
-        for number, entry in enumerate(self.entries, 1):
+        parts = [f"<h1>{_shown(self.title)}</h1><p>Case {_shown(self.case)}</p>"]
+        for entry in self.entries:
+            content = json.dumps(entry.content, indent=1, ensure_ascii=False)
             parts.append(
-                f"<h2>{number}. {html.escape(entry.action)}</h2><p>{html.escape(entry.actor)}, {entry.moment}</p>"
-                f"<pre>{html.escape(json.dumps(entry.content, indent=1, ensure_ascii=False))}</pre>"
-                f"<p><small>SHA-256 {entry.digest}, after {entry.previous[:16]}…</small></p>"
+                f"<h2>{entry.place}. {_shown(entry.action)}</h2><p>{_shown(entry.actor)}, {_shown(entry.moment)}</p>"
+                f"<pre>{_shown(content)}</pre><p><small>SHA-256 {_shown(entry.digest)}, signed "
+                f"{_shown(entry.signature[:16])}…, after {_shown(entry.previous[:16])}…</small></p>"
             )
-        seal = f"Signed (Ed25519) by {self.signer}: {self.signature}" if self.signature else "Not signed."
-        return "".join([*parts, f"<p><b>{seal}</b></p>"])
+        return "".join(parts)
 
     @classmethod
     def load(cls, path: str | Path) -> Evidence:
@@ -244,52 +341,83 @@ class Evidence:
         ValueError
             If the file holds no record.
         TamperError
-            If a page shows other text than the record that it holds.
+            If the record has fields that are unknown, missing, there twice or of another type, or numbers that are
+            none (NaN, infinity); or if a page shows other text than the record that it holds.
         """
         page = Path(path).read_text(encoding="utf-8")
         found = BLOCK.search(page)
-        text = found.group(1) if found else page
-        try:
-            content = json.loads(text)
-            if content["format"] != FORMAT:
-                raise KeyError(f"format {content['format']!r}")
-            entries = tuple(Entry(**entry) for entry in content["entries"])
-            loaded = cls(content["title"], entries, content["signer"], content["signature"])
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path} holds no {FORMAT} record ({error}): pass a file that Evidence.save wrote"
-            ) from error
+        loaded = _read(found.group(1) if found else page, str(path))
         if found and page != loaded.page():
             raise TamperError(f"{path} shows other text than the record that it holds")
         return loaded
 
 
-def record(
-    title: str, results: Sequence[tuple[str, str, Any]], signer: Signer, *, moment: datetime | None = None
-) -> Evidence:
-    """Return a signed record of several results.
+def visible(text: str) -> str:
+    """Return text with marks of direction, and other characters that do not show, written out.
 
-    Parameters
-    ----------
-    results : sequence of (actor, action, content)
-        Content is a dict, or a result with ``numbers()``.
+    Examples
+    --------
+    >>> visible("not \\u202egnivorp")
+    'not [U+202E]gnivorp'
     """
-    evidence = Evidence(title)
-    for actor, action, content in results:
-        plain = content.numbers() if hasattr(content, "numbers") else content
-        evidence = evidence.add(actor, action, plain, moment=moment)
-    return evidence.sign(signer)
+    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(
+        f"[U+{ord(c):04X}]" if unicodedata.category(c) in hidden and c != "\n" else c for c in text
+    )
 
 
-def _signed(public: str, signature: str, message: bytes) -> bool:
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+def _shown(text: str) -> str:
+    return html.escape(visible(text))
 
+
+def _moment(text: str) -> datetime | None:
+    """Return a moment as `Evidence.add` writes it, or None."""
     try:
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)).verify(bytes.fromhex(signature), message)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
+        return datetime.fromisoformat(text) if MOMENT.fullmatch(text) else None
+    except ValueError:
+        return None
+
+
+def _stamped(entry: Entry, digest: str, authorities: Sequence[Certificate | bytes]) -> datetime | str:
+    """Return the moment of a stamp over ``digest`` by one of the authorities, or what is wrong with it."""
+    said = "no authority is known to the reader"
+    for authority in authorities:
+        try:
+            response = bytes.fromhex(entry.content.get("rfc3161", ""))
+            return timestamps.check(response, digest, authority).moment
+        except (TypeError, ValueError) as error:
+            said = str(error)
+    return said
+
+
+def _roster(roster: Mapping[str, str]) -> list[str]:
+    found = [
+        f"the key of {actor} is refused: {problem}"
+        for actor, public in roster.items()
+        if (problem := key_problem(public))
+    ]
+    if len(set(roster.values())) < len(roster):
+        found.append("two names in the roster share a key: their entries could not be told apart")
+    return found
+
+
+def _read(text: str, path: str) -> Evidence:
+    """Read a record strictly."""
+    try:
+        found = strict_json.loads(text)
+    except TamperError:
+        raise
+    except ValueError as error:
+        raise ValueError(
+            f"{path} holds no {FORMAT} record ({error}): pass a file that Evidence.save wrote"
+        ) from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise ValueError(f"{path} holds no {FORMAT} record: pass a file that Evidence.save wrote")
+    strict_json.exactly(found, {"format": str, "case": str, "title": str, "entries": list}, "the record")
+    kinds = {field.name: {"int": int, "str": str}.get(str(field.type), dict) for field in fields(Entry)}
+    for entry in found["entries"]:
+        strict_json.exactly(entry, kinds, "an entry")
+    return Evidence(found["case"], found["title"], tuple(Entry(**entry) for entry in found["entries"]))
 
 
 _PAGE = """<!doctype html>
