@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from labkit.training.loops import evaluate as evaluate
     from labkit.training.loops import fit as fit
     from labkit.training.loops import logits as logits
+    from labkit.training.many import side_by_side as side_by_side
     from labkit.training.many import train_many as train_many
     from labkit.training.recipe import Recipe as Recipe
+    from labkit.training.recipe import descend as descend
+    from labkit.training.recipe import fresh as fresh
     from labkit.training.recipe import one_cycle as one_cycle
+    from labkit.training.recipe import train_one as train_one
 
 __getattr__, __dir__, __all__ = facade.lazy(__name__)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the usual name)
 
 from labkit import profiles, progress, stats
-from labkit.training.recipe import one_cycle
+from labkit.training.recipe import Recipe, descend, layout_of, lengths
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
@@ -75,10 +75,15 @@ def check_records(x: Tensor, y: Tensor) -> None:
         raise ValueError(f"record {bad} holds NaN or infinity: drop or repair it before training")
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Return where a model's weights or buffers are: the CPU for a model that has none."""
+    return next((part.device for part in [*model.parameters(), *model.buffers()]), torch.device("cpu"))
+
+
 @torch.no_grad()
 def logits(model: nn.Module, x: Tensor, *, batch_size: int = 2000) -> Tensor:
     """Return the model's outputs for ``x`` of shape (n, ...) as a CPU tensor of shape (n, classes)."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     was_training = model.training
     model.eval()
     outputs = [model(part.to(device)).cpu() for part in x.split(batch_size)]
@@ -110,6 +115,7 @@ def fit(
     momentum: float = 0.9,
     weight_decay: float = 0.0,
     shift: int = 0,
+    precision: str = "float32",
     seed: int = 0,
     device: torch.device | None = None,
 ) -> FitResult:
@@ -123,8 +129,10 @@ def fit(
         Trained on ``train_x`` (n, ...), ``train_y`` (n,); measured once, at the end, on its test records.
     shift : int
         Largest random translation of a batch of images, in pixels; 0 for none.
+    precision : {"float32", "bfloat16", "auto"}
+        See `labkit.training.Recipe`.
     seed : int
-        Fixes the order of the records and the shifts.
+        Fixes the order of the records, the shifts, and what the model itself draws (dropout).
 
     Raises
     ------
@@ -134,33 +142,20 @@ def fit(
         If the loss becomes NaN or infinite.
     """
     check_records(dataset.train_x, dataset.train_y)
-    if epochs < 1 or batch_size < 1 or learning_rate <= 0:
-        raise ValueError(
-            f"got epochs={epochs}, batch_size={batch_size}, learning_rate={learning_rate}; all must be positive"
-        )
-    device = device or profiles.device()
-    model = copy.deepcopy(model).to(device).train()
-    x, y = dataset.train_x.to(device), dataset.train_y.to(device)
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=learning_rate,
-        momentum=momentum,
-        nesterov=momentum > 0,
-        weight_decay=weight_decay,
+    recipe = Recipe(
+        epochs, learning_rate, batch_size, momentum, weight_decay, shift=shift, precision=precision
     )
-    generator = torch.Generator().manual_seed(seed)
-    steps, history, start, step = epochs * math.ceil(len(x) / batch_size), [], time.perf_counter(), 0
-    with progress.bar(steps, "training without privacy") as shown:
+    device = device or profiles.device()
+    layout = layout_of(dataset.train_x)
+    model = copy.deepcopy(model).to(device, memory_format=layout)
+    x, y = dataset.train_x.to(device).contiguous(memory_format=layout), dataset.train_y.to(device)
+    history, start, sizes = [], time.perf_counter(), lengths(len(x), batch_size)
+    with progress.bar(epochs * len(sizes), "training without privacy") as shown:
+        taken = descend(model, x, y, recipe, seed=seed)
         for epoch in range(epochs):
             total = torch.zeros((), device=device)
-            for chosen in torch.randperm(len(x), generator=generator).to(device).split(batch_size):
-                optimizer.param_groups[0]["lr"] = learning_rate * one_cycle(step, steps)
-                loss = F.cross_entropy(model(_shifted(x[chosen], shift, generator)), y[chosen])
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                total += loss.detach() * len(chosen)
-                step += 1
+            for size, (_, loss) in zip(sizes, taken, strict=False):  # as many steps as the epoch has batches
+                total += loss * size
                 shown.update()
             history.append({"epoch": epoch + 1, "train_loss": float(total) / len(x)})
             shown.set_postfix(loss=f"{history[-1]['train_loss']:.3f}")
@@ -171,12 +166,3 @@ def fit(
     accuracy = evaluate(model, dataset.test_x, dataset.test_y).accuracy
     seconds = time.perf_counter() - start
     return FitResult(model.eval(), accuracy, history, seconds, dataset.source, profiles.current().name, seed)
-
-
-def _shifted(x: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Translate a batch of images (n, C, H, W) by one random offset of at most ``most`` pixels, filling with zeros."""
-    if not most:
-        return x
-    dx, dy = torch.randint(0, 2 * most + 1, (2,), generator=generator).tolist()
-    height, width = x.shape[-2:]
-    return F.pad(x, (most, most, most, most))[..., dy : dy + height, dx : dx + width]

@@ -15,7 +15,8 @@ GPU                                  stacked   one small model leaves a GPU idle
 Behind it: 16 models on one CPU thread (AMD EPYC, torch 2.13), stacked against the loop in processor time, took 0.46 of
 it for a perceptron of 30-64-2, 0.60 for 30-256-2, 0.86 for softmax regression on 784 pixels, but 2.3 times as long for
 `models.small_cnn` and 3.7 times for a strided CNN 32 channels wide. Workers divide the loop's time by the cores, less
-the seconds that their start takes.
+the seconds that their start takes. A model that cannot be stacked without changing it (dropout, BatchNorm on batches of
+several lengths, see `labkit.training.stacked.refusal`) goes to the workers, or to the loop.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ import torch
 from torch import Tensor, nn
 
 from labkit import profiles
-from labkit.training.recipe import Recipe, State, train_one
-from labkit.training.stacked import same_steps, train_stacked
+from labkit.training.recipe import Recipe, State, fresh, train_one
+from labkit.training.stacked import refusal, train_stacked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,9 +84,11 @@ def train_many(
     device = device or profiles.device()
     workers = min(workers or _cores(), len(masks))
     if strategy == "auto":
-        strategy = choose(make_model(), device, models=len(masks), workers=workers)
-        if strategy == "stacked" and not same_steps(masks, recipe):
+        strategy = choose(fresh(make_model, 0), device, models=len(masks), workers=workers)
+        if strategy == "stacked" and refusal(make_model, x, masks, recipe):
             strategy = "workers" if workers > 1 and device.type == "cpu" else "loop"
+    elif strategy == "stacked" and (why := refusal(make_model, x, masks, recipe)):
+        raise ValueError(f"these models cannot be stacked: {why}; use another strategy")
     if strategy == "workers" and workers > 1:
         results = _with_workers(make_model, x, y, masks, recipe, seeds, workers)
     elif strategy == "stacked":
@@ -173,6 +176,44 @@ def _work(
     return row, train_one(
         make_model, torch.from_numpy(x[mask]), torch.from_numpy(y[mask]), recipe, seed, torch.device("cpu")
     )
+
+
+def side_by_side(
+    jobs: Sequence[Callable[[], object]], *, workers: int | None = None, device: torch.device | None = None
+) -> Iterator[int]:
+    """Do jobs that keep what they make, one worker per core, one thread each; yield each one's position when it is done.
+
+    For trainings that share neither records nor recipe, which `train_many` wants. What a job returns stays in its
+    worker: it has to write its work to the cache, from where it is read afterwards.
+
+    Parameters
+    ----------
+    jobs : sequence of callables without arguments
+        Small to send: a ``functools.partial`` of a function of a module, which finds its data itself.
+    workers : int, optional
+        Default: one per core, at most one per job; 1 does the jobs here, one by one, as happens on a GPU.
+    """
+    import joblib
+
+    device = device or profiles.device()
+    workers = min(workers or _cores(), len(jobs))
+    if workers <= 1 or device.type != "cpu":
+        for position, job in enumerate(jobs):
+            job()
+            yield position
+        return
+    threads = max(1, _cores() // workers)
+    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch=workers)
+    yield from parallel(joblib.delayed(_job)(position, job, threads) for position, job in enumerate(jobs))
+
+
+def _job(position: int, job: Callable[[], object], threads: int) -> int:
+    """Do one job inside a worker process, without a progress bar of its own."""
+    os.environ["LABKIT_PROGRESS"] = "0"
+    if os.environ.get("OMP_NUM_THREADS") != str(threads):
+        torch.set_num_threads(threads)
+    job()
+    return position
 
 
 def speeds(

