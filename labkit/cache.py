@@ -1,22 +1,20 @@
-"""Results on disk, keyed by what made them: settings, data and the source text of the code."""
+"""Results on disk, keyed by what made them: settings, data and all code that ran."""
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import functools
 import hashlib
-import inspect
 import io
 import os
 import tempfile
-import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import ModuleType
 from typing import Any, TypeVar
+
+from labkit import reach
 
 T = TypeVar("T")
 
@@ -39,41 +37,11 @@ def directory() -> Path:
     return root / "data" / "cache" if root else Path.home() / ".cache" / "labkit"
 
 
-def _meaning(source: str) -> str:
-    """Return Python source without comments, docstrings and layout, which change no result."""
-    tree = ast.parse(textwrap.dedent(source))
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-            and ast.get_docstring(node) is not None
-        ):
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
-
-
-def _source(part: ModuleType | Callable[..., Any]) -> str:
-    """Return the meaning of a module, class or function; raise TypeError if it has no source text of its own."""
-    try:
-        return _meaning(inspect.getsource(part))
-    # A name typed at a prompt has no source, a lambda often shares its line with what is no statement by itself.
-    except (OSError, TypeError, SyntaxError) as error:
-        raise _no_source(part) from error
-
-
-def _no_source(part: Any) -> TypeError:
-    return TypeError(
-        f"cannot hash {part!r}, as its source text is out of reach: "
-        "define it with def in a file or a notebook cell"
-    )
-
-
 def _feed(hasher: hashlib._Hash, part: Any) -> None:
     """Feed one value to the hasher, with its type, so that 1, 1.0 and "1" differ."""
     hasher.update(type(part).__name__.encode() + b"(")
-    if isinstance(part, ModuleType | FunctionType | type):
-        hasher.update(_source(part).encode())
-    elif isinstance(part, functools.partial | MethodType | BuiltinFunctionType):
-        raise _no_source(part)
+    if callable(part) or isinstance(part, ModuleType):
+        _feed(hasher, [[name, meaning] for name, meaning in reach.reachable(part)])
     elif dataclasses.is_dataclass(part):
         _feed(hasher, {f.name: getattr(part, f.name) for f in dataclasses.fields(part)})
     elif isinstance(part, dict):
@@ -100,14 +68,13 @@ def _feed(hasher: hashlib._Hash, part: Any) -> None:
 def digest(*parts: Any) -> str:
     """Return a SHA-256 hex digest of nested plain values, arrays, tensors, dataclasses, functions and modules.
 
-    Functions, classes and modules count by their source, comments and docstrings aside, so a cached result dies with
-    the code that made it.
+    Functions, classes, modules and whatever can be called count by all code that they reach (`labkit.reach`), comments
+    and docstrings aside, so a cached result dies with the code that made it.
 
     Raises
     ------
     TypeError
-        If a part is of a type whose content cannot be read reliably, or is a function without source text: a lambda
-        inside a longer expression, a ``functools.partial``, a function typed at the prompt.
+        If a part is of a type whose content cannot be read reliably.
     """
     hasher = hashlib.sha256()
     for part in parts:
@@ -165,6 +132,29 @@ def save(value: Any, path: Path) -> None:
     path.write_bytes(buffer.getbuffer())
 
 
+@contextmanager
+def disabled() -> Iterator[None]:
+    """Make all results anew inside the block, and keep none: the cache is an empty folder that goes with it.
+
+    Examples
+    --------
+    >>> with disabled():
+    ...     first = directory()
+    >>> first.exists()
+    False
+    """
+    before = os.environ.get("LABKIT_CACHE")
+    with tempfile.TemporaryDirectory(prefix="labkit-", ignore_cleanup_errors=True) as folder:
+        os.environ["LABKIT_CACHE"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["LABKIT_CACHE"]
+            else:
+                os.environ["LABKIT_CACHE"] = before
+
+
 def cached(
     kind: str,
     settings: dict[str, Any],
@@ -182,8 +172,9 @@ def cached(
         Everything the result depends on: sizes, seeds, and the ``digest`` of the data.
     compute : callable
         Makes the result; it must survive ``torch.save``.
-    code : sequence of modules, classes or functions
-        Whose source text, when it changes, makes the saved result stale.
+    code : sequence of functions, classes or modules
+        What makes the result: usually the one function that trains. It stands for all that it can reach
+        (`labkit.reach`); a change to any of it makes the saved result stale.
 
     Warns
     -----
@@ -192,7 +183,7 @@ def cached(
 
     Notes
     -----
-    The cache is this user's own folder, so its pickles are trusted. A file that cannot be read is made again.
+    Inside `disabled` everything is made anew. The cache is this user's own folder, so its pickles are trusted. A file that cannot be read is made again.
     """
     import torch
 

@@ -1,0 +1,160 @@
+"""What a key covers: all code and constants that a function can reach, whoever wrote it."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import math
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from labkit import cache, reach
+from labkit.training import many, recipe
+
+USERS = '''
+import functools
+from dataclasses import dataclass
+import numpy as np
+
+SCALE = 2
+TABLE = {"double": lambda x: 2 * x}
+
+@dataclass
+class Settings:
+    rate: float = 0.1
+
+    def step(self, x):
+        return self.rate * x
+
+class Base:
+    def forward(self, x):
+        return x
+
+class Model(Base):
+    """A model."""
+
+    def __call__(self, x):
+        return np.exp(self.forward(x))
+
+def helper(x):
+    return SCALE * x
+
+def logged(function):
+    @functools.wraps(function)
+    def inner(*args):
+        return function(*args)
+    return inner
+
+@logged
+def decorated(x):
+    return helper(x) - 1
+
+def pipeline(x, settings=Settings()):
+    """Say."""
+    from math import sqrt  # why
+    model = Model()
+    return settings.step(decorated(x)) + TABLE["double"](sqrt(x)) + model(x)
+'''
+
+
+def module_of(text: str, folder: Path) -> ModuleType:
+    """Return a user's module with this text, always under the same name."""
+    path = folder / f"users_{abs(hash(text))}.py"
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location("users", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules["users"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+CHANGES = {
+    "a constant": ("SCALE = 2", "SCALE = 3"),
+    "a helper's helper": ("SCALE * x", "SCALE * x + 1"),
+    "a decorator": ("return function(*args)", "return -function(*args)"),
+    "what is decorated": ("helper(x) - 1", "helper(x) - 2"),
+    "a function in a table": ("lambda x: 2 * x", "lambda x: 3 * x"),
+    "a method of a default": ("self.rate * x", "self.rate + x"),
+    "a field's default": ("rate: float = 0.1", "rate: float = 0.2"),
+    "a base class": ("return x\n\nclass Model", "return 2 * x\n\nclass Model"),
+    "a method of a class": ("np.exp(self", "np.log(self"),
+    "the function itself": ("+ model(x)", "- model(x)"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_that_a_function_can_reach_changes_its_digest(change: str, tmp_path: Path) -> None:
+    before, after = CHANGES[change]
+    assert before in USERS
+    old = cache.digest(module_of(USERS, tmp_path).pipeline)
+    assert cache.digest(module_of(USERS.replace(before, after), tmp_path).pipeline) != old
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("# why", "# because"),
+        ('"""Say."""', '"""Tell."""'),
+        ('"""A model."""', '"""Another."""'),
+        ("\n\n", "\n\n\n"),
+    ],
+)
+def test_words_and_layout_do_not(change: tuple[str, str], tmp_path: Path) -> None:
+    old = cache.digest(module_of(USERS, tmp_path).pipeline)
+    assert cache.digest(module_of(USERS.replace(*change), tmp_path).pipeline) == old
+
+
+def test_what_nobody_calls_does_not(tmp_path: Path) -> None:
+    old = cache.digest(module_of(USERS, tmp_path).pipeline)
+    assert cache.digest(module_of(USERS + "\ndef other(x):\n    return 0\n", tmp_path).pipeline) == old
+
+
+def closure(power: int) -> Callable[[float], float]:
+    return lambda x: x**power
+
+
+def test_closures_partials_and_methods_count_by_what_they_hold() -> None:
+    settings = recipe.Recipe(epochs=1), recipe.Recipe(epochs=2)
+    parts = [
+        closure(2),
+        closure(3),
+        functools.partial(closure, 2),
+        functools.partial(closure, 3),
+        math.exp,
+        math.log,
+    ]
+    parts += [each.__hash__ for each in settings]
+    assert len({cache.digest(part) for part in parts}) == len(parts)
+    assert cache.digest(closure(2)) == cache.digest(closure(2))
+
+
+def test_local_imports_are_followed_and_installed_libraries_are_not() -> None:
+    found = reach.names(many.train_many)
+    assert "labkit.training.recipe.train_one" in found
+    assert not [name for name in found if name.startswith(("torch.", "numpy."))]
+    assert not [name for name in found if name.startswith(("labkit.plots", "labkit.progress"))]
+
+
+def test_how_a_result_shows_itself_is_no_part_of_it() -> None:
+    from labkit.watermark.attacks import theft
+
+    found = reach.names(theft.steal)
+    assert "labkit.watermark.attacks.theft.Theft" in found
+    assert not found & {
+        f"labkit.watermark.attacks.theft.Theft.{name}" for name in ("plot", "table", "numbers")
+    }
+
+
+def test_inside_disabled_everything_is_made_anew() -> None:
+    calls: list[int] = []
+    for _ in range(2):
+        with cache.disabled():
+            cache.cached("kind", {}, lambda: calls.append(1))
+    assert len(calls) == 2
