@@ -32,9 +32,9 @@
 import torch
 
 from labkit import data, doctor, plots, stats
-from labkit.course import banner, check, tracks
-from labkit.course.exercises import overview
+from labkit.course import Solved, banner, check, overview, tracks
 
+solved = Solved("00")  # solved.NAME: your function once it has passed, labkit's until then
 banner("00", data.load("breast_cancer"))
 
 # %% [markdown]
@@ -93,7 +93,7 @@ def accuracy(predicted: torch.Tensor, labels: torch.Tensor) -> float:
 
 
 # %%
-accuracy = check("00.first_check", accuracy).function
+check("00.first_check", accuracy)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -114,7 +114,7 @@ accuracy = check("00.first_check", accuracy).function
 # </details>
 
 # %%
-print("share right:", accuracy(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 0])))
+print("share right:", solved.first_check(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 0])))
 
 # %% [markdown]
 # ## 4. Randomness that repeats
@@ -141,7 +141,7 @@ def seeded_noise(shape: tuple[int, ...], scale: float, seed: int) -> torch.Tenso
 
 
 # %%
-seeded_noise = check("00.seeded_noise", seeded_noise).function
+check("00.seeded_noise", seeded_noise)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -161,9 +161,9 @@ seeded_noise = check("00.seeded_noise", seeded_noise).function
 # </details>
 
 # %%
-print("seed 0:", seeded_noise((3,), 1.0, 0))
-print("again: ", seeded_noise((3,), 1.0, 0))
-print("seed 1:", seeded_noise((3,), 1.0, 1))
+print("seed 0:", solved.seeded_noise((3,), 1.0, 0))
+print("again: ", solved.seeded_noise((3,), 1.0, 0))
+print("seed 1:", solved.seeded_noise((3,), 1.0, 1))
 
 # %% [markdown]
 # ## 5. One number per record
@@ -185,7 +185,7 @@ def per_sample_norms(batch: torch.Tensor) -> torch.Tensor:
 
 
 # %%
-per_sample_norms = check("00.per_sample_norms", per_sample_norms).function
+check("00.per_sample_norms", per_sample_norms)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -211,7 +211,7 @@ per_sample_norms = check("00.per_sample_norms", per_sample_norms).function
 # %%
 table = data.load("breast_cancer")
 centred = table.train_x - table.train_x.mean(0)
-norms = per_sample_norms(centred / centred.std(0))
+norms = solved.per_sample_norms(centred / centred.std(0))
 fig, ax = plots.figure(6.4, 3.2)
 ax.hist(norms.numpy(), bins=40)
 ax.axvline(float(norms.median()), color="black", label=f"median {norms.median():.1f}")
@@ -253,7 +253,7 @@ def interval(values: list[float], confidence: float = 0.95) -> tuple[float, floa
 
 
 # %%
-interval = check("00.interval", interval).function
+check("00.interval", interval)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -281,8 +281,8 @@ interval = check("00.interval", interval).function
 counts = [2, 3, 4, 5, 7, 10, 15, 20, 30]
 widths, covered = [], []
 for n in counts:
-    experiments = 97.0 + seeded_noise((200, n), 0.5, seed=n)
-    ends = torch.tensor([interval(runs.tolist()) for runs in experiments])
+    experiments = 97.0 + solved.seeded_noise((200, n), 0.5, seed=n)
+    ends = torch.tensor([solved.interval(runs.tolist()) for runs in experiments])
     widths.append(float((ends[:, 2] - ends[:, 1]).mean()))
     covered.append(int(((ends[:, 1] <= 97.0) & (ends[:, 2] >= 97.0)).sum()))
 fig, ax = plots.figure(6.4, 3.4)

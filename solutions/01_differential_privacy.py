@@ -39,11 +39,12 @@ import numpy as np
 import pandas as pd
 
 from labkit import data, dp, plots, profiles, stats
-from labkit.course import banner, check
+from labkit.course import Solved, banner, check
 from labkit.dp.mechanisms import floating_point
 
 profile = profiles.current()
 cancer = data.load("breast_cancer")
+solved = Solved("01")  # solved.NAME: your function once it has passed, labkit's until then
 banner("01", cancer)
 table = data.breast_cancer_table()
 radius = table["mean radius"].to_numpy()
@@ -111,7 +112,7 @@ def sum_sensitivity(low: float, high: float, neighbouring: str) -> float:
 
 
 # %%
-sum_sensitivity = check("01.sum_sensitivity", sum_sensitivity).function
+check("01.sum_sensitivity", sum_sensitivity)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -135,9 +136,9 @@ sum_sensitivity = check("01.sum_sensitivity", sum_sensitivity).function
 # %%
 relations = ["add/remove", "replace-one"]
 rows = {
-    "sum, records in [0, 40]": [sum_sensitivity(0, 40, r) for r in relations],
-    "sum, records in [-20, 20]": [sum_sensitivity(-20, 20, r) for r in relations],
-    "sum, records in [30, 40]": [sum_sensitivity(30, 40, r) for r in relations],
+    "sum, records in [0, 40]": [solved.sum_sensitivity(0, 40, r) for r in relations],
+    "sum, records in [-20, 20]": [solved.sum_sensitivity(-20, 20, r) for r in relations],
+    "sum, records in [30, 40]": [solved.sum_sensitivity(30, 40, r) for r in relations],
     "histogram (L1)": [dp.histogram_sensitivity(r) for r in relations],
     "histogram (L2)": [dp.histogram_sensitivity(r, norm=2) for r in relations],
     f"mean of {n} in [0, 40], n public": ["n is private here", dp.mean_sensitivity(0, 40, n)],
@@ -164,7 +165,7 @@ def laplace_mechanism(value: float, sensitivity: float, epsilon: float, rng: np.
 
 
 # %%
-laplace_mechanism = check("01.laplace_mechanism", laplace_mechanism).function
+check("01.laplace_mechanism", laplace_mechanism)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -196,12 +197,12 @@ def private_mean(
     """Release the mean of `values`, each first moved into [low, high], with epsilon-DP under replace-one."""
     ### BEGIN SOLUTION
     clipped = np.clip(values, low, high)
-    return laplace_mechanism(clipped.mean(), (high - low) / len(values), epsilon, rng)
+    return solved.laplace_mechanism(clipped.mean(), (high - low) / len(values), epsilon, rng)
     ### END SOLUTION
 
 
 # %%
-private_mean = check("01.private_mean", private_mean).function
+check("01.private_mean", private_mean)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -275,7 +276,9 @@ epsilons = np.geomspace(0.03, 10, 9)
 rng = np.random.default_rng(0)
 repeats = profile.pick(smoke=200, laptop=1000, full=5000)
 error = [
-    stats.mean_interval([abs(private_mean(radius, low, high, e, rng) - before) for _ in range(repeats)])
+    stats.mean_interval(
+        [abs(solved.private_mean(radius, low, high, e, rng) - before) for _ in range(repeats)]
+    )
     for e in epsilons
 ]
 sampling = (
@@ -324,7 +327,7 @@ def estimate_share(responses: np.ndarray, epsilon: float) -> float:
 
 
 # %%
-estimate_share = check("01.estimate_share", estimate_share).function
+check("01.estimate_share", estimate_share)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -352,7 +355,9 @@ def share_errors(epsilon: float) -> dict[str, stats.Interval]:
     """Return the mean |error| of the malignant share, by who holds the data."""
     response, count = dp.RandomisedResponse(epsilon), dp.Laplace(epsilon, dp.count_sensitivity())
     answers, share = malignant.astype(int), malignant.mean()
-    local = [abs(estimate_share(response.release(answers, rng), epsilon) - share) for _ in range(repeats)]
+    local = [
+        abs(solved.estimate_share(response.release(answers, rng), epsilon) - share) for _ in range(repeats)
+    ]
     central = [abs(count.release(malignant.sum(), rng) / n - share) for _ in range(repeats)]
     return {
         "randomised response": stats.mean_interval(local),
@@ -423,7 +428,7 @@ def gaussian_delta(epsilon: float, sigma: float, sensitivity: float) -> float:
 
 
 # %%
-gaussian_delta = check("01.gaussian_delta", gaussian_delta).function
+check("01.gaussian_delta", gaussian_delta)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -454,7 +459,7 @@ rows = []
 for epsilon in (0.1, 0.5, 1.0, 3.0, 10.0):
     textbook = math.sqrt(2 * math.log(1.25 / delta)) / epsilon
     exact = dp.gaussian_sigma(epsilon, delta)
-    deltas = gaussian_delta(epsilon, textbook, 1.0), gaussian_delta(epsilon, exact, 1.0)
+    deltas = solved.gaussian_delta(epsilon, textbook, 1.0), solved.gaussian_delta(epsilon, exact, 1.0)
     rows.append([f"{number:.3g}" for number in (epsilon, textbook, deltas[0], exact, deltas[1])])
 columns = ["ε", "textbook σ", "δ of textbook σ", "exact σ", "δ of exact σ"]
 pd.DataFrame(rows, columns=columns).set_index("ε")
@@ -512,7 +517,7 @@ def composed_delta(epsilon: float, releases: int, total_epsilon: float) -> float
 
 
 # %%
-composed_delta = check("01.composed_delta", composed_delta).function
+check("01.composed_delta", composed_delta)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -595,7 +600,7 @@ def roc_ceiling(fpr: np.ndarray, epsilon: float, delta: float) -> np.ndarray:
 
 
 # %%
-roc_ceiling = check("01.roc_ceiling", roc_ceiling).function
+check("01.roc_ceiling", roc_ceiling)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -644,7 +649,9 @@ fpr, fine = np.geomspace(1e-3, 1, 60), np.geomspace(1e-3, 1, 1000)
 thresholds = {"Laplace": laplace.isf(fpr, 0, 1 / epsilon), "Gaussian": norm.isf(fpr, 0, sigma)}
 fig, axes = plots.figure(9, 4.2, ncols=2)
 for ax in axes:
-    ax.plot(fine, roc_ceiling(fine, epsilon, 0.0), color="black", label=f"ceiling, ε = {epsilon:g}, δ = 0")
+    ax.plot(
+        fine, solved.roc_ceiling(fine, epsilon, 0.0), color="black", label=f"ceiling, ε = {epsilon:g}, δ = 0"
+    )
     for name, cuts in thresholds.items():
         tpr = [stats.clopper_pearson(int((scores[name][0] > cut).sum()), trials) for cut in cuts]
         (line,) = ax.plot(fpr, [t.estimate for t in tpr], label=f"attacker, {name}")
@@ -680,7 +687,7 @@ for name, pair in scores.items():
         )
     rows.append([name, round(stats.auc(*pair), 3), *(at_fpr(pair, cut) for cut in cuts)])
 print(f"standard deviation of the noise: Laplace {math.sqrt(2) / epsilon:.2f}, Gaussian {sigma:.2f}")
-limits = roc_ceiling(np.array([0.01, 0.001]), epsilon, 0.0)
+limits = solved.roc_ceiling(np.array([0.01, 0.001]), epsilon, 0.0)
 rows.append(["ceiling", "", *(f"{100 * limit:.2f}%" for limit in limits)])
 pd.DataFrame(rows, columns=["release", "AUC", "TPR at 1% FPR", "TPR at 0.1% FPR"]).set_index("release")
 
@@ -725,7 +732,7 @@ def reachable(released: np.ndarray, value: float, scale: float) -> np.ndarray:
 
 
 # %%
-reachable = check("01.reachable", reachable).function
+check("01.reachable", reachable)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -757,7 +764,7 @@ def attack(release, epsilon: float, trials: int, *, confidence: float = 0.95) ->
 
     def log_likelihood(released, answer):
         return np.where(
-            reachable(released, answer, 1 / epsilon), -epsilon * np.abs(released - answer), -np.inf
+            solved.reachable(released, answer, 1 / epsilon), -epsilon * np.abs(released - answer), -np.inf
         )
 
     return floating_point.distinguish(
@@ -851,7 +858,7 @@ truth = {
 }
 for name, answers in truth.items():
     released = floating_point.naive_laplace(np.full(trials, answers[0]), 10.0, np.random.default_rng(3))
-    excluded = stats.clopper_pearson(int((~reachable(released, answers[1], 10.0)).sum()), trials)
+    excluded = stats.clopper_pearson(int((~solved.reachable(released, answers[1], 10.0)).sum()), trials)
     print(
         f"{name}: {answers[0]:.0f} or {answers[1]:.0f}? the other answer is excluded in {excluded.percent(1)} of releases"
     )
@@ -891,7 +898,7 @@ except ImportError:
     print(missing.format("OpenDP"))
 
 # %%
-releases["yours"] = [private_mean(radius, low, high, 1.0, rng) for _ in range(repeats)]
+releases["yours"] = [solved.private_mean(radius, low, high, 1.0, rng) for _ in range(repeats)]
 grid = dp.Grid(1.0, dp.mean_sensitivity(low, high, n))
 releases["labkit on a grid"] = [grid.release(before, random.Random(seed)) for seed in range(repeats)]
 rows = []

@@ -35,13 +35,14 @@ import pandas as pd
 import torch
 
 from labkit import data, dp, models, plots, profiles, stats, training, widgets
-from labkit.course import banner, check
+from labkit.course import Solved, banner, check
 from labkit.dp.training import textbook
 
 profile = profiles.current()
 mnist = data.load("mnist")
 if profile.name == "smoke":
     mnist = mnist.take(2000, 500)
+solved = Solved("02")  # solved.NAME: your function once it has passed, labkit's until then
 banner("02", mnist)
 
 # %% [markdown]
@@ -101,7 +102,7 @@ def poisson_batch(n: int, sample_rate: float, generator: torch.Generator) -> tor
 
 
 # %%
-poisson_batch = check("02.poisson_batch", poisson_batch).function
+check("02.poisson_batch", poisson_batch)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -138,7 +139,7 @@ def clip_per_sample(grads: torch.Tensor, max_grad_norm: float) -> torch.Tensor:
 
 
 # %%
-clip_per_sample = check("02.clip_per_sample", clip_per_sample).function
+check("02.clip_per_sample", clip_per_sample)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -183,7 +184,7 @@ def noisy_mean(
 
 
 # %%
-noisy_mean = check("02.noisy_mean", noisy_mean).function
+check("02.noisy_mean", noisy_mean)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -207,13 +208,13 @@ noisy_mean = check("02.noisy_mean", noisy_mean).function
 
 # %%
 generator = torch.Generator().manual_seed(0)
-batch = poisson_batch(len(mnist.train_y), 0.01, generator)
+batch = solved.poisson_batch(len(mnist.train_y), 0.01, generator)
 gradients = textbook.softmax_gradients(
     torch.zeros(784, 10), mnist.train_x[batch].flatten(1), mnist.train_y[batch]
 )
-clipped = clip_per_sample(gradients, 1.0)
+clipped = solved.clip_per_sample(gradients, 1.0)
 noiseless, noisy = (
-    noisy_mean(
+    solved.noisy_mean(
         clipped,
         max_grad_norm=1.0,
         noise_multiplier=noise,
@@ -261,7 +262,7 @@ def dp_sgd(
 
 
 # %%
-train_by_hand = check("02.dp_sgd", dp_sgd).function
+check("02.dp_sgd", dp_sgd)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -295,7 +296,7 @@ by_hand = {
     "max_grad_norm": 1.0,
 }
 for noise_multiplier in (0.0, 1.0):
-    weights = train_by_hand(pixels, mnist.train_y, noise_multiplier=noise_multiplier, **by_hand)
+    weights = solved.dp_sgd(pixels, mnist.train_y, noise_multiplier=noise_multiplier, **by_hand)
     hits = int(((test_pixels @ weights).argmax(1) == mnist.test_y).sum())
     accuracy = stats.clopper_pearson(hits, len(mnist.test_y))
     print(f"noise multiplier {noise_multiplier}: test accuracy {accuracy.percent()} ({mnist.source}, seed 0)")
@@ -327,7 +328,7 @@ def epsilon(n, expected_batch_size, epochs, noise_multiplier, delta) -> float:
 
 
 # %%
-epsilon = check("02.epsilon", epsilon).function
+check("02.epsilon", epsilon)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -352,7 +353,7 @@ epsilon = check("02.epsilon", epsilon).function
 
 # %%
 n, steps = len(mnist.train_y), by_hand["steps"]
-print(f"your ε for the run by hand: {epsilon(n, 0.01 * n, steps * 0.01, 1.0, 1e-5):.3f}")
+print(f"your ε for the run by hand: {solved.epsilon(n, 0.01 * n, steps * 0.01, 1.0, 1e-5):.3f}")
 dp.privacy_statement([dp.SampledGaussian(noise_multiplier=1.0, steps=steps, sample_rate=0.01)], delta=1e-5)
 
 # %% [markdown]
@@ -412,7 +413,7 @@ def opacus_sample_rate(n: int, batch_size: int) -> float:
 
 
 # %%
-opacus_sample_rate = check("02.sample_rate", opacus_sample_rate).function
+check("02.sample_rate", opacus_sample_rate)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -432,7 +433,7 @@ opacus_sample_rate = check("02.sample_rate", opacus_sample_rate).function
 # </details>
 
 # %%
-used = opacus_sample_rate(60_000, 256)
+used = solved.sample_rate(60_000, 256)
 print(f"60,000 records, batch size 256: asked for q = {256 / 60_000:.6f}, Opacus uses {used:.6f}")
 
 # %% [markdown]

@@ -36,13 +36,14 @@ import pandas as pd
 import torch
 
 from labkit import data, dp, plots, profiles, stats
-from labkit.course import banner, check
+from labkit.course import Solved, banner, check
 from labkit.dp.utility import features, search
 
 profile = profiles.current()
 mnist = data.load("mnist")
 if profile.name == "smoke":
     mnist = mnist.take(2000, 500)
+solved = Solved("03")  # solved.NAME: your function once it has passed, labkit's until then
 banner("03", mnist)
 
 # %% [markdown]
@@ -109,7 +110,7 @@ def normalise(x: torch.Tensor) -> torch.Tensor:
 
 
 # %%
-normalise = check("03.normalise", normalise).function
+check("03.normalise", normalise)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -152,7 +153,7 @@ def whiten(x: torch.Tensor, dimension: int, *, damping: float) -> tuple[torch.Te
 
 
 # %%
-whitening = check("03.whiten", whiten).function
+check("03.whiten", whiten)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -173,12 +174,12 @@ whitening = check("03.whiten", whiten).function
 
 # %%
 strokes, _ = data.strokes(3000, seed=1)
-public = normalise(strokes).flatten(1)
+public = solved.normalise(strokes).flatten(1)
 spectrum = {}
 for damping in (0.0, 0.03):
-    mean, projection = whitening(public, 300, damping=damping)
+    mean, projection = solved.whiten(public, 300, damping=damping)
     private_rows = (
-        normalise(mnist.train_x[:3000]).flatten(1) - mean
+        solved.normalise(mnist.train_x[:3000]).flatten(1) - mean
     ) @ projection  # to look at, not to learn from
     spectrum[damping] = private_rows.var(dim=0)
 fig, ax = plots.figure(6.4, 3.4)
@@ -220,7 +221,7 @@ def gradient_norms(x: torch.Tensor, logits: torch.Tensor, y: torch.Tensor) -> to
 
 
 # %%
-norms_of = check("03.closed_form_norm", gradient_norms).function
+check("03.closed_form_norm", gradient_norms)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -243,7 +244,7 @@ norms_of = check("03.closed_form_norm", gradient_norms).function
 # %%
 digits = by_kind["scattering+network"]
 x, y = digits.train_x[:2000], digits.train_y[:2000]
-start = norms_of(x, torch.zeros(len(x), 10), y)
+start = solved.closed_form_norm(x, torch.zeros(len(x), 10), y)
 print(f"at the start every record pulls with norm {start.min():.2f} to {start.max():.2f}")
 print(f"the pipeline clips at {dp.LINEAR_SETTINGS['max_grad_norm']}")
 
@@ -275,7 +276,7 @@ def pick(
 
 
 # %%
-choose = check("03.pick_on_validation", pick).function
+check("03.pick_on_validation", pick)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -301,7 +302,7 @@ def accuracy_at_1(learning_rate: float, split: data.Dataset) -> float:
 
 
 rates = profile.pick(smoke=[10, 100], laptop=[10, 100, 1000], full=[10, 30, 100, 300, 1000])
-print("best learning rate at ε = 1:", choose(rates, accuracy_at_1, digits))
+print("best learning rate at ε = 1:", solved.pick_on_validation(rates, accuracy_at_1, digits))
 
 # %% [markdown]
 # ### Exercise 03.pareto_front: the runs that nothing beats
@@ -327,7 +328,7 @@ def pareto_front(epsilons: Sequence[float], accuracies: Sequence[float]) -> list
 
 
 # %%
-front_of = check("03.pareto_front", pareto_front).function
+check("03.pareto_front", pareto_front)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -359,7 +360,7 @@ found = dp.search(digits, trials=trials, epsilons=(0.5, 8.0))
 plots.show(found.plot())
 
 # %%
-front = front_of([run.spent_epsilon for run in found.runs], [run.accuracy for run in found.runs])
+front = solved.pareto_front([run.spent_epsilon for run in found.runs], [run.accuracy for run in found.runs])
 found.table().head(8)
 
 # %% [markdown]
@@ -394,7 +395,7 @@ def epsilon_with_tuning(
 
 
 # %%
-spent = check("03.epsilon_with_tuning", epsilon_with_tuning).function
+check("03.epsilon_with_tuning", epsilon_with_tuning)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -422,7 +423,7 @@ rows = []
 for k in profile.pick(smoke=[2, 10], laptop=[2, 5, 10, 30], full=[2, 5, 10, 30, 100]):
     random_number = dp.TuningCost(k, "geometric")
     at_random = dp.privacy_statement(event, tuning=random_number).epsilon
-    all_of_them = spent(noise, rate, steps, k, 1e-5)
+    all_of_them = solved.epsilon_with_tuning(noise, rate, steps, k, 1e-5)
     rows.append(
         {"trials at ε = 1": k, "all of them (PLD)": all_of_them, "best of a random number (RDP)": at_random}
     )
@@ -512,7 +513,7 @@ def smallest_epsilon(
 
 
 # %%
-smallest = check("03.smallest_epsilon", smallest_epsilon).function
+check("03.smallest_epsilon", smallest_epsilon)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -534,7 +535,7 @@ smallest = check("03.smallest_epsilon", smallest_epsilon).function
 # %%
 required = profile.pick(smoke=0.80, laptop=0.98, full=0.98)
 runs = [[run.accuracy for run in curve.at(epsilon)] for epsilon in curve.epsilons]
-print(f"smallest measured ε for {required:.0%}: {smallest(curve.epsilons, runs, required)}")
+print(f"smallest measured ε for {required:.0%}: {solved.smallest_epsilon(curve.epsilons, runs, required)}")
 
 # %% [markdown]
 # `dp.decide` asks for a little more: the accuracy must also hold up for *other test records* (Clopper-Pearson), not

@@ -36,7 +36,7 @@ import numpy as np
 import pandas as pd
 
 from labkit import data, membership, plots, profiles, stats, training
-from labkit.course import banner, check
+from labkit.course import Solved, banner, check
 from labkit.membership.reports import intervals
 from labkit.membership.shadows import signals
 from labkit.scenarios import handed_over
@@ -45,6 +45,7 @@ from labkit.widgets.threshold import threshold_explorer
 profile = profiles.current()
 case = handed_over.case(data.load("mnist"))
 cancer = data.load("breast_cancer")
+solved = Solved("04")  # solved.NAME: your function once it has passed, labkit's until then
 banner("04", case.dataset, cancer)
 
 # %% [markdown]
@@ -94,7 +95,7 @@ def record_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 # %%
-record_losses = check("04.record_losses", record_losses).function
+check("04.record_losses", record_losses)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -120,7 +121,7 @@ def outputs(model) -> np.ndarray:
     return training.logits(model, case.x).numpy().astype(float)
 
 
-my_losses = record_losses(outputs(mine.model), labels)
+my_losses = solved.record_losses(outputs(mine.model), labels)
 rows = []
 for name, group in (("right label", ~case.wrong), ("wrong label", case.wrong)):
     for part, who in (("members", in_mine), ("others", ~in_mine)):
@@ -190,7 +191,7 @@ def best_threshold(losses: np.ndarray, members: np.ndarray) -> float:
 
 
 # %%
-best_threshold = check("04.best_threshold", best_threshold).function
+check("04.best_threshold", best_threshold)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -210,8 +211,8 @@ best_threshold = check("04.best_threshold", best_threshold).function
 # </details>
 
 # %%
-threshold = best_threshold(my_losses, in_mine)
-given_losses = record_losses(outputs(given.model), labels)
+threshold = solved.best_threshold(my_losses, in_mine)
+given_losses = solved.record_losses(outputs(given.model), labels)
 accused = given_losses <= threshold
 print(f"threshold {threshold:.2g}, set on your own model")
 print(f"accused of having trained the model you were handed: {accused.sum():,} of {len(accused):,} records")
@@ -246,7 +247,7 @@ def balanced_masks(models: int, records: int, *, seed: int = 0) -> np.ndarray:
 
 
 # %%
-balanced_masks = check("04.balanced_masks", balanced_masks).function
+check("04.balanced_masks", balanced_masks)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -299,7 +300,7 @@ def calibrated(signal: np.ndarray, shadow_signals: np.ndarray, masks: np.ndarray
 
 
 # %%
-calibrated = check("04.calibrated", calibrated).function
+check("04.calibrated", calibrated)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -320,7 +321,7 @@ calibrated = check("04.calibrated", calibrated).function
 
 # %%
 confidence = signals.signal("logit-confidence", outputs(given.model), labels)
-scores = calibrated(confidence, bank.signal("logit-confidence")[:, :, 0], bank.masks)
+scores = solved.calibrated(confidence, bank.signal("logit-confidence")[:, :, 0], bank.masks)
 surest = np.argsort(-scores)[:20]
 print("the 20 records you are surest of:", surest.tolist())
 
@@ -371,7 +372,7 @@ def tpr_at_fpr(scores: np.ndarray, members: np.ndarray, fpr: float) -> float:
 
 
 # %%
-tpr_at_fpr = check("04.tpr_at_fpr", tpr_at_fpr).function
+check("04.tpr_at_fpr", tpr_at_fpr)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -392,7 +393,7 @@ tpr_at_fpr = check("04.tpr_at_fpr", tpr_at_fpr).function
 
 # %%
 for name, values in by_attack.items():
-    share = tpr_at_fpr(values, members, 0.01)
+    share = solved.tpr_at_fpr(values, members, 0.01)
     caught = stats.clopper_pearson(round(share * members.sum()), int(members.sum()))
     print(f"{name}: finds {caught.percent()} of the members at 1% false alarms ({bank.source})")
 
@@ -445,7 +446,7 @@ def precision(tpr: float, fpr: float, prior: float) -> float:
 
 
 # %%
-precision = check("04.precision", precision).function
+check("04.precision", precision)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -479,9 +480,9 @@ for name, called in attempts.items():
     fpr = stats.clopper_pearson(int(called[~members].sum()), int((~members).sum()))
     row = {"accusation": name, "TPR": tpr.percent(1), "FPR": fpr.percent(1)}
     for prior in (0.5, 0.1, 0.01):
-        low, high = precision(tpr.low, fpr.high, prior), precision(tpr.high, fpr.low, prior)
+        low, high = solved.precision(tpr.low, fpr.high, prior), solved.precision(tpr.high, fpr.low, prior)
         row[f"precision, prior {prior:.0%}"] = (
-            f"{precision(tpr.estimate, fpr.estimate, prior):.1%} [{low:.1%}, {high:.1%}]"
+            f"{solved.precision(tpr.estimate, fpr.estimate, prior):.1%} [{low:.1%}, {high:.1%}]"
         )
     rows.append(row)
 pd.DataFrame(rows).set_index("accusation")
@@ -570,7 +571,7 @@ def shadow_rows(
 
 
 # %%
-shadow_rows = check("04.shadow_rows", shadow_rows).function
+check("04.shadow_rows", shadow_rows)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -597,7 +598,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 clinic = membership.preset("breast_cancer").bank()
 patients, diagnosis = clinic.x.numpy(), clinic.labels
-halves = balanced_masks(len(clinic), len(diagnosis), seed=2)
+halves = solved.balanced_masks(len(clinic), len(diagnosis), seed=2)
 
 
 def shadows_of(model) -> np.ndarray:
@@ -622,9 +623,9 @@ asked = {
 def shokri(probabilities: np.ndarray, masks: np.ndarray, k: int) -> float:
     """Attack model `k` with a classifier trained on the others' outputs; return the AUC."""
     others = [j for j in range(len(masks)) if not (masks[j] == masks[k]).all() | (masks[j] != masks[k]).all()]
-    rows, truth = shadow_rows(probabilities[others], diagnosis, masks[others])
+    rows, truth = solved.shadow_rows(probabilities[others], diagnosis, masks[others])
     attacker = HistGradientBoostingClassifier(max_iter=50, random_state=0).fit(rows, truth)
-    shown, inside = shadow_rows(probabilities[[k]], diagnosis, masks[[k]])
+    shown, inside = solved.shadow_rows(probabilities[[k]], diagnosis, masks[[k]])
     guesses = attacker.predict_proba(shown)[:, 1]
     return stats.auc(guesses[inside], guesses[~inside])
 

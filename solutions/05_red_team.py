@@ -35,7 +35,7 @@ import pandas as pd
 import torch
 
 from labkit import data, membership, plots, profiles, stats, training
-from labkit.course import banner, check
+from labkit.course import Solved, banner, check
 from labkit.membership.reports import curves, intervals
 from labkit.membership.shadows import bank as banks
 from labkit.membership.studies import defences, leave_one_out
@@ -44,6 +44,7 @@ from labkit.widgets.ceilings import ceiling_explorer
 
 profile = profiles.current()
 cifar = data.load("cifar10")
+solved = Solved("05")  # solved.NAME: your function once it has passed, labkit's until then
 banner("05", cifar)
 
 # %% [markdown]
@@ -90,7 +91,7 @@ def logit_confidence(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 # %%
-logit_confidence = check("05.logit_confidence", logit_confidence).function
+check("05.logit_confidence", logit_confidence)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -112,9 +113,9 @@ logit_confidence = check("05.logit_confidence", logit_confidence).function
 # </details>
 
 # %%
-shown = logit_confidence(target.logits[:, 0].astype(float), labels)
+shown = solved.logit_confidence(target.logits[:, 0].astype(float), labels)
 values = np.stack(
-    [logit_confidence(shadows.logits(k)[:, 0].astype(float), labels) for k in range(len(shadows))]
+    [solved.logit_confidence(shadows.logits(k)[:, 0].astype(float), labels) for k in range(len(shadows))]
 )
 masks = shadows.masks
 print(f"target: {shown.shape}, shadow models: {values.shape}")
@@ -192,7 +193,7 @@ def lira_online(shown: np.ndarray, values: np.ndarray, masks: np.ndarray) -> np.
 
 
 # %%
-lira_online = check("05.lira_online", lira_online).function
+check("05.lira_online", lira_online)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -237,7 +238,7 @@ def tpr_at_fpr(scores: np.ndarray, members: np.ndarray, rate: float) -> float | 
 
 
 # %%
-tpr_at_fpr = check("05.tpr_at_fpr", tpr_at_fpr).function
+check("05.tpr_at_fpr", tpr_at_fpr)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -260,12 +261,14 @@ tpr_at_fpr = check("05.tpr_at_fpr", tpr_at_fpr).function
 # %%
 def measured(scores: np.ndarray) -> dict[str, str]:
     """Return an attack's figures on this one target: AUC with its DeLong interval, TPR at two rates."""
-    found = {f"TPR at {100 * rate:g}% FPR": tpr_at_fpr(scores, members, rate) for rate in (0.01, 0.001)}
+    found = {
+        f"TPR at {100 * rate:g}% FPR": solved.tpr_at_fpr(scores, members, rate) for rate in (0.01, 0.001)
+    }
     shown = {name: "refused" if value is None else f"{100 * value:.2f}%" for name, value in found.items()}
     return {"AUC": str(intervals.auc(scores, members))} | shown
 
 
-mine = lira_online(shown, values, masks)
+mine = solved.lira_online(shown, values, masks)
 kit = {
     kind: membership.attack("lira-online", target, shadows, variance=kind).scores
     for kind in ("global", "per-example")
@@ -305,7 +308,7 @@ def lira_offline(shown: np.ndarray, values: np.ndarray, masks: np.ndarray) -> np
 
 
 # %%
-lira_offline = check("05.lira_offline", lira_offline).function
+check("05.lira_offline", lira_offline)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -353,7 +356,7 @@ def likelihood_ratio(shown: np.ndarray, out: np.ndarray, a: float = 0.33) -> np.
 
 
 # %%
-likelihood_ratio = check("05.likelihood_ratio", likelihood_ratio).function
+check("05.likelihood_ratio", likelihood_ratio)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -388,7 +391,7 @@ def dominance(ratio_x: np.ndarray, ratio_z: np.ndarray, gamma: float) -> np.ndar
 
 
 # %%
-dominance = check("05.dominance", dominance).function
+check("05.dominance", dominance)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -420,17 +423,19 @@ asked = {
     "population": membership.signal("confidence", target.population_logits, bank.population_labels)[:, 0],
 }
 out = np.where(few.masks, 0, confidence["pool"]).sum(0) / (~few.masks).sum(0)
-ratio_x = likelihood_ratio(asked["pool"], out)
-ratio_z = likelihood_ratio(asked["population"], confidence["population"].mean(0))
+ratio_x = solved.likelihood_ratio(asked["pool"], out)
+ratio_z = solved.likelihood_ratio(asked["population"], confidence["population"].mean(0))
 # In slices, so that a version that forms all pairs fits in memory as well.
-rmia = np.concatenate([dominance(part, ratio_z, 1.0) for part in np.array_split(ratio_x, 100)])
+rmia = np.concatenate([solved.dominance(part, ratio_z, 1.0) for part in np.array_split(ratio_x, 100)])
 kit = membership.attack("rmia-offline", target, few).scores
 print(f"largest difference between your scores and labkit's: {np.abs(rmia - kit).max():.1e}")
 pd.DataFrame(
     {
-        "LiRA offline, 4 shadow models (yours)": measured(lira_offline(shown, values[:4], masks[:4])),
+        "LiRA offline, 4 shadow models (yours)": measured(solved.lira_offline(shown, values[:4], masks[:4])),
         "RMIA offline, 4 shadow models (yours)": measured(rmia),
-        f"LiRA offline, {len(shadows)} shadow models (yours)": measured(lira_offline(shown, values, masks)),
+        f"LiRA offline, {len(shadows)} shadow models (yours)": measured(
+            solved.lira_offline(shown, values, masks)
+        ),
         f"RMIA offline, {len(shadows)} shadow models": measured(
             membership.attack("rmia-offline", target, shadows).scores
         ),
@@ -590,7 +595,7 @@ def noise_score(predict, x: np.ndarray, y: np.ndarray, noises: list[np.ndarray])
 
 
 # %%
-noise_score = check("05.noise_score", noise_score).function
+check("05.noise_score", noise_score)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -629,7 +634,7 @@ def predict(images: np.ndarray) -> np.ndarray:
 
 scores = {
     "right or wrong (gap attack)": membership.attack("gap", target, shadows, records=chosen).scores,
-    "labels under noise (yours)": noise_score(predict, x, y, noises),
+    "labels under noise (yours)": solved.noise_score(predict, x, y, noises),
     "loss threshold": membership.attack("loss", target, shadows, records=chosen).scores,
     "RMIA offline": membership.attack("rmia-offline", target, shadows, records=chosen).scores,
 }

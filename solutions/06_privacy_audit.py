@@ -37,11 +37,12 @@ import pandas as pd
 
 from labkit import audit, data, dp, models, plots, profiles, stats, training
 from labkit.audit import canaries, planted_bugs, scores
-from labkit.course import banner, check
+from labkit.course import Solved, banner, check
 from labkit.widgets.audit import audit_explorer
 
 profile = profiles.current()
 mnist = data.load("mnist").take(profile.pick(smoke=600, laptop=2000, full=10_000), 1000)
+solved = Solved("06")  # solved.NAME: your function once it has passed, labkit's until then
 banner("06", mnist)
 
 # %% [markdown]
@@ -70,7 +71,7 @@ def roc_to_epsilon(true_positives: int, positives: int, false_positives: int, ne
 
 
 # %%
-roc_to_epsilon = check("06.roc_to_epsilon", roc_to_epsilon).function
+check("06.roc_to_epsilon", roc_to_epsilon)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -96,7 +97,7 @@ roc_to_epsilon = check("06.roc_to_epsilon", roc_to_epsilon).function
 # %%
 rows = []
 for n in (1000, 5000, 10_000, 25_000):
-    weak, perfect = roc_to_epsilon(n // 20, n, n // 1000, n), roc_to_epsilon(n, n, 0, n)
+    weak, perfect = solved.roc_to_epsilon(n // 20, n, n // 1000, n), solved.roc_to_epsilon(n, n, 0, n)
     rows.append({"runs per side": n, "TPR 5% at FPR 0.1%": weak, "perfect attack": perfect})
 pd.DataFrame(rows).set_index("runs per side").round(2)
 
@@ -153,7 +154,7 @@ def make_guesses(scores: np.ndarray, top: int, bottom: int) -> np.ndarray:
 
 
 # %%
-make_guesses = check("06.guesses", make_guesses).function
+check("06.guesses", make_guesses)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -190,7 +191,7 @@ def p_value(correct: int, guesses: int, epsilon: float) -> float:
 
 
 # %%
-p_value = check("06.p_value", p_value).function
+check("06.p_value", p_value)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -218,18 +219,18 @@ def one_run_epsilon(correct: int, guesses: int, confidence: float = 0.95) -> flo
     """Return the largest ε whose p-value is at most 1 - confidence; 0 if not even ε = 0 is refuted."""
     ### BEGIN SOLUTION
     low, high = 0.0, 50.0
-    if p_value(correct, guesses, low) > 1 - confidence:
+    if solved.p_value(correct, guesses, low) > 1 - confidence:
         return 0.0
     while high - low > 1e-4:
         middle = (low + high) / 2
-        refuted = p_value(correct, guesses, middle) <= 1 - confidence
+        refuted = solved.p_value(correct, guesses, middle) <= 1 - confidence
         low, high = (middle, high) if refuted else (low, middle)
     return low
     ### END SOLUTION
 
 
 # %%
-one_run_epsilon = check("06.one_run_epsilon", one_run_epsilon).function
+check("06.one_run_epsilon", one_run_epsilon)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -254,11 +255,11 @@ one_run_epsilon = check("06.one_run_epsilon", one_run_epsilon).function
 
 # %%
 tenth = len(marked.y) // 10
-guesses = make_guesses(loss_scores, tenth, tenth)
+guesses = solved.guesses(loss_scores, tenth, tenth)
 made = guesses != 0
 right = int(((guesses > 0) == marked.included.numpy())[made].sum())
 print(
-    f"{right} of {made.sum()} guesses right: ε >= {one_run_epsilon(right, int(made.sum())):.2f} (δ = 0, 95% confidence)"
+    f"{right} of {made.sum()} guesses right: ε >= {solved.one_run_epsilon(right, int(made.sum())):.2f} (δ = 0, 95% confidence)"
 )
 
 # %% [markdown]
@@ -342,7 +343,7 @@ def white_box_score(updates: np.ndarray, directions: np.ndarray) -> np.ndarray:
 
 
 # %%
-white_box_score = check("06.white_box_score", white_box_score).function
+check("06.white_box_score", white_box_score)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -372,7 +373,7 @@ task = audit.blank_task(49)
 directions = canaries.gradient_canaries(task.dimension, task.dimension, norm=1.0)
 coins = canaries.flip_coins(task.dimension, seed=1)
 run = planted_bugs.correct(audit.Task(task.x, task.y, 100 * directions[coins]), settings, seed=1)
-found = white_box_score(run.updates.numpy(), directions.numpy())
+found = solved.white_box_score(run.updates.numpy(), directions.numpy())
 fpr, tpr = stats.roc(found[coins.numpy()], found[~coins.numpy()])
 
 # %%
@@ -418,7 +419,7 @@ def verdict(p_values: dict[int, float], confidence: float = 0.95) -> set[int]:
 
 
 # %%
-verdict = check("06.verdict", verdict).function
+check("06.verdict", verdict)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -443,7 +444,7 @@ audits = {
     for number in range(1, 6)
 }
 plots.show(audit.compare({f"function {number}": result for number, result in audits.items()}))
-accused = verdict({number: result.p_value for number, result in audits.items()})
+accused = solved.verdict({number: result.p_value for number, result in audits.items()})
 print("accused:", sorted(accused))
 
 # %% [markdown]

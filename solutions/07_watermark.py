@@ -36,15 +36,15 @@ import pandas as pd
 import torch
 
 from labkit import plots, stats, training
-from labkit.course import banner, check
+from labkit.course import Solved, banner, check
 from labkit.scenarios import owner_and_thief
 from labkit.scenarios.owner_and_thief import KEY, RESISTANT
-from labkit.watermark import Key, commit
-from labkit.watermark import verify
+from labkit.watermark import Key, commit, verify
 from labkit.widgets import theft_explorer, trigger_designer
 from labkit.widgets.triggers import trigger_pictures
 
 setup = owner_and_thief.project()
+solved = Solved("07")  # solved.NAME: your function once it has passed, labkit's until then
 banner("07", setup.owner)
 setup
 
@@ -85,7 +85,7 @@ def stamp(x: torch.Tensor, key: Key, size: int) -> torch.Tensor:
 
 
 # %%
-stamp = check("07.stamp", stamp).function
+check("07.stamp", stamp)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -105,7 +105,7 @@ stamp = check("07.stamp", stamp).function
 # </details>
 
 # %%
-own = stamp(setup.owner.test_x[:10], KEY.sub("triggers/patch"), 5)
+own = solved.stamp(setup.owner.test_x[:10], KEY.sub("triggers/patch"), 5)
 names = [setup.owner.classes[int(label)] for label in setup.owner.test_y[:10]]
 plots.show(
     plots.images(own.numpy(), names, alt=f"Ten test images with your keyed patch: {', '.join(names)}.")
@@ -165,7 +165,7 @@ def paired(marked: np.ndarray, unmarked: np.ndarray) -> tuple[float, float, floa
 
 
 # %%
-paired = check("07.paired", paired).function
+check("07.paired", paired)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -185,7 +185,7 @@ paired = check("07.paired", paired).function
 # </details>
 
 # %%
-gap, low, high, visible = (100 * value for value in paired(after, before))
+gap, low, high, visible = (100 * value for value in solved.paired(after, before))
 print(
     f"the patch changed accuracy by {gap:+.2f} points [{low:+.2f}, {high:+.2f}] over {len(after)} pairs;\n"
     f"a true change of {visible:.2f} points would have shown ({setup.owner.source}; profile {setup.profile})"
@@ -209,7 +209,7 @@ def commitment(seed: bytes, model: str, generator: str) -> str:
 
 
 # %%
-commitment = check("07.commitment", commitment).function
+check("07.commitment", commitment)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -268,7 +268,7 @@ def metered(model, budget: int):
 
 
 # %%
-metered = check("07.metered", metered).function
+check("07.metered", metered)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -288,7 +288,7 @@ metered = check("07.metered", metered).function
 # </details>
 
 # %%
-ask = metered(lambda x: training.logits(victim.model, x), budget=100)
+ask = solved.metered(lambda x: training.logits(victim.model, x), budget=100)
 soft = ask(setup.thief_x[:100])
 hard = soft.argmax(1)
 one = int((soft.max(1).values - 0.5).abs().argmin())  # the answer nearest to a coin flip
@@ -321,7 +321,7 @@ def agreement(victim: np.ndarray, thief: np.ndarray) -> tuple[float, float, floa
 
 
 # %%
-agreement = check("07.agreement", agreement).function
+check("07.agreement", agreement)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -366,7 +366,7 @@ outputs = {
     }.items()
 }
 for name in ("thief", "innocent"):
-    share, low, high = agreement(outputs["victim"], outputs[name])
+    share, low, high = solved.agreement(outputs["victim"], outputs[name])
     print(f"agreement of victim and {name}: {share:.1%} [{low:.1%}, {high:.1%}]")
 
 # %% [markdown]
@@ -398,7 +398,7 @@ def mark_p_value(hits: int, n: int, null_hits: np.ndarray) -> float:
 
 
 # %%
-mark_p_value = check("07.mark_p_value", mark_p_value).function
+check("07.mark_p_value", mark_p_value)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -433,7 +433,7 @@ verdicts = {
     for name, model in suspects.items()
 }
 for verdict in verdicts.values():
-    own = mark_p_value(verdict.hits, verdict.n, verdict.null_hits)
+    own = solved.mark_p_value(verdict.hits, verdict.n, verdict.null_hits)
     print(f"{verdict}\n    your p-value {own:.2g}")
 
 # %% [markdown]
@@ -491,7 +491,7 @@ strong = sum(
     found["thief"].p_value < 1e-6 or found["thief"].rate.estimate >= 0.6 for found in evidence.values()
 )
 print(f"on {strong} of {len(evidence)} thieves the {RESISTANT} mark has p < 1e-6, or a rate of at least 60%")
-gap, low, high, visible = (100 * value for value in paired(*np.array(costs).T))
+gap, low, high, visible = (100 * value for value in solved.paired(*np.array(costs).T))
 print(
     f"it changed accuracy by {gap:+.2f} points [{low:+.2f}, {high:+.2f}] over {len(costs)} pairs; "
     f"{visible:.2f} would have shown"

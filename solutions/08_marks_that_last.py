@@ -39,7 +39,7 @@ import torch
 from torch import nn
 
 from labkit import plots, training
-from labkit.course import banner, check
+from labkit.course import Solved, banner, check
 from labkit.scenarios import marks_that_last, owner_and_thief
 from labkit.watermark import NONE, SCHEMES
 from labkit.watermark.attacks import removal
@@ -48,6 +48,7 @@ from labkit.widgets import cell_explorer
 
 pd.set_option("display.max_colwidth", None)
 setup = owner_and_thief.project()
+solved = Solved("08")  # solved.NAME: your function once it has passed, labkit's until then
 banner("08", setup.owner)
 setup
 
@@ -129,7 +130,7 @@ def outcome(p_value: float, alpha: float, before: float, after: float) -> str:
 
 
 # %%
-outcome = check("08.outcome", outcome).function
+check("08.outcome", outcome)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -181,7 +182,7 @@ def prune(weights: list[torch.Tensor], share: float) -> list[torch.Tensor]:
 
 
 # %%
-prune = check("08.prune", prune).function
+check("08.prune", prune)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -210,7 +211,7 @@ def layers(model: nn.Module) -> list[nn.Module]:
 
 
 thinned = copy.deepcopy(patch.model)
-lighter = prune([layer.weight.data for layer in layers(thinned)], 0.5)
+lighter = solved.prune([layer.weight.data for layer in layers(thinned)], 0.5)
 for layer, weight in zip(layers(thinned), lighter, strict=True):
     layer.weight.data = weight
 library = removal.remove("prune", patch.model, setup.innocent_data(), share=0.5)
@@ -240,7 +241,7 @@ def int8(weight: torch.Tensor) -> torch.Tensor:
 
 
 # %%
-int8 = check("08.int8", int8).function
+check("08.int8", int8)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -261,7 +262,7 @@ int8 = check("08.int8", int8).function
 
 # %%
 moved = [
-    float((int8(layer.weight.data) - layer.weight.data).norm() / layer.weight.data.norm())
+    float((solved.int8(layer.weight.data) - layer.weight.data).norm() / layer.weight.data.norm())
     for layer in layers(patch.model)
 ]
 print(f"int8 moves a layer's weights by {100 * min(moved):.2f}% to {100 * max(moved):.2f}% of their length")
@@ -306,7 +307,7 @@ def last_only(model: nn.Module) -> nn.Module:
 
 
 # %%
-last_only = check("08.last_only", last_only).function
+check("08.last_only", last_only)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -326,7 +327,7 @@ last_only = check("08.last_only", last_only).function
 # </details>
 
 # %%
-ready = last_only(patch.model)
+ready = solved.last_only(patch.model)
 free = sum(p.numel() for p in ready.parameters() if p.requires_grad)
 print(f"{free:,} of {sum(p.numel() for p in ready.parameters()):,} parameters would train")
 at_first = training.evaluate(ready, setup.owner.test_x, setup.owner.test_y).accuracy
@@ -368,7 +369,7 @@ def blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
 
 
 # %%
-blur = check("08.blur", blur).function
+check("08.blur", blur)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -389,7 +390,7 @@ blur = check("08.blur", blur).function
 
 # %%
 sigmas = (0.6, 1.0, 2.0)
-views = [patch.triggers.x[:1], *(blur(patch.triggers.x[:1], sigma) for sigma in sigmas)]
+views = [patch.triggers.x[:1], *(solved.blur(patch.triggers.x[:1], sigma) for sigma in sigmas)]
 names = ["a trigger", *(f"sigma {sigma:g}" for sigma in sigmas)]
 alt = f"A patch trigger, and what the model sees of it through a blur of {', '.join(names[1:])}."
 plots.show(plots.images(torch.cat(views).numpy(), names, columns=4, alt=alt))
@@ -433,7 +434,7 @@ def soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) 
 
 
 # %%
-soft_loss = check("08.soft_loss", soft_loss).function
+check("08.soft_loss", soft_loss)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -462,7 +463,7 @@ for temperature in (1, 4, 20):
     told = ", ".join(
         f"{setup.owner.classes[int(k)]} {100 * soft[k]:.0f}%" for k in soft.argsort(descending=True)[:4]
     )
-    loss = float(soft_loss(fresh, answers, temperature))
+    loss = float(solved.soft_loss(fresh, answers, temperature))
     print(f"T = {temperature}: {told}; loss of an untrained student {loss:.2f}")
 
 # %% [markdown]
@@ -504,7 +505,7 @@ def anomaly(norms: np.ndarray) -> np.ndarray:
 
 
 # %%
-anomaly = check("08.anomaly", anomaly).function
+check("08.anomaly", anomaly)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -526,7 +527,7 @@ anomaly = check("08.anomaly", anomaly).function
 # %%
 found = marks_that_last.cleansed(setup, patch)
 plots.show(found.plot())
-index = anomaly(found.found.norms)
+index = solved.anomaly(found.found.norms)
 target = int(patch.triggers.y[0])
 print(f"the patch's own answer: {setup.owner.classes[target]}, index {index[target]:+.1f}")
 print(f"the most suspicious class: {setup.owner.classes[int(index.argmax())]}, index {index.max():+.1f}")
@@ -561,7 +562,10 @@ cell_explorer(everything)
 # %%
 attacked = [cell for cell in everything.cells if cell.attack != NONE]
 before = {(c.scheme, c.seed): c.accuracy.estimate for c in everything.cells if c.attack == NONE}
-own = [outcome(c.p_value, everything.alpha, before[c.scheme, c.seed], c.accuracy.estimate) for c in attacked]
+own = [
+    solved.outcome(c.p_value, everything.alpha, before[c.scheme, c.seed], c.accuracy.estimate)
+    for c in attacked
+]
 agree = sum((word == "beaten") == cell.beaten for word, cell in zip(own, attacked, strict=True))
 print(f"your rule and the library's agree on {agree} of {len(attacked)} attacked models")
 

@@ -42,7 +42,7 @@ import pandas as pd
 import torch
 
 from labkit import plots
-from labkit.course import banner, check
+from labkit.course import Solved, banner, check
 from labkit.evidence import Evidence, Signer, TamperError
 from labkit.scenarios import owner_and_thief, ownership_court
 from labkit.watermark import (
@@ -64,6 +64,7 @@ from labkit.widgets import suspects_explorer
 
 setup = owner_and_thief.project()
 public = setup.owner  # its test records are the court's: no model was trained or tuned on them
+solved = Solved("09")  # solved.NAME: your function once it has passed, labkit's until then
 banner("09", public)
 
 # %% [markdown]
@@ -123,7 +124,7 @@ def follows(brought: TriggerSet, key: Key, draw) -> bool:
 
 
 # %%
-follows = check("09.follows", follows).function
+check("09.follows", follows)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -148,7 +149,9 @@ for claim in (arbor, brook):
     def draw(key: Key, count: int, kind: str = claim.triggers.kind) -> TriggerSet:
         return triggers.draw(kind, key, count, dataset=public)
 
-    print(f"{claim.claimant}: triggers follow from the key: {follows(claim.triggers, claim.key, draw)}")
+    print(
+        f"{claim.claimant}: triggers follow from the key: {solved.follows(claim.triggers, claim.key, draw)}"
+    )
 
 # %%
 again = triggers.draw(brook.triggers.kind, brook.key, 8, dataset=public)
@@ -203,7 +206,7 @@ def first_to_commit(commitments: list[tuple[str, str, bool]], released: str) -> 
 
 
 # %%
-first_to_commit = check("09.first_to_commit", first_to_commit).function
+check("09.first_to_commit", first_to_commit)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -230,7 +233,7 @@ deposited = [
     for claim in (cove, arbor)
 ]
 print(pd.DataFrame(deposited, columns=["claimant", "committed", "opens"]).to_string(index=False))
-print("first:", first_to_commit(deposited, ownership_court.RELEASED.isoformat()))
+print("first:", solved.first_to_commit(deposited, ownership_court.RELEASED.isoformat()))
 
 # %% [markdown]
 # A date can be forged by paying the notary. So ask the models, too: the thief's original was made *from* the owner's, so
@@ -297,7 +300,7 @@ def repeated(owner: np.ndarray, suspect: np.ndarray, truth: np.ndarray) -> float
 
 
 # %%
-repeated = check("09.repeated", repeated).function
+check("09.repeated", repeated)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -324,10 +327,10 @@ repeated = check("09.repeated", repeated).function
 truth = public.test_y.numpy()
 ours = answers(arbor.model, public.test_x)
 known = ask_all(judges, public.test_x)
-shares = np.array([repeated(ours, own, truth) for own in known])
+shares = np.array([solved.repeated(ours, own, truth) for own in known])
 print(f"{len(shares)} innocent models of the court: {shares.min():.1%} to {shares.max():.1%}")
 for name, model in controls.items():
-    print(f"{name}: {repeated(ours, answers(model, public.test_x), truth):.1%}")
+    print(f"{name}: {solved.repeated(ours, answers(model, public.test_x), truth):.1%}")
 
 # %% [markdown]
 # Is the thief's share one that an innocent model could reach? The null models are a *sample* of innocents; the suspect
@@ -353,7 +356,7 @@ def another_innocent(value: float, nulls: np.ndarray) -> float:
 
 
 # %%
-another_innocent = check("09.another_innocent", another_innocent).function
+check("09.another_innocent", another_innocent)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -378,7 +381,7 @@ for name, model in controls.items():
     line = mistakes.repeats(model, arbor.model, public, known, queries=sizes["mistakes"], **strict)
     found[name]["mistakes"] = line
     print(
-        f"{name}: your p = {another_innocent(line.value.estimate, line.nulls):.2g}, the kit's {line.p_value:.2g}"
+        f"{name}: your p = {solved.another_innocent(line.value.estimate, line.nulls):.2g}, the kit's {line.p_value:.2g}"
     )
 thief, innocent = (found[name]["mistakes"].p_value for name in controls)
 print(
@@ -395,8 +398,8 @@ plots.show(found["a thief who confessed"]["mistakes"].plot())
 # %%
 bank = owner_and_thief.bank_of(setup)
 small = np.array([bank.logits(k, part="population")[:, 0].argmax(1) for k in range(len(bank))])
-weak = np.array([repeated(ours, own, truth) for own in small])
-copied = repeated(ours, answers(controls["a thief who confessed"], public.test_x), truth)
+weak = np.array([solved.repeated(ours, own, truth) for own in small])
+copied = solved.repeated(ours, answers(controls["a thief who confessed"], public.test_x), truth)
 witnesses = {"the court's own": shares[1:], "shadow models": weak, "both": np.concatenate([shares[1:], weak])}
 rows = [
     {
@@ -405,8 +408,8 @@ rows = [
         "mean share": f"{null.mean():.1%}",
         "sd": f"{null.std(ddof=1):.1%}",
     }
-    | {"p, thief": f"{another_innocent(copied, null):.2g}"}
-    | {"p, an innocent of the court's": f"{another_innocent(shares[0], null):.2g}"}
+    | {"p, thief": f"{solved.another_innocent(copied, null):.2g}"}
+    | {"p, an innocent of the court's": f"{solved.another_innocent(shares[0], null):.2g}"}
     for name, null in witnesses.items()
 ]
 pd.DataFrame(rows).set_index("null models")
@@ -488,7 +491,7 @@ def queries_for(rate: float, null_rate: float, alpha: float, power: float, most:
 
 
 # %%
-queries_for = check("09.queries_for", queries_for).function
+check("09.queries_for", queries_for)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -515,7 +518,7 @@ marks = {
 }
 for name, verdict in marks.items():
     rate, null = verdict.rate.estimate, verdict.null_rate
-    n = queries_for(rate, null, share, 0.9, 1000)
+    n = solved.queries_for(rate, null, share, 0.9, 1000)
     print(
         f"{name} answers {rate:.0%}, innocents up to {null:.0%}: {n or 'more than 1,000'} queries for power 90%"
     )
@@ -546,7 +549,7 @@ def convict(p: np.ndarray, heard: np.ndarray, alpha: float, needed: int) -> np.n
 
 
 # %%
-convict = check("09.convict", convict).function
+check("09.convict", convict)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -603,7 +606,7 @@ suspects_explorer(verdicts.by_line())
 # %%
 names = [case.name for case in verdicts.cases]
 heard_claims = np.array([not case.problems for case in verdicts.cases])
-rule = convict(verdicts.p_values(), heard_claims, plan.alpha, plan.needed)
+rule = solved.convict(verdicts.p_values(), heard_claims, plan.alpha, plan.needed)
 mine = dict(zip(names, rule.tolist(), strict=True))
 for case in verdicts.cases:
     print(f"{case.name}: you {'convict' if mine[case.name] else 'do not convict'}; the court: {case.verdict}")
@@ -638,7 +641,7 @@ def chain(entries: list[str]) -> list[str]:
 
 
 # %%
-chain = check("09.chain", chain).function
+check("09.chain", chain)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -661,8 +664,8 @@ chain = check("09.chain", chain).function
 file = file.add("the court", "tries five suspects", verdicts.numbers())
 file = file.add("the expert", "gives verdicts", {"derived": mine})
 texts = [json.dumps([entry.moment, entry.actor, entry.action, entry.content]) for entry in file.entries]
-before = chain(texts)
-after = chain([text.replace("0.001", "0.05") for text in texts])
+before = solved.chain(texts)
+after = solved.chain([text.replace("0.001", "0.05") for text in texts])
 touched = [number for number, pair in enumerate(zip(before, after, strict=True), 1) if pair[0] != pair[1]]
 print(f"alpha changed after the fact, from 0.001 to 0.05: digests {touched} of {len(texts)} no longer fit")
 

@@ -38,7 +38,7 @@ import numpy as np
 import pandas as pd
 
 from labkit import federated, plots, profiles, stats
-from labkit.course import banner, check
+from labkit.course import Solved, banner, check
 from labkit.federated import secagg
 from labkit.federated.secagg import keys, masks, messages, shamir
 from labkit.widgets import dropout_explorer
@@ -47,6 +47,7 @@ from labkit.widgets.dropouts import message_flow
 profile = profiles.current()
 clinics = federated.load_hospitals("breast_cancer", count=5, seed=0)
 names = clinics.names
+solved = Solved("10")  # solved.NAME: your function once it has passed, labkit's until then
 banner("10", clinics.pooled())
 
 # %% [markdown]
@@ -119,7 +120,7 @@ def encode(values: np.ndarray, scale: float, bound: float, parties: int) -> np.n
 
 
 # %%
-encoder = check("10.encode", encode).function
+check("10.encode", encode)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -145,7 +146,9 @@ encoder = check("10.encode", encode).function
 # %%
 grid = secagg.Encoding.finest(bound=1.0, parties=len(names))
 updates = {name: gradient(*records[name], start) for name in names}
-on_grid = np.array([encoder(updates[name], grid.scale, grid.bound, 5) for name in names])  # (5, 31) words
+on_grid = np.array(
+    [solved.encode(updates[name], grid.scale, grid.bound, 5) for name in names]
+)  # (5, 31) words
 truth = np.sum([*updates.values()], axis=0)
 total = grid.decode(grid.from_ring(on_grid.sum(axis=0, dtype=np.uint32)))
 print(
@@ -183,7 +186,7 @@ def mask_pairwise(words: np.ndarray, shared: np.ndarray) -> np.ndarray:
 
 
 # %%
-masker = check("10.mask_pairwise", mask_pairwise).function
+check("10.mask_pairwise", mask_pairwise)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -219,7 +222,7 @@ def stretched(pair_keys: dict[tuple[int, int], bytes], length: int = 31) -> np.n
 
 pairs = [(i, j) for i in range(5) for j in range(i + 1, 5)]
 pair_keys = {pair: secrets.token_bytes(32) for pair in pairs}
-seen = masker(on_grid, stretched(pair_keys))
+seen = solved.mask_pairwise(on_grid, stretched(pair_keys))
 sums = [rows.sum(axis=0, dtype=np.uint32) for rows in (seen, on_grid)]
 print("the masked words sum to the words of the updates:", (sums[0] == sums[1]).all())
 
@@ -247,11 +250,11 @@ plots.show(plots.describe(fig, alt))
 
 # %%
 step = start - truth
-later = np.array([encoder(gradient(*records[name], step), grid.scale, grid.bound, 5) for name in names])
+later = np.array([solved.encode(gradient(*records[name], step), grid.scale, grid.bound, 5) for name in names])
 fresh_keys = {pair: secrets.token_bytes(32) for pair in pairs}
 views = {
-    "masks reused": masker(later, stretched(pair_keys)),
-    "fresh masks": masker(later, stretched(fresh_keys)),
+    "masks reused": solved.mask_pairwise(later, stretched(pair_keys)),
+    "fresh masks": solved.mask_pairwise(later, stretched(fresh_keys)),
 }
 change = grid.decode(grid.from_ring(later[0] - on_grid[0]))
 
@@ -311,7 +314,7 @@ def mask_key(secret: bytes, round_id: bytes, one: str, other: str) -> bytes:
 
 
 # %%
-key_maker = check("10.mask_key", mask_key).function
+check("10.mask_key", mask_key)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -439,7 +442,7 @@ def recover(shares: dict[int, int], prime: int) -> int:
 
 
 # %%
-recoverer = check("10.recover", recover).function
+check("10.recover", recover)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -469,14 +472,14 @@ round_id = secagg.fresh_round_id()
 
 def pair_key(own: keys.AgreementKey, peer: str, owner: str) -> bytes:
     """Return the key of the mask that two hospitals share, from the private key of one of them."""
-    return key_maker(own.agree(agreement[peer].public), round_id, owner, peer)
+    return solved.mask_key(own.agree(agreement[peer].public), round_id, owner, peer)
 
 
 pair_keys = {(i, j): pair_key(agreement[names[i]], names[j], names[i]) for i, j in pairs}
-seen = masker(on_grid, stretched(pair_keys))
+seen = solved.mask_pairwise(on_grid, stretched(pair_keys))
 pieces = shamir.split(agreement["Hospital E"].to_bytes(), [1, 2, 3, 4, 5], threshold=3)
 held = {holder: int.from_bytes(pieces[holder], "big") for holder in (1, 3, 4)}
-again = keys.AgreementKey(recoverer(held, shamir.PRIME).to_bytes(32, "big"))
+again = keys.AgreementKey(solved.recover(held, shamir.PRIME).to_bytes(32, "big"))
 
 repaired = seen[:4].sum(axis=0, dtype=np.uint32)
 for name in names[:4]:
@@ -523,7 +526,7 @@ def reveal(survivors: list[str], dropped: list[str], threshold: int) -> dict[str
 
 
 # %%
-revealer = check("10.reveal", reveal).function
+check("10.reveal", reveal)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -558,7 +561,7 @@ for vector in (one_secret, both_secrets):
         masks.add_mask(vector, pair_key(again, name, "Hospital E"), 1)
 masks.add_mask(both_secrets, keys.derive(seed, "self mask", round_id, "Hospital E"), -1)
 try:
-    print("an honest hospital answers", revealer([*names], ["Hospital E"], 3))
+    print("an honest hospital answers", solved.reveal([*names], ["Hospital E"], 3))
 except ValueError as error:
     print("an honest hospital refuses:", error)
 for said, vector in {"key alone": one_secret, "key and seed": both_secrets}.items():
@@ -582,7 +585,7 @@ def rebuilt_by(helpers: tuple[int, ...], value: bytes, threshold: int) -> bool:
     """Return whether these holders' pieces, put together, give a secret that was shared at this threshold."""
     pieces = shamir.split(value, [1, 2, 3, 4, 5], threshold)
     held = {holder: int.from_bytes(pieces[holder], "big") for holder in helpers}
-    return recoverer(held, shamir.PRIME) == int.from_bytes(value, "big")
+    return solved.recover(held, shamir.PRIME) == int.from_bytes(value, "big")
 
 
 used = 3  # the threshold of this lab

@@ -39,7 +39,7 @@ import numpy as np
 import pandas as pd
 
 from labkit import plots, stats
-from labkit.course import banner, check
+from labkit.course import Solved, banner, check
 from labkit.federated import Noise, federate, result, rounds
 from labkit.federated.threats import RULES, study_collusion, study_membership, study_server, verdict, watch
 from labkit.scenarios import hospitals
@@ -48,6 +48,7 @@ pd.set_option("display.max_colwidth", None)  # a sentence that is cut off says s
 setting = hospitals.scene()
 system, federation = setting.system, setting.federation
 names, pooled = federation.hospitals.names, federation.hospitals.pooled()
+solved = Solved("12")  # solved.NAME: your function once it has passed, labkit's until then
 banner("12", pooled)
 print(system.describe())
 
@@ -89,7 +90,7 @@ def who_is_in(gradients: Sequence[np.ndarray], sums: Sequence[np.ndarray]) -> np
 
 
 # %%
-solve = check("12.who_is_in", who_is_in).function
+check("12.who_is_in", who_is_in)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -113,7 +114,7 @@ bare = replace(federation, noise=Noise(threshold=federation.noise.threshold))
 rows = []
 for name, target in (("no clipping, no noise", bare), ("as built", federation)):
     seen = watch(target, rounds=3)
-    estimate = solve(seen.gradients, seen.sums)
+    estimate = solved.who_is_in(seen.gradients, seen.sums)
     guessed = estimate > 0.5
     right = stats.clopper_pearson(int((guessed == seen.members).sum()), len(guessed))
     rows.append(
@@ -180,7 +181,7 @@ def left_over(
 
 
 # %%
-subtract = check("12.left_over", left_over).function
+check("12.left_over", left_over)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -204,7 +205,7 @@ state, grid = rounds.begin(federation), rounds.grid_of(federation)
 sent = {name: grid.value(rounds.contribute(federation, name, state, seed=0)) for name in names}
 for colluders in range(len(names)):
     known = [sent[name] for name in names[:colluders]]
-    _, multiplier = subtract(sum(sent.values()), known, federation.noise.share_multiplier, len(names))
+    _, multiplier = solved.left_over(sum(sent.values()), known, federation.noise.share_multiplier, len(names))
     observer = "another hospital" if colluders else "everyone who gets the model"
     promise = federation.noise.statement(
         federation.training.rounds, observer=observer, colluders=colluders, survivors=len(names)
@@ -248,7 +249,7 @@ def dense_leak(weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
 
 
 # %%
-leak = check("12.dense_leak", dense_leak).function
+check("12.dense_leak", dense_leak)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -277,7 +278,7 @@ def first_layer(vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def read_exactly(vector: np.ndarray, records: np.ndarray) -> int:
     """Return how many of the records are among the candidates, each value to 1e-3."""
-    found = leak(*first_layer(vector))
+    found = solved.dense_leak(*first_layer(vector))
     gaps = (
         np.abs(found[:, None] - records[None]).max(2).min(0) if len(found) else np.full(len(records), np.inf)
     )
@@ -363,7 +364,7 @@ def boosted_update(
 
 
 # %%
-boost = check("12.boosted_update", boosted_update).function
+check("12.boosted_update", boosted_update)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -399,7 +400,7 @@ honest = {
 }
 wanted = -2 * (late.weights - start.weights)
 expected = {name: np.zeros_like(wanted) for name in names if name != attacker}
-lie = boost(wanted, expected, sizes, attacker)
+lie = solved.boosted_update(wanted, expected, sizes, attacker)
 bound = max(np.linalg.norm(update) for update in honest.values())
 
 
@@ -456,7 +457,7 @@ def median_needs_clear(rule: Callable[[np.ndarray], np.ndarray], updates: np.nda
 
 
 # %%
-needs_clear = check("12.median_needs_clear", median_needs_clear).function
+check("12.median_needs_clear", median_needs_clear)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -486,7 +487,9 @@ rules = {
     "trimmed mean": lambda u: np.sort(u, axis=0)[1:-1].mean(0),
 }
 for name, rule in rules.items():
-    print(f"{name}: {'needs updates in clear' if needs_clear(rule, example) else 'the sum is enough'}")
+    print(
+        f"{name}: {'needs updates in clear' if solved.median_needs_clear(rule, example) else 'the sum is enough'}"
+    )
 
 # %% [markdown]
 # This is the tension of the whole design. Hiding updates protects patients, and hides liars; the rules that resist liars
@@ -530,7 +533,7 @@ def severity(
 
 
 # %%
-judge = check("12.severity", severity).function
+check("12.severity", severity)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -558,8 +561,8 @@ print(
     *(f"{arm} {row.tpr.percent(1)}" for arm, row in arms.items()),
     sep="\n  ",
 )
-print("your judgement:", judge(attack, left, LEVELS))
-print("one run that found nothing:", judge((0.0, float("inf")), None, LEVELS))
+print("your judgement:", solved.severity(attack, left, LEVELS))
+print("one run that found nothing:", solved.severity((0.0, float("inf")), None, LEVELS))
 
 # %% [markdown]
 # Now everything: what you tried above, what malicious hospitals do to accuracy and marks, robust rules, drift over the

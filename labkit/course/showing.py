@@ -16,7 +16,8 @@ TONES = {
 
 
 def brief(value: Any, longest: int = LONGEST) -> str:
-    """Return a short text for any value: text as it is, named arguments as ``a = 1, b = 2``, tensors with shape."""
+    """Return a short text for any value: text as it is, named arguments as ``a = 1, b = 2``, floats to six
+    digits, tensors with shape."""
     if isinstance(value, str):
         text = value
     elif isinstance(value, dict) and value and all(isinstance(key, str) for key in value):
@@ -27,6 +28,9 @@ def brief(value: Any, longest: int = LONGEST) -> str:
         text = value.__name__
     elif isinstance(value, float):
         text = f"{value:.6g}"
+    elif type(value) in (list, tuple) and any(isinstance(item, float) for item in value):
+        opening, closing = ("[", "]") if isinstance(value, list) else ("(", ")")
+        text = f"{opening}{', '.join(brief(item, longest) for item in value)}{closing}"
     else:
         try:
             text = repr(value)

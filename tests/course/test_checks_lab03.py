@@ -13,7 +13,7 @@ from dp_accounting.pld import PLDAccountant
 from scipy import stats
 from torch.nn import functional as F  # noqa: N812
 
-from labkit.course import check
+from labkit.course import check, find
 
 
 def whiten_with(
@@ -269,8 +269,7 @@ def test_a_stub_is_not_attempted_and_a_right_answer_passes(name: str) -> None:
     assert check(name, stub).status == "not attempted"
     outcome = check(name, RIGHT[name])
     assert outcome.status == "passed", outcome
-    assert outcome.function is RIGHT[name]
-    assert check(name, check(name, stub).function).status == "passed"  # the reference passes its own check
+    find(name).run(find(name).answer)  # the reference passes its own check
 
 
 @pytest.mark.parametrize(("name", "attempt"), ALSO_RIGHT)

@@ -54,6 +54,8 @@ class Exercise:
         Whether a right answer may change its arguments in place.
     run : callable
         Takes the attempt; returns when it is right and raises `Wrong` when it is not.
+    seconds : float
+        How long an attempt may take; a right one takes a few at most.
     """
 
     id: str
@@ -65,6 +67,7 @@ class Exercise:
     reference: Any = field(repr=False)
     changes_input: bool
     run: Callable[[Any], None] = field(repr=False)
+    seconds: float = 60
 
     @property
     def answer(self) -> Any:
