@@ -73,8 +73,9 @@ tracks.choose()
 # - **Not yet**: with the input, what came back, what was expected, and the likely cause;
 # - **Passed**: from here on, the notebook uses *your* version.
 #
-# An exercise that you skip stops nothing: the cells below use labkit's version until yours passes. So you can run
-# the whole notebook first, and come back.
+# A check judges what you wrote and changes nothing, so press it as often as you like. The cells further down do not call
+# your function by its own name: they call `solved.NAME`, and that is your function once it has passed, labkit's until
+# then. So an exercise that you skip stops nothing; you can run the whole notebook first, and come back.
 #
 # **Stuck?** Three hints stand below each check, then the answer. Open them one at a time. The line under each
 # heading says how hard the exercise is, how much later labs rely on it, and how long it takes.

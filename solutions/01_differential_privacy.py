@@ -188,6 +188,7 @@ check("01.laplace_mechanism", laplace_mechanism)
 # ### Exercise 01.private_mean: a private mean
 #
 # The number of patients is public, one record may be replaced (replace-one), and a record may lie outside of the bounds.
+# Draw the noise with `solved.laplace_mechanism`: your own once it has passed, labkit's until then.
 
 
 # %%
@@ -217,7 +218,7 @@ check("01.private_mean", private_mean)
 # </details>
 # <details><summary>Hint 3</summary>
 #
-# `laplace_mechanism(np.clip(values, low, high).mean(), (high - low) / len(values), epsilon, rng)`.
+# `solved.laplace_mechanism(np.clip(values, low, high).mean(), (high - low) / len(values), epsilon, rng)`.
 #
 # </details>
 

@@ -212,6 +212,8 @@ check("06.p_value", p_value)
 
 # %% [markdown]
 # ### Exercise 06.one_run_epsilon: the largest ε that the guesses refute
+#
+# Use `solved.p_value`: your own function once it has passed, labkit's until then.
 
 
 # %%
@@ -245,7 +247,7 @@ check("06.one_run_epsilon", one_run_epsilon)
 # </details>
 # <details><summary>Hint 3</summary>
 #
-# If `p_value(correct, guesses, 0.0)` is above 0.05, nothing is certified: return 0.
+# If `solved.p_value(correct, guesses, 0.0)` is above 0.05, nothing is certified: return 0.
 #
 # </details>
 

@@ -140,8 +140,8 @@ check("10.encode", encode)
 # </details>
 
 # %% [markdown]
-# `encoder` is your function if it passed, and the kit's if not, so that the lab goes on either way; the name `encode`
-# stays yours, and you may press the check as often as you like. The kit's own grid is `secagg.Encoding`: same promises.
+# `solved.encode` is your function if it passed, and the kit's if not, so that the lab goes on either way. The kit's own grid
+# is `secagg.Encoding`: same promises.
 
 # %%
 grid = secagg.Encoding.finest(bound=1.0, parties=len(names))
@@ -462,7 +462,7 @@ check("10.recover", recover)
 # </details>
 
 # %% [markdown]
-# Now with real keys, from `key_maker`, and a prime that has room for them (2⁵²¹ - 1): E's key, shared among five, comes
+# Now with real keys, from `solved.mask_key`, and a prime that has room for them (2⁵²¹ - 1): E's key, shared among five, comes
 # back from the shares of A, C and D.
 
 # %%
