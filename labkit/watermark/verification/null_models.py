@@ -7,24 +7,17 @@ where the task is the same: ``[bank.model(k) for k in range(len(bank))]``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch import nn
 
-from labkit import cache, progress
-from labkit.training import many
-from labkit.training import recipe as recipes
-from labkit.training.recipe import Recipe, one_cycle
-from labkit.training.shelf import model_identity
+from labkit import cache
+from labkit.training import shelf
+from labkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
-
-# What a trained model depends on: a change to one of these makes saved models stale.
-CODE = (recipes.train_one, recipes.batches, recipes.augment, recipes.optimizer_of, one_cycle)
 
 
 def null_models(
@@ -76,53 +69,24 @@ def null_models(
         raise ValueError(
             f"got count={count}, records={records}; expected at least 1 model, and 1 to {total:,} records"
         )
-    key = cache.digest([dataset.digest, recipe, seed, records], *model_identity(make_model), list(CODE))[:32]
-    folder = cache.directory() / "nulls" / key
-    _complete(folder, dataset, make_model, recipe, count, seed, records, strategy, workers)
-    return [_load(folder / _name(k), make_model) for k in range(count)]
-
-
-def _name(k: int) -> str:
-    return f"model-{k:03d}.pt"
-
-
-def _load(path: Path, make_model: Callable[[], nn.Module]) -> nn.Module:
-    model = make_model()
-    model.load_state_dict(torch.load(path, weights_only=True))
-    return model.eval()
-
-
-def _complete(
-    folder: Path,
-    dataset: Dataset,
-    make_model: Callable[[], nn.Module],
-    recipe: Recipe,
-    count: int,
-    seed: int,
-    records: int,
-    strategy: str,
-    workers: int | None,
-) -> None:
-    """Train and write the models whose files are missing."""
-    missing = [k for k in range(count) if not (folder / _name(k)).is_file()]
-    if not missing:
-        return
-    masks = np.zeros((len(missing), len(dataset.train_y)), dtype=bool)
-    for row, k in enumerate(missing):
-        masks[row, np.random.default_rng([seed, k]).permutation(masks.shape[1])[:records]] = True
-    trained = many.train_many(
+    masks = np.zeros((count, total), dtype=bool)
+    for k in range(count):
+        masks[k, np.random.default_rng([seed, k]).permutation(total)[:records]] = True
+    made = [dataset.digest, recipe, seed, records]
+    folder = (
+        cache.directory() / "nulls" / cache.digest(made, *shelf.model_identity(make_model), *shelf.CODE)[:32]
+    )
+    states = shelf.train_missing(
+        [folder / f"model-{k:03d}.pt" for k in range(count)],
         make_model,
         dataset.train_x,
         dataset.train_y,
         masks,
         recipe,
         # Far from the seeds of victims and shadow models: an equal seed would make a copy, not a null model.
-        seeds=[int(np.random.default_rng([seed, k, 0x6E756C6C]).integers(2**62)) for k in missing],
+        seeds=[int(np.random.default_rng([seed, k, 0x6E756C6C]).integers(2**62)) for k in range(count)],
+        what=f"null models, {dataset.source}",
         strategy=strategy,
         workers=workers,
     )
-    with progress.bar(count, f"null models, {dataset.source}", initial=count - len(missing)) as shown:
-        for row, state in trained:
-            with cache.atomic_path(folder / _name(missing[row])) as path:
-                torch.save(state, path)
-            shown.update()
+    return [shelf.model_of(make_model, state) for state in states]
