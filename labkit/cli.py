@@ -18,6 +18,8 @@ BENCHES = {  # subject: (module, what it measures)
         "models without a mark against a plain loop, questions that a verdict takes",
     ),
     "federated": ("labkit.bench.federated", "secure aggregation against plain sums and Flower's SecAgg+"),
+    "gpu": ("labkit.bench.gpu", "every way of training on a GPU against this machine's CPU"),
+    "prepare": ("labkit.bench.prepare", "the one-off work of each lab, part by part"),
 }
 
 
@@ -47,9 +49,25 @@ def data(options: argparse.Namespace) -> int:
 def prepare(options: argparse.Namespace) -> int:
     from labkit.course.notebooks import run
 
+    if options.labs == ["all"]:
+        from labkit.bench.prepare import prepare
+
+        done = prepare(_one_off_works())
+        print(done.table().to_string())
+        print(done)
+        return int(bool(done.failed))
     for number in options.labs:
         print(run.prepare(number))
     return 0
+
+
+def _one_off_works() -> list:
+    """Return the labs' one-off work in the order of the labs, which is that of what they share."""
+    from labkit.course.labs import LABS
+    from labkit.scenarios.one_off import Work
+
+    first = {lab.prepare: lab for lab in reversed(LABS) if lab.prepare}  # labs 11 and 12 have one in common
+    return [Work(lab.number, lab.prepare, lab.first_minutes) for lab in LABS if first.get(lab.prepare) is lab]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -85,8 +103,9 @@ def progress(options: argparse.Namespace) -> int:
 
 
 def bench(options: argparse.Namespace) -> int:
-    module, _ = BENCHES[options.subject]
-    return importlib.import_module(module).main(options.arguments) or 0
+    module = importlib.import_module(BENCHES[options.subject][0])
+    known = [_one_off_works()] if options.subject == "prepare" else []  # the only one that has to know the labs
+    return module.main(options.arguments, *known) or 0
 
 
 def federated(options: argparse.Namespace) -> int:
@@ -123,9 +142,11 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--fetch", metavar="NAME", help="download this one if it is not here, and check it")
 
     sub = command(
-        prepare, "do the one-off work of labs now", "  labkit prepare 03\n  labkit prepare 03 --profile smoke"
+        prepare,
+        "do the one-off work of labs now; a second call goes on where the first was stopped",
+        "  labkit prepare 03\n  labkit prepare 03 --profile smoke\n  labkit prepare all",
     )
-    sub.add_argument("labs", nargs="+", metavar="NN", help="numbers of labs")
+    sub.add_argument("labs", nargs="+", metavar="NN", help="numbers of labs, or the word all")
     _profile(sub)
 
     sub = command(
@@ -164,7 +185,7 @@ def parser() -> argparse.ArgumentParser:
     sub = command(
         bench,
         "measure speed against peers on this machine",
-        "  labkit bench dp\n  labkit bench membership --json membership.json",
+        "  labkit bench dp\n  labkit bench membership --json membership.json\n  labkit bench prepare 02 04",
     )
     subjects = "; ".join(f"{name}: {what}" for name, (_, what) in BENCHES.items())
     sub.add_argument("subject", choices=BENCHES, help=subjects)

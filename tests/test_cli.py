@@ -104,7 +104,7 @@ def test_prepare_without_work_says_so(capsys):
 def test_bench_passes_its_arguments_on_to_the_subject(subject, monkeypatch):
     seen = []
     module = types.ModuleType(cli.BENCHES[subject][0])
-    module.main = seen.append
+    module.main = lambda arguments, *_: seen.append(arguments)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     assert main("bench", subject, "--quick", "3") == 0
     assert seen == [["--quick", "3"]]

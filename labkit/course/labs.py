@@ -30,6 +30,9 @@ class Lab:
         Numbers of the labs it builds on.
     prepare : str
         ``"module:function"`` that does its one-off work, or nothing.
+    first_minutes : float
+        What that takes at profile laptop on 2 cores, once those it builds on are prepared: measured by
+        ``labkit bench prepare``; 0 for nothing worth saying.
     """
 
     number: str
@@ -40,6 +43,7 @@ class Lab:
     run_minutes: tuple[float, float, float]
     prerequisites: tuple[str, ...] = ()
     prepare: str = ""
+    first_minutes: float = 0
 
     @property
     def name(self) -> str:
@@ -67,6 +71,7 @@ LABS = (
         (1, 5, 15),
         ("01",),
         "labkit.scenarios.first_project:prepare_dp_sgd",
+        10,
     ),
     Lab(
         "03",
@@ -77,6 +82,7 @@ LABS = (
         (1, 5, 15),
         ("02",),
         "labkit.scenarios.first_project:prepare_utility",
+        5,
     ),
     Lab(
         "04",
@@ -87,6 +93,7 @@ LABS = (
         (0.5, 1, 5),
         ("00",),
         "labkit.scenarios.handed_over:prepare",
+        2,
     ),
     Lab(
         "05",
@@ -97,6 +104,7 @@ LABS = (
         (0.5, 3, 10),
         ("04",),
         "labkit.scenarios.red_team:prepare",
+        13,
     ),
     Lab(
         "06",
@@ -116,6 +124,7 @@ LABS = (
         (0.7, 3, 10),
         ("05",),
         "labkit.scenarios.owner_and_thief:prepare",
+        15,
     ),
     Lab(
         "08",
@@ -126,6 +135,7 @@ LABS = (
         (0.7, 3, 10),
         ("07",),
         "labkit.scenarios.marks_that_last:prepare",
+        12,
     ),
     Lab(
         "09",
@@ -136,6 +146,7 @@ LABS = (
         (0.7, 4, 10),
         ("07",),
         "labkit.scenarios.ownership_court:prepare",
+        6,
     ),
     Lab(
         "10",
@@ -155,6 +166,7 @@ LABS = (
         (0.5, 1, 5),
         ("02", "07", "10"),
         "labkit.scenarios.hospitals:prepare",
+        10,
     ),
     Lab(
         "12",
@@ -165,6 +177,7 @@ LABS = (
         (0.8, 1, 5),
         ("05", "11"),
         "labkit.scenarios.hospitals:prepare",
+        10,
     ),
 )
 
@@ -197,7 +210,8 @@ def banner(number: str, *datasets: Any) -> None:
         ("Lab", f"{item.number} · {item.title}"),
         ("Profile", f"{profile.name} (set LABKIT_PROFILE to smoke, laptop or full before Jupyter starts)"),
         ("Device", _device()),
-        ("Running all cells", f"{expected} on 2 cores, once one-off work is cached"),
+        ("Running all cells", f"{expected} on 2 cores, once prepared"),
+        *([("The first time", _first(item))] if item.first_minutes and profile.name == "laptop" else []),
         *((f"Data: {data.name}", data.source) for data in datasets),
     ]
     cells = "".join(
@@ -208,6 +222,13 @@ def banner(number: str, *datasets: Any) -> None:
     showing.show(
         f"<table><caption>Where this lab runs</caption><tbody>{cells}</tbody></table>",
         "\n".join(f"{name}: {text}" for name, text in rows),
+    )
+
+
+def _first(item: Lab) -> str:
+    return (
+        f"about {item.first_minutes:g} minutes more on 2 cores, once: labkit prepare {item.number} does it beforehand, "
+        "labkit prepare all for the whole course; interrupt at will"
     )
 
 
