@@ -65,7 +65,8 @@ def audit_one_run(
     Raises
     ------
     ValueError
-        If an option is unknown or does not fit, or the scores are NaN.
+        Before training, if an option is unknown or does not fit, or a number is out of range; after it, if the scores
+        are NaN.
     """
     if access not in ("black-box", "white-box"):
         raise ValueError(f"access {access!r} is unknown; expected 'black-box' or 'white-box'")
@@ -77,6 +78,9 @@ def audit_one_run(
             f"{'given' if reference is not None else 'missing'}; white-box needs an architecture and no reference, "
             "black-box takes no architecture"
         )
+    check_question(claimed, delta, confidence)
+    if not shares:
+        raise ValueError("shares is empty: name at least one share of canaries to guess at")
     marked = canaries.insert(dataset, canary_count, kind=kind, seed=seed)
     if access == "white-box":
         with scores.observe(architecture, marked.x, marked.y) as watcher:
@@ -127,24 +131,28 @@ def audit_many_runs(
     Raises
     ------
     ValueError
-        If there are too few runs to have one on each side, or to place the threshold.
+        If there are too few runs to have one on each side, or to place the threshold, or a run's scores are NaN or
+        bear other names than the first run's.
     """
     if runs < 2 or calibration * false_positive_rate < 1:
         raise ValueError(
             f"got runs={runs}, calibration={calibration}, false_positive_rate={false_positive_rate}; expected at least "
             "2 runs, and calibration * false_positive_rate of at least 1 run above the threshold"
         )
+    check_question(claimed, delta, confidence)
     seeds = iter(run_seeds(runs + calibration, seed))
     quiet = [
         score(False, next(seeds)) for _ in progress.track(range(calibration), "runs to fix the threshold")
     ]
     seen = [score(i % 2 == 0, next(seeds)) for i in progress.track(range(runs), "counted runs")]
+    _check_scores([*quiet, *seen])
     points = []
     for name in quiet[0]:
         threshold = np.quantile([run[name] for run in quiet], 1 - false_positive_rate, method="higher")
         above = np.array([run[name] > threshold for run in seen])
         inside, outside = above[0::2], above[1::2]
-        points.append(Point(name, int(inside.sum()), len(inside), int(outside.sum()), len(outside)))
+        counts = (int(inside.sum()), len(inside), int(outside.sum()), len(outside))
+        points.append(Point(name, *counts, aimed_at=false_positive_rate))
     return conclude(
         points,
         claimed=claimed,
@@ -154,6 +162,31 @@ def audit_many_runs(
         source=source,
         seed=seed,
     )
+
+
+def check_question(claimed: PrivacyStatement | float | None, delta: float, confidence: float) -> None:
+    """Raise ``ValueError`` unless claim, δ and confidence make a question: asked before anything is trained.
+
+    A claim of infinite ε is one that nothing refutes; it is allowed, since a run without noise states it.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; expected a number between 0 and 1, such as 0.95")
+    if not 0 <= delta < 1:
+        raise ValueError(f"delta is {delta}; expected 0 <= delta < 1, such as 1e-5")
+    if claimed is not None and not hasattr(claimed, "delta_at") and not float(claimed) >= 0:
+        raise ValueError(f"the claimed ε is {claimed}; expected a number >= 0 or a privacy statement")
+
+
+def _check_scores(runs: list[dict[str, float]]) -> None:
+    """Raise ``ValueError`` if scores are NaN or change names: either would pass for "not found" without a word."""
+    names = set(runs[0])
+    for number, run in enumerate(runs):
+        if not names or set(run) != names:
+            raise ValueError(
+                f"run {number} gave the scores {sorted(run)}; expected {sorted(names)}, as run 0 did"
+            )
+        if bad := [name for name, value in run.items() if np.isnan(value)]:
+            raise ValueError(f"run {number}: score {bad[0]!r} is NaN: has training diverged?")
 
 
 def run_seeds(count: int, seed: int) -> list[int]:

@@ -46,6 +46,10 @@ class Curve:
     floor: Callable[[float], float] = field(repr=False)
     name: str
 
+    def caught(self, false_positive_rate: float) -> float:
+        """Return the largest true positive rate at this false positive rate: the ROC curve of the best attack."""
+        return 1 - self.floor(1 - false_positive_rate)
+
 
 def gaussian_curve(mu: float) -> Curve:
     """Return the curve of μ-GDP: telling N(0, 1) from N(μ, 1) (arXiv 1905.02383, definition 3)."""
@@ -96,7 +100,7 @@ def claimed_curve(statement: PrivacyStatement) -> Curve:
     return lines_curve(epsilons, np.asarray(statement.delta_at(epsilons)), str(statement))
 
 
-def _possible(curve: Curve, correct: int, guesses: int, canaries: int, tail: float) -> bool:
+def fits(curve: Curve, correct: int, guesses: int, canaries: int, tail: float) -> bool:
     """Whether P[A >= correct] = ``tail`` fits the curve: algorithm 2 of arXiv 2410.22235, with abstentions."""
     right, wrong = tail * correct / canaries, tail * (guesses - correct) / canaries
     share = guesses / canaries
@@ -124,15 +128,16 @@ def p_value(curve: Curve, correct: int, guesses: int, canaries: int | None = Non
     """
     canaries = guesses if canaries is None else canaries
     check_guesses(correct, guesses, canaries)
-    if correct == 0 or _possible(curve, correct, guesses, canaries, 1.0):
+    if correct == 0 or fits(curve, correct, guesses, canaries, 1.0):
         return 1.0
     low, high = math.log(1e-12), 0.0
-    if not _possible(curve, correct, guesses, canaries, 1e-12):
+    if not fits(curve, correct, guesses, canaries, 1e-12):
         return 1e-12
     while high - low > 0.01:
         middle = (low + high) / 2
-        fits = _possible(curve, correct, guesses, canaries, math.exp(middle))
-        low, high = (middle, high) if fits else (low, middle)
+        low, high = (
+            (middle, high) if fits(curve, correct, guesses, canaries, math.exp(middle)) else (low, middle)
+        )
     return math.exp(high)
 
 
@@ -148,7 +153,7 @@ def gaussian_mu(
     level = 1 - confidence
 
     def refuted(mu: float) -> float:  # 0 when refuted, 1 when not: it rises with mu, as a p-value does
-        return float(_possible(gaussian_curve(mu), correct, guesses, canaries, level))
+        return float(fits(gaussian_curve(mu), correct, guesses, canaries, level))
 
     return _largest_refuted(refuted, 0.5)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from labkit import stats
 from labkit.audit import bounds, fdp
@@ -15,6 +15,13 @@ class Point:
     """True and false positives at a threshold that was fixed before these runs were made.
 
     It offers the same questions as `labkit.audit.guessing.Tally`.
+
+    Attributes
+    ----------
+    name : str
+    true_positives, positives, false_positives, negatives : int
+    aimed_at : float
+        The false positive rate for which the threshold was set.
     """
 
     name: str
@@ -22,6 +29,7 @@ class Point:
     positives: int
     false_positives: int
     negatives: int
+    aimed_at: float = 0.02
 
     @property
     def correct(self) -> int:
@@ -48,6 +56,27 @@ class Point:
         """Return the p-value of a claimed curve or (ε, δ) pair: the least error level that refutes it, to within 1%."""
         curve = claim if isinstance(claim, fdp.Curve) else fdp.lines_curve(*claim, "claim")
         return _least_level(lambda level: self._refutes(curve, 1 - level))
+
+    @property
+    def size(self) -> tuple[float, ...]:
+        """What `power` depends on."""
+        return self.positives, self.negatives, self.aimed_at
+
+    def power(self, claim: fdp.Curve | tuple[float, float], level: float) -> Callable[[fdp.Curve], float]:
+        """Return how probably as many runs refute the claim, by the curve of the leak that they see whole.
+
+        False alarms are taken at their expected number; the chance is that of enough true ones.
+        """
+        from scipy.stats import binom
+
+        curve = claim if isinstance(claim, fdp.Curve) else fdp.lines_curve(*claim, "claim")
+        alarms = round(self.aimed_at * self.negatives)
+        low, high = -1, self.positives + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            seen = replace(self, true_positives=middle, false_positives=alarms)
+            low, high = (low, middle) if seen._refutes(curve, 1 - level) else (middle, high)
+        return lambda leak: float(binom.sf(high - 1, self.positives, leak.caught(self.aimed_at)))
 
     def _refutes(self, curve: fdp.Curve, confidence: float) -> bool:
         caught, alarms = self._rates(confidence)

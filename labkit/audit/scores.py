@@ -45,8 +45,8 @@ class Observer:
     """A white-box adversary: sees every update that any torch optimizer makes, and scores record canaries by it.
 
     At each step the score of a canary grows by the inner product of the gradient that moves the weights (noise and
-    all) and the canary's own gradient there, scaled to unit length. If the canary was in that batch, its own gradient
-    is part of the update.
+    all) and the canary's own gradient there, as long as it is: a canary that a model fits well has a short one and tells
+    little. If the canary was in that batch, its own gradient is part of the update.
 
     Attributes
     ----------

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+
+if TYPE_CHECKING:
+    from labkit.data import Dataset
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,30 @@ class Task:
     def dimension(self) -> int:
         return (self.x.shape[1] + 1) * self.classes
 
+    def model(self) -> nn.Linear:
+        """Return the model that is trained, its weights at zero."""
+        layer = nn.utils.skip_init(nn.Linear, self.x.shape[1], self.classes)
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+        return layer
+
+    def dataset(self) -> Dataset:
+        """Return the ordinary records as a data set; the test records are the train records again.
+
+        Raises
+        ------
+        ValueError
+            If the task has canaries: a gradient is no record.
+        """
+        from labkit.data import Dataset
+
+        if len(self.canaries):
+            raise ValueError(
+                f"{len(self.canaries)} canaries are gradients, not records: no data set can hold them"
+            )
+        names = tuple(str(label) for label in range(self.classes))
+        return Dataset("audit", "records made for an audit", False, self.x, self.y, self.x, self.y, names)
+
     def gradients(self, weights: Tensor, batch: Tensor) -> Tensor:
         """Return the gradient of each record of ``batch`` (record numbers, canaries last), shape (b, dimension)."""
         ordinary, special = batch[batch < len(self.x)], batch[batch >= len(self.x)] - len(self.x)
@@ -97,4 +125,4 @@ class Transcript:
     weights: Tensor
 
 
-TrainingFunction = Callable[[Task, Settings, int], Transcript]
+TrainingFunction = Callable[[Task, Settings, int], Any]

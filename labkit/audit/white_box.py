@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from labkit.audit import canaries, guessing
-from labkit.audit.audits import RunScores, run_seeds
+from labkit.audit.audits import RunScores, check_question, run_seeds
 from labkit.audit.result import AuditResult, conclude
 from labkit.audit.scores import BY_STEPS, projections
 from labkit.audit.task import Settings, Task, TrainingFunction, blank_task
@@ -62,9 +62,20 @@ def audit_gradients(
         `claim_of` the settings by default; pass it when auditing often.
     scores : sequence of str
         Names of `labkit.audit.scores.BY_STEPS`; each is tried, and pays for it.
+
+    Raises
+    ------
+    ValueError
+        Before any run, if a score is unknown or a number is out of range.
     """
+    from labkit.dp.limits import check_count
+
+    if unknown := sorted(set(scores) - set(BY_STEPS)):
+        raise ValueError(f"score {unknown[0]!r} is unknown; expected some of {', '.join(BY_STEPS)}")
+    check_count("runs", runs)
     task = blank_task(49) if task is None else task
     claimed = claim_of(settings) if claimed is None else claimed
+    check_question(claimed, claimed.delta, confidence)
     rows = canaries.gradient_canaries(
         task.dimension, task.dimension, norm=norm * settings.max_grad_norm, kind=kind, seed=seed
     )

@@ -1,0 +1,1 @@
+"""The conformance audit: does a training function do, step by step, what its settings say?"""
