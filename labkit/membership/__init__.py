@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from labkit.membership.shadows.transfer import transfer_bank as transfer_bank
     from labkit.membership.studies.comparison import Comparison as Comparison
     from labkit.membership.studies.comparison import compare as compare
+    from labkit.membership.studies.defence_comparison import compare_defences as compare_defences
     from labkit.membership.studies.defence_table import DefenceTable as DefenceTable
-    from labkit.membership.studies.defences import compare_defences as compare_defences
     from labkit.membership.studies.leave_one_out import LeaveOneOut as LeaveOneOut
     from labkit.membership.studies.leave_one_out import leave_one_out as leave_one_out
 

@@ -12,6 +12,7 @@ from labkit import plots, stats
 from labkit.membership.reports import operating
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 POINTS = 200
@@ -71,7 +72,12 @@ def ceiling_name(privacy: Any) -> str:
 
 
 def figure(
-    curves: Sequence[Curve], *, title: str, source: str, ceilings: dict[str, Any] | None = None
+    curves: Sequence[Curve],
+    *,
+    title: str,
+    source: str,
+    ceilings: dict[str, Any] | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw ROC curves with their bands on log-log axes, with guessing and the ceilings of differential privacy.
 
@@ -79,8 +85,11 @@ def figure(
     ----------
     ceilings : dict
         Name in the legend to PrivacyStatement.
+    ax : Axes, optional
+        Where to draw (default: a new figure).
     """
-    fig, ax = plots.figure(6.4, 4.6)
+    if ax is None:
+        _, ax = plots.figure(6.4, 4.6)
     lowest = min(curve.fpr[0] for curve in curves)
     chance = np.geomspace(lowest, 1, POINTS)
     for curve in curves:
@@ -105,7 +114,7 @@ def figure(
         title=f"{title}\n{source}",
     )
     ax.legend(loc="lower right")
-    return plots.describe(fig, _alt(curves, title, source, ceilings or {}))
+    return plots.describe(ax.figure, _alt(curves, title, source, ceilings or {}))
 
 
 def _alt(curves: Sequence[Curve], title: str, source: str, ceilings: dict[str, Any]) -> str:

@@ -30,6 +30,7 @@ class Refused:
     """A figure that the data at hand cannot support."""
 
     reason: str
+    short = "too few non-members"
 
     def __str__(self) -> str:
         return f"refused: {self.reason}"
@@ -45,6 +46,7 @@ class Tied(Refused):
 
     tpr: Interval
     fpr: Interval
+    short = "scores tie"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ and balanced accuracy beside them; what precision that means when members are ra
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,17 +14,18 @@ import numpy as np
 from labkit import plots
 from labkit.membership.reports import curves, intervals
 from labkit.membership.reports.intervals import Control, Operating, Refused
-from labkit.results import as_json, write_json
+from labkit.results import Result, as_json
 from labkit.stats import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Report:
+class Report(Result):
     """Figures of one attack on one target, each with its interval or the reason why there is none: see `report`.
 
     Attributes
@@ -61,9 +61,12 @@ class Report:
         shadows = f", {self.result.shadows} shadow models" if self.result.shadows else ""
         return f"{self.name} on {self.result.target}{shadows}"
 
+    def summary(self) -> str:
+        """Return who attacked what."""
+        return f"{self.title} ({self.result.source}; profile {self.result.profile})"
+
     def __str__(self) -> str:
-        lines = [f"{figure:<34}{value}" for figure, value in self._rows()]
-        return "\n".join([f"{self.title} ({self.result.source}; profile {self.result.profile})", *lines])
+        return "\n".join([self.summary(), *(f"{figure:<34}{value}" for figure, value in self._rows())])
 
     def __repr__(self) -> str:
         return str(self)
@@ -101,11 +104,12 @@ class Report:
         """Return the ROC with its band."""
         return curves.of_one(self.name, self.result.scores, self.result.members)
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Draw the log-log ROC with its band and, where there is one, the ceiling of differential privacy."""
         privacy = self.result.privacy
         ceilings = {curves.ceiling_name(privacy): privacy} if privacy is not None else None
-        return curves.figure([self.curve()], title=self.title, source=self.result.source, ceilings=ceilings)
+        drawn = [self.curve()]
+        return curves.figure(drawn, title=self.title, source=self.result.source, ceilings=ceilings, ax=ax)
 
     def exposed(self, count: int = 20) -> pd.DataFrame:
         """Return the ``count`` records that the attack is surest of, most exposed first, with the truth."""
@@ -154,13 +158,6 @@ class Report:
             "groups": {name: {"n": n, "auc": as_json(value)} for name, (n, value) in self.groups.items()},
             "privacy": None if self.result.privacy is None else str(self.result.privacy),
         }
-
-    def save(self, path: str | Path) -> Path:
-        """Write the figures as JSON, atomically, and return the path."""
-        return write_json(path, self.numbers())
-
-    def _repr_html_(self) -> str:
-        return f"<p><b>{self.title}</b> ({self.result.source})</p>{self.table().to_html(border=0)}"
 
 
 def report(result: AttackResult, *, permutations: int = 200, seed: int = 0) -> Report:
@@ -231,7 +228,7 @@ def _plain(value: Interval | Refused) -> str:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class AttackResult:
+class AttackResult(Result):
     """One attack's scores on one target, with the truth.
 
     Attributes
@@ -264,6 +261,10 @@ class AttackResult:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if np.asarray(self.members).dtype != bool:
+            raise ValueError(
+                f"members is {np.asarray(self.members).dtype}; expected bool: as an index, 0 and 1 pick records 0 and 1"
+            )
         if not np.isfinite(self.scores).all():
             bad = int(np.flatnonzero(~np.isfinite(self.scores))[0])
             raise ValueError(
@@ -278,6 +279,26 @@ class AttackResult:
             raise ValueError(
                 "an attack needs members and non-members to be scored against; got one kind only"
             )
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what was attacked by what; the figures are those of `report`."""
+        return {
+            "attack": self.name,
+            "citation": self.citation,
+            "target": self.target,
+            "source": self.source,
+            "profile": self.profile,
+            "shadow_models": self.shadows,
+            "members": int(self.members.sum()),
+            "non_members": int((~self.members).sum()),
+        }
+
+    def summary(self) -> str:
+        """Return who attacked what."""
+        return repr(self)
+
+    def __str__(self) -> str:
+        return repr(self)
 
     def __repr__(self) -> str:
         return (

@@ -48,6 +48,16 @@ class Target:
     model: nn.Module | None = None
     privacy: Any = None
 
+    def __post_init__(self) -> None:
+        members, n = np.asarray(self.members), len(self.logits)
+        if members.dtype != bool or members.shape != (n,):
+            raise ValueError(
+                f"members is {members.dtype} {members.shape} for {n:,} records; expected a bool for each: a mask of 0 "
+                "and 1 would be read as positions 0 and 1"
+            )
+        for answers in (self.logits, self.population_logits):
+            signals.check_logits(answers)
+
     def __repr__(self) -> str:
         n, asked, _ = self.logits.shape
         return (
@@ -64,6 +74,11 @@ class ShadowBank:
     ----------
     x, y : Tensor of shape (n, ...), (n,)
         The pool: every record is in for exactly half of the models.
+    positions : int array of shape (n,)
+        Where each record of the pool stands among the data set's train records; ascending, so the pool keeps their
+        order, and a pool of all of them is the train set as it is.
+    train_records : int
+        How many train records the data set has.
     population_x, population_y : Tensor
         Records that no model has seen.
     masks : bool array of shape (K, n)
@@ -71,6 +86,8 @@ class ShadowBank:
         Row of the model trained on the other half of the pool, or -1 once it was taken out.
     queries : tuple of str
         How each record was shown to the models.
+    privacy : PrivacyStatement or None
+        Of each model, where they were trained with differential privacy.
     """
 
     name: str
@@ -93,7 +110,11 @@ class ShadowBank:
     seed: int = 0
     dtype: str = "float32"
     seconds: float = 0.0
+    positions: np.ndarray | None = None
+    train_records: int = 0
+    privacy: Any = None
     _signals: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    _unkept: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -116,7 +137,8 @@ class ShadowBank:
 
     def logits(self, k: int, *, part: str = "pool") -> np.ndarray:
         """Return model ``k``'s memory-mapped logits, (n, queries, classes), on the "pool" or the "population"."""
-        stored = np.load(self.folder / f"{part}-{self.rows[k]:03d}.npy", mmap_mode="r")
+        file = f"{part}-{self.rows[k]:03d}.npy"
+        stored = self._unkept[file] if file in self._unkept else np.load(self.folder / file, mmap_mode="r")
         return stored if self.asked == tuple(range(stored.shape[1])) else stored[:, list(self.asked)]
 
     def signal(self, name: str, *, part: str = "pool") -> np.ndarray:
@@ -170,10 +192,14 @@ class ShadowBank:
 
     def state(self, k: int) -> dict[str, Tensor]:
         """Return the weights of model ``k``."""
-        return torch.load(self._weights(k), weights_only=True)
+        file = f"model-{self.rows[k]:03d}.pt"
+        return (
+            self._unkept[file] if file in self._unkept else torch.load(self.folder / file, weights_only=True)
+        )
 
-    def _weights(self, k: int) -> Path:
-        return self.folder / f"model-{self.rows[k]:03d}.pt"
+    def _has_weights(self, k: int) -> bool:
+        file = f"model-{self.rows[k]:03d}.pt"
+        return file in self._unkept or (self.folder / file).is_file()
 
     def model(self, k: int) -> nn.Module:
         """Return model ``k``, ready to be asked."""
@@ -189,7 +215,8 @@ class ShadowBank:
             members=self.masks[k],
             name=f"shadow {k}",
             accuracy=accuracy(self.logits(k, part="population"), self.population_labels),
-            model=self.model(k) if self._weights(k).is_file() else None,
+            model=self.model(k) if self._has_weights(k) else None,
+            privacy=self.privacy,
         )
 
     def query(
@@ -199,38 +226,55 @@ class ShadowBank:
 
         Parameters
         ----------
-        members : bool array of shape (n,)
-            Which records of the pool it was trained on; it must not have seen the population.
+        members : int array, or bool array of shape (train_records,) or (n,)
+            What the model was trained on: positions among the data set's train records, a mask of them, or a mask of
+            this bank's pool (``bank.x`` in its order). It must not have seen the population.
 
         Raises
         ------
         ValueError
-            If ``members`` has another shape, or all or none are members.
+            If ``members`` is none of these, all or none of the pool are members, or the model answers with
+            probabilities or numbers that are not finite.
         """
-        members = np.asarray(members)
-        if members.dtype != bool or members.shape != (len(self.y),) or members.all() or not members.any():
-            raise ValueError(
-                f"members is {members.dtype} {members.shape} with {int(members.sum())} true; "
-                f"expected a boolean array ({len(self.y)},) with some of each"
-            )
+        inside = self.members_of(members)
         pool, population = (ask(model, part, self.queries) for part in (self.x, self.population_x))
         return Target(
             logits=pool,
             population_logits=population,
-            members=members,
+            members=inside,
             name=name,
             accuracy=accuracy(population, self.population_labels),
             model=model,
             privacy=privacy,
         )
 
+    def members_of(self, trained_on: np.ndarray) -> np.ndarray:
+        """Return which records of the pool are among ``trained_on``, bool (n,): see `query`.
+
+        Raises
+        ------
+        ValueError
+            If ``trained_on`` is neither positions nor a mask, or all or none of the pool are among them.
+        """
+        given, n, whole = np.asarray(trained_on), len(self.y), max(self.train_records, len(self.y))
+        if given.dtype == bool and given.shape == (n,):
+            inside = given
+        else:
+            where = positions(given, whole, "members", of="train records")
+            among = np.zeros(whole, dtype=bool)
+            among[where] = True
+            inside = among[np.arange(n) if self.positions is None else self.positions]
+        if inside.all() or not inside.any():
+            raise ValueError(
+                f"{int(inside.sum()):,} of the pool's {n:,} records are members; expected some of each: an attack is "
+                "scored against members and non-members"
+            )
+        return inside
+
     def memory(self) -> int:
         """Return the bytes of this bank's logits on disk."""
-        per = len(self.queries) * len(self.classes) * np.load(self._any(), mmap_mode="r").dtype.itemsize
+        per = len(self.queries) * len(self.classes) * self.logits(0).dtype.itemsize
         return len(self) * (len(self.y) + len(self.population_y)) * per
-
-    def _any(self) -> Path:
-        return self.folder / f"pool-{self.rows[0]:03d}.npy"
 
 
 def ask(model: nn.Module, x: Tensor, queries: tuple[str, ...], dtype: str = "float32") -> np.ndarray:
@@ -240,6 +284,8 @@ def ask(model: nn.Module, x: Tensor, queries: tuple[str, ...], dtype: str = "flo
     ------
     FloatingPointError
         If the model answers NaN or infinity.
+    ValueError
+        If it answers with probabilities: see `signals.check_logits`.
     """
     layout = torch.channels_last if x.ndim == 4 else torch.contiguous_format
     model = copy.deepcopy(model).to(profiles.device())
@@ -251,7 +297,28 @@ def ask(model: nn.Module, x: Tensor, queries: tuple[str, ...], dtype: str = "flo
         raise FloatingPointError(
             f"the model answers NaN or infinity (as {dtype}): it diverged in training, or needs a wider dtype"
         )
+    signals.check_logits(array)
     return array
+
+
+def positions(given: Any, n: int, what: str, *, of: str = "records") -> np.ndarray:
+    """Return distinct positions below ``n`` from positions or a bool mask of length ``n``, int array.
+
+    Raises
+    ------
+    ValueError
+        If ``given`` is neither: a mask written as 0 and 1 would be read as positions 0 and 1, over and over.
+    """
+    found = np.asarray(given)
+    if found.dtype == bool and found.shape == (n,):
+        return np.flatnonzero(found)
+    whole = np.issubdtype(found.dtype, np.integer) and found.ndim == 1 and len(found) > 0
+    if whole and found.min() >= 0 and found.max() < n and len(np.unique(found)) == len(found):
+        return found
+    raise ValueError(
+        f"{what} is {found.dtype} {found.shape}; expected distinct positions among {n:,} {of}, or a bool mask of "
+        "them: turn 0 and 1 into bool with .astype(bool)"
+    )
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> stats.Interval:

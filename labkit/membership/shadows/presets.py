@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -12,6 +13,9 @@ from labkit import models, profiles
 from labkit.membership.shadows.bank import ShadowBank
 from labkit.models import perceptron, strided_cnn
 from labkit.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from labkit.data import Dataset
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,26 @@ class Preset:
     population: int | None
     queries: int
 
-    def bank(self, *, source: str | None = None, strategy: str = "auto", seed: int = 0) -> ShadowBank:
-        """Load the data (see `labkit.data.load`) and return the bank, training what is missing."""
+    def bank(
+        self,
+        dataset: Dataset | None = None,
+        *,
+        source: str | None = None,
+        strategy: str = "auto",
+        seed: int = 0,
+    ) -> ShadowBank:
+        """Return the bank, training what is missing.
+
+        Parameters
+        ----------
+        dataset : Dataset, optional
+            Default: that of the preset, loaded from ``source`` (see `labkit.data.load`).
+        """
         from labkit import data
         from labkit.membership.shadows.training import shadow_bank
 
         return shadow_bank(
-            data.load(self.dataset, source=source),
+            data.load(self.dataset, source=source) if dataset is None else dataset,
             make_model=self.make_model,
             recipe=self.recipe,
             shadow_models=self.shadow_models,
@@ -48,11 +65,14 @@ def _cifar10(profile: profiles.Profile) -> Preset:
     return Preset(
         dataset="cifar10",
         make_model=profile.pick(
-            smoke=partial(strided_cnn, 8), laptop=partial(strided_cnn, 32), full=partial(models.cifar_cnn, 64)
+            smoke=partial(strided_cnn, 8, norm="batch"),
+            laptop=partial(strided_cnn, 32, norm="batch"),
+            full=partial(models.cifar_cnn, 64),
         ),
         recipe=profile.pick(
             smoke=Recipe(epochs=8, learning_rate=0.1, batch_size=64),
-            laptop=Recipe(epochs=15, learning_rate=0.1, mirror=True),
+            # Longer than accuracy asks for: models that memorise are what the lab attacks.
+            laptop=Recipe(epochs=15, learning_rate=0.1, mirror=True, precision="auto"),
             full=Recipe(epochs=100, learning_rate=0.1, weight_decay=5e-4, mirror=True, shift=4),
         ),
         shadow_models=profile.pick(smoke=4, laptop=16, full=16),

@@ -89,6 +89,25 @@ def correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return (hinge(logits, labels) > 0).astype(float)
 
 
+def check_logits(answers: np.ndarray) -> None:
+    """Refuse probabilities where logits are expected.
+
+    A softmax of probabilities squeezes every confidence between 1 / (1 + (classes - 1) / e) and its like: each attack
+    would still run, and find next to nothing. Log probabilities are logits.
+
+    Raises
+    ------
+    ValueError
+        If every row of ``answers`` (n, ..., classes) is non-negative and sums to one.
+    """
+    shown = np.asarray(answers[:1000], dtype=np.float64)  # one row that is no distribution tells
+    if shown.size and shown.min() >= 0 and (np.abs(shown.sum(-1) - 1) < 1e-3).all():
+        raise ValueError(
+            "these answers are probabilities (none negative, each row sums to 1); expected logits: take the model's "
+            "softmax off, or pass np.log(np.maximum(p, 1e-30))"
+        )
+
+
 SIGNALS: dict[str, Signal] = {
     "loss": loss,
     "confidence": confidence,
@@ -117,7 +136,7 @@ def signal(name: str, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the name is unknown, shapes or labels do not fit, or a logit is NaN or infinite.
+        If the name is unknown, shapes or labels do not fit, a logit is NaN or infinite, or they are probabilities.
     """
     if name not in SIGNALS:
         raise ValueError(f"signal {name!r} is unknown; expected one of {', '.join(SIGNALS)}")
@@ -126,6 +145,7 @@ def signal(name: str, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"got logits {logits.shape} and labels {labels.shape}; expected (n, ..., classes) and (n,)"
         )
+    check_logits(logits)
     if not np.isfinite(logits).all():
         bad = int(np.flatnonzero(~np.isfinite(logits).reshape(len(logits), -1).all(1))[0])
         raise ValueError(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from labkit import cache, progress
 from labkit.membership.shadows.bank import ShadowBank, Target, accuracy, ask
+from labkit.membership.shadows.completion import keep
 from labkit.training import many
 from labkit.training.recipe import Recipe
-from labkit.training.shelf import CODE, model_identity, save_array
+from labkit.training.shelf import CODE, model_identity
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
@@ -39,12 +40,17 @@ def train_targets(
         One target each: its half, initial weights and order of records.
     recipe : Recipe, optional
         Another recipe than the bank's, to see what a defence changes.
+
+    Warns
+    -----
+    CacheWarning
+        If a target cannot be kept on disk; it is returned all the same.
     """
     recipe, seeds = recipe or bank.recipe, list(seeds)
     masks = fresh_halves(bank, seeds)
     identity = model_identity(bank.make_model)
     keys = [cache.digest(bank.key, recipe, seed, *identity, list(CODE))[:32] for seed in seeds]
-    folder = cache.directory() / "targets"
+    folder, unkept = cache.directory() / "targets", {}
     missing = [row for row, key in enumerate(keys) if not (folder / f"{key}.pt").is_file()]
     if missing:
         trained = many.train_many(
@@ -56,30 +62,37 @@ def train_targets(
             seeds=[7_000_003 + seeds[r] for r in missing],
         )
         for row, state in progress.track(trained, f"{name}, {bank.source}", total=len(missing)):
-            with cache.atomic_path(folder / f"{keys[missing[row]]}.pt") as path:
-                torch.save(state, path)
+            keep({f"{keys[missing[row]]}.pt": state}, folder, unkept, f"{name} (seed {seeds[missing[row]]})")
     return [
-        _asked(bank, folder / f"{key}.pt", mask, f"{name} (seed {seed})")
+        _asked(bank, _weights(folder / f"{key}.pt", unkept), key, mask, f"{name} (seed {seed})")
         for key, mask, seed in zip(keys, masks, seeds, strict=True)
     ]
 
 
-def _asked(bank: ShadowBank, weights: Path, members: np.ndarray, name: str) -> Target:
+def _weights(path: Path, unkept: dict[str, Any]) -> dict[str, torch.Tensor]:
+    return unkept[path.name] if path.name in unkept else torch.load(path, weights_only=True)
+
+
+def _asked(
+    bank: ShadowBank, state: dict[str, torch.Tensor], key: str, members: np.ndarray, name: str
+) -> Target:
     """Return a trained target with its answers, asked once for each set of queries and then read from disk."""
     model = bank.make_model()
-    model.load_state_dict(torch.load(weights, weights_only=True))
-    stem = f"{weights.stem}-{cache.digest(list(bank.queries), bank.dtype)[:8]}"
-    pool, population = (weights.with_name(f"{stem}-{part}.npy") for part in ("pool", "population"))
-    if not pool.is_file():
-        save_array(population, ask(model, bank.population_x, bank.queries, bank.dtype))
-        save_array(pool, ask(model, bank.x, bank.queries, bank.dtype))
-    outsiders = np.load(population)
+    model.load_state_dict(state)
+
+    def questions() -> tuple[np.ndarray, np.ndarray]:
+        parts = (bank.x, bank.population_x)
+        pool, population = (ask(model, part, bank.queries, bank.dtype) for part in parts)
+        return pool, population
+
+    settings = {"target": key, "queries": list(bank.queries), "dtype": bank.dtype}
+    pool, population = cache.cached("answers", settings, questions, code=[ask])
     return Target(
-        logits=np.load(pool),
-        population_logits=outsiders,
+        logits=pool,
+        population_logits=population,
         members=members,
         name=name,
-        accuracy=accuracy(outsiders, bank.population_labels),
+        accuracy=accuracy(population, bank.population_labels),
         model=model.eval(),
     )
 

@@ -6,30 +6,29 @@ follows Carlini et al. (arXiv 2112.03570), in complementary pairs as in Privacy 
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from labkit import cache, profiles, progress
+from labkit import cache, profiles
 from labkit.membership.shadows import queries as query
 from labkit.membership.shadows.bank import ShadowBank, ask
+from labkit.membership.shadows.completion import complete
 from labkit.training import many
 from labkit.training.recipe import Recipe, State
 from labkit.training.shelf import CODE as TRAINING
-from labkit.training.shelf import model_identity, save_array
+from labkit.training.shelf import model_identity
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
 
 
 # What a bank depends on besides its settings: how its models were trained, and how they were asked.
-CODE = (*TRAINING, query._all)
+CODE = (*TRAINING, ask)
 
 
 def balanced_masks(models: int, records: int, *, seed: int = 0) -> np.ndarray:
@@ -97,12 +96,13 @@ def shadow_bank(
 
     Notes
     -----
-    Interrupt at will: each model is written when it is done, the file that says so last (atomically).
+    Interrupt at will: each model is written when it is done, the file that says so last (atomically). Where the disk
+    cannot be written, the bank keeps its models in memory and says so (``CacheWarning``).
 
     Raises
     ------
     ValueError
-        If a size is out of range.
+        If a size is out of range, or the model answers with probabilities: said before anything is trained.
     """
     pool = (pool or len(dataset.train_y)) // 2 * 2
     population = population or len(dataset.test_y)
@@ -116,6 +116,7 @@ def shadow_bank(
     masks = balanced_masks(shadow_models, pool, seed=seed)
     chosen = pool_of(dataset, pool, seed)
     asked = query.names(queries)
+    ask(make_model().eval(), dataset.train_x[:2], ("plain",))
     key = _key(dataset, make_model, recipe, pool, population, asked, seed, dtype)
     bank = ShadowBank(
         name=name or f"{dataset.name} shadows",
@@ -137,8 +138,10 @@ def shadow_bank(
         asked=tuple(range(queries)),
         seed=seed,
         dtype=dtype,
+        positions=chosen.numpy(),
+        train_records=len(dataset.train_y),
     )
-    return replace(bank, seconds=_complete(bank, strategy, workers))
+    return replace(bank, seconds=complete(bank, _by_recipe(bank, strategy, workers)))
 
 
 def sibling(
@@ -159,34 +162,69 @@ def sibling(
     ValueError
         If the bank is a selection: its masks would not name their files.
     """
-    if not (bank.rows == np.arange(len(bank))).all():
-        raise ValueError(
-            f"this bank holds models {bank.rows.tolist()}; make siblings of a whole bank, or its first few"
-        )
     recipe, make_model = recipe or bank.recipe, make_model or bank.make_model
-    key = cache.digest(bank.key, recipe, list(bank.queries), *model_identity(make_model), list(CODE))[:32]
-    changed = replace(
+    changed = variant(
         bank,
         name=name,
         recipe=recipe,
         make_model=make_model,
+        made=[recipe, *model_identity(make_model)],
+        code=CODE,
+    )
+    return replace(changed, seconds=complete(changed, _by_recipe(changed, strategy, workers)))
+
+
+def variant(
+    bank: ShadowBank, *, name: str, made: list[Any], code: Sequence[Any] = (), **changes: Any
+) -> ShadowBank:
+    """Return a bank on the same halves of the same pool with a folder of its own, still to be trained: see `complete`.
+
+    Parameters
+    ----------
+    made : list
+        All that its models depend on besides ``bank``: recipes, settings, model identities (see `labkit.cache.digest`).
+    code : sequence of modules and functions
+        All that runs to train them.
+    **changes
+        Fields of the bank that differ, such as ``make_model``, or ``x`` and ``population_x`` turned into features.
+
+    Raises
+    ------
+    ValueError
+        If the bank is a selection: its masks would not name their files.
+    """
+    if not (bank.rows == np.arange(len(bank))).all():
+        raise ValueError(
+            f"this bank holds models {bank.rows.tolist()}; make siblings of a whole bank, or its first few"
+        )
+    key = cache.digest(bank.key, list(bank.queries), made, list(code))[:32]
+    return replace(
+        bank,
+        **changes,
+        name=name,
         key=key,
         folder=cache.directory() / "shadows" / key,
         asked=tuple(range(len(bank.queries))),
         _signals={},
+        _unkept={},
     )
-    return replace(changed, seconds=_complete(changed, strategy, workers))
 
 
 def pool_of(dataset: Dataset, pool: int, seed: int) -> torch.Tensor:
-    """Return the positions, among the train records, of a pool's records; those left are the attacker's reserve."""
-    return torch.from_numpy(np.random.default_rng([seed, 2**31]).permutation(len(dataset.train_y))[:pool])
+    """Return the positions, among the train records, of a pool's records, ascending: the pool keeps their order.
+
+    Those left are the attacker's reserve: see `reserve_of`.
+    """
+    return _drawn(dataset, seed)[:pool].sort().values
 
 
 def reserve_of(dataset: Dataset, pool: int, seed: int) -> torch.Tensor:
-    """Return the positions of the train records outside the pool."""
-    order = np.random.default_rng([seed, 2**31]).permutation(len(dataset.train_y))
-    return torch.from_numpy(order[pool // 2 * 2 :])
+    """Return the positions of the train records outside the pool, ascending."""
+    return _drawn(dataset, seed)[pool // 2 * 2 :].sort().values
+
+
+def _drawn(dataset: Dataset, seed: int) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng([seed, 2**31]).permutation(len(dataset.train_y)))
 
 
 def _key(
@@ -204,52 +242,22 @@ def _key(
     return cache.digest(settings, *model_identity(make_model), list(CODE))[:32]
 
 
-def _complete(bank: ShadowBank, strategy: str, workers: int | None) -> float:
-    """Train what is missing and return the seconds that this call took over it."""
-    missing = [k for k in range(len(bank)) if not (bank.folder / f"model-{k:03d}.pt").is_file()]
-    if not missing:
-        return 0.0
-    start = time.perf_counter()
-    _describe(bank)
-    seeds = [1_000_003 * bank.seed + k for k in missing]
-    trained = many.train_many(
-        bank.make_model,
-        bank.x,
-        bank.y,
-        bank.masks[missing],
-        bank.recipe,
-        seeds=seeds,
-        strategy=strategy,
-        workers=workers,
-    )
-    with progress.bar(len(bank), f"shadow models, {bank.source}", initial=len(bank) - len(missing)) as shown:
-        for row, state in trained:
-            _keep(bank, missing[row], state)
-            shown.update()
-    return time.perf_counter() - start
+def _by_recipe(
+    bank: ShadowBank, strategy: str, workers: int | None
+) -> Callable[[list[int]], Iterator[tuple[int, State]]]:
+    """Return the trainer of a bank whose models follow its recipe."""
 
+    def train(missing: list[int]) -> Iterator[tuple[int, State]]:
+        trained = many.train_many(
+            bank.make_model,
+            bank.x,
+            bank.y,
+            bank.masks[missing],
+            bank.recipe,
+            seeds=[1_000_003 * bank.seed + k for k in missing],
+            strategy=strategy,
+            workers=workers,
+        )
+        return ((missing[row], state) for row, state in trained)
 
-def _keep(bank: ShadowBank, k: int, state: State) -> None:
-    """Write one model's outputs, then its weights: the weights' file says that all is there."""
-    model = bank.make_model()
-    model.load_state_dict(state)
-    for part, x in (("pool", bank.x), ("population", bank.population_x)):
-        save_array(bank.folder / f"{part}-{k:03d}.npy", ask(model, x, bank.queries, bank.dtype))
-    with cache.atomic_path(bank.folder / f"model-{k:03d}.pt") as path:
-        torch.save(state, path)
-
-
-def _describe(bank: ShadowBank) -> None:
-    """Leave a note for whoever opens the folder."""
-    facts = {
-        "name": bank.name,
-        "source": bank.source,
-        "recipe": asdict(bank.recipe),
-        "model": repr(bank.make_model()),
-        "pool": len(bank.y),
-        "population": len(bank.population_y),
-        "queries": list(bank.queries),
-        "seed": bank.seed,
-    }
-    with cache.atomic_path(bank.folder / "bank.json") as path:
-        path.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    return train

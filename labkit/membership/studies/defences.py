@@ -1,166 +1,52 @@
-"""Defences against membership inference in one table: what each costs in accuracy and what it leaves to attackers.
+"""Defences against membership inference: each is a bank of models, trained in its way on the halves of an undefended bank.
 
 Early stopping, weight decay and label smoothing reduce overfitting; masking hides confidences (and fails against attacks
 that need none: Choquette-Choo et al., arXiv 2007.14321); distillation trains a student on records that are not
 members (Shejwalkar & Houmansadr, arXiv 1906.06589); DP-SGD alone comes with a bound.
+
+As a defence's models take the same halves of the same pool as the undefended ones, each can play the target for an
+attacker who does not know the defence (undefended shadow models) and for one who does (the defence's other models), and
+all comparisons are paired, half by half.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from labkit import cache, stats
-from labkit.membership.attacks.registry import attack
-from labkit.membership.reports import curves, intervals
-from labkit.membership.shadows import targets as target_models
-from labkit.membership.shadows import training
-from labkit.membership.shadows.bank import ShadowBank, Target, accuracy
-from labkit.membership.studies import leave_one_out
-from labkit.membership.studies.defence_table import RATE, DefenceTable, Row
-from labkit.training import many
+from labkit import cache
+from labkit.membership.shadows import training as shadows
+from labkit.membership.shadows.bank import ShadowBank, Target, ask
+from labkit.membership.shadows.completion import complete, keep
+from labkit.membership.shadows.targets import members_dataset
+from labkit.training import recipe as recipes
 from labkit.training.recipe import Recipe, State
+from labkit.training.shelf import model_identity
+
+if TYPE_CHECKING:
+    from labkit.data import Dataset
 
 
 @dataclass(frozen=True)
 class Defence:
-    """A name, how to train targets under it, and the shadow models of an attacker who knows it (None: the given bank's)."""
+    """A name, and what turns a bank of undefended models into one of defended models on the same halves."""
 
     name: str
-    targets: Callable[[ShadowBank, Sequence[int]], list[Target]]
-    shadow_recipe: Recipe | None = None
+    models: Callable[[ShadowBank], ShadowBank]
 
 
 def from_recipe(name: str, recipe: Recipe) -> Defence:
-    """Return a defence that is another way to train."""
-    return Defence(
-        name,
-        lambda bank, seeds: target_models.train_targets(bank, seeds=seeds, recipe=recipe, name=name),
-        recipe,
-    )
+    """Return a defence that is another way to train; of the bank's own recipe it is no defence at all."""
 
+    def models(bank: ShadowBank) -> ShadowBank:
+        return bank if recipe == bank.recipe else shadows.sibling(bank, recipe=recipe, name=name)
 
-def masking(confidence: float = 0.9) -> Defence:
-    """Return the defence that answers with the class alone, at one fixed confidence: it trains nothing anew."""
-
-    def targets(bank: ShadowBank, seeds: Sequence[int]) -> list[Target]:
-        return [masked(target, confidence) for target in target_models.train_targets(bank, seeds=seeds)]
-
-    return Defence("confidence masking", targets)
-
-
-def masked(target: Target, confidence: float = 0.9) -> Target:
-    """Return the target with every answer replaced by its top class at a fixed confidence."""
-
-    def hide(logits: np.ndarray) -> np.ndarray:
-        classes = logits.shape[-1]
-        top = np.arange(classes) == logits.argmax(-1)[..., None]
-        return np.where(top, np.log(confidence), np.log((1 - confidence) / (classes - 1))).astype("float32")
-
-    return replace(target, logits=hide(target.logits), population_logits=hide(target.population_logits))
-
-
-def distillation(public_x: Tensor, *, temperature: float = 2.0) -> Defence:
-    """Return the defence that releases a student, trained on the teacher's answers for records that are not members.
-
-    Parameters
-    ----------
-    public_x : Tensor of shape (r, ...)
-        Unlabelled records outside pool and population: ``dataset.train_x[reserve_of(dataset, pool, seed)]``.
-    temperature : float
-        Softens the teacher's answers.
-    """
-
-    def targets(bank: ShadowBank, seeds: Sequence[int]) -> list[Target]:
-        return [
-            _student(bank, teacher, public_x, temperature, seed)
-            for teacher, seed in zip(target_models.train_targets(bank, seeds=seeds), seeds, strict=True)
-        ]
-
-    return Defence("distillation", targets)
-
-
-def _student(bank: ShadowBank, teacher: Target, public_x: Tensor, temperature: float, seed: int) -> Target:
-    from labkit.training.loops import logits
-
-    answers = logits(teacher.model, public_x)
-    everyone = np.ones((1, len(public_x)), dtype=bool)
-    settings = {"bank": bank.key, "x": cache.digest(public_x), "temperature": temperature, "seed": seed}
-
-    def train() -> State:
-        soft = torch.softmax(answers / temperature, dim=1)
-        done = many.train_many(
-            bank.make_model, public_x, soft, everyone, bank.recipe, seeds=[9_000_003 + seed]
-        )
-        return next(iter(done))[1]
-
-    model = bank.make_model()
-    model.load_state_dict(cache.cached("students", settings, train, code=list(training.CODE)))
-    return _asked(bank, model.eval(), teacher.members, name=f"distilled (seed {seed})")
-
-
-def _asked(
-    bank: ShadowBank, model: nn.Module, members: np.ndarray, *, name: str, privacy: Any = None
-) -> Target:
-    """Return ``bank.query(...)``, with the answers kept beside other cached work: to ask takes longer than to read."""
-
-    def ask() -> tuple[np.ndarray, np.ndarray]:
-        fresh = bank.query(model, members)
-        return fresh.logits, fresh.population_logits
-
-    settings = {"bank": bank.key, "queries": list(bank.queries), "weights": dict(model.state_dict())}
-    pool, population = cache.cached("answers", settings, ask)
-    reached = accuracy(population, bank.population_labels)
-    return Target(pool, population, members, name, reached, model, privacy)
-
-
-def dp_sgd(target_epsilon: float, **options: Any) -> Defence:
-    """Return the defence that trains with differential privacy (Abadi et al., arXiv 1607.00133).
-
-    Parameters
-    ----------
-    target_epsilon : float
-    **options
-        Of `labkit.dp.train_private`: ``epochs``, ``expected_batch_size``, ``learning_rate``, ``engine`` and so on.
-    """
-
-    def targets(bank: ShadowBank, seeds: Sequence[int]) -> list[Target]:
-        halves = target_models.fresh_halves(bank, seeds)
-        return [
-            _private(bank, half, seed, target_epsilon, options)
-            for half, seed in zip(halves, seeds, strict=True)
-        ]
-
-    return Defence(f"DP-SGD, ε = {target_epsilon:g}", targets)
-
-
-def _private(
-    bank: ShadowBank, members: np.ndarray, seed: int, target_epsilon: float, options: dict[str, Any]
-) -> Target:
-    from labkit import dp
-
-    def train() -> dict[str, Any]:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = bank.make_model()
-        data = target_models.members_dataset(bank, members)
-        settled = {"target_epsilon": target_epsilon, "seed": seed, "checkpoint": unfinished} | options
-        result = dp.train_private(model, data, **settled)
-        unfinished.unlink(missing_ok=True)
-        return {"state": result.model.state_dict(), "privacy": result.privacy}
-
-    settings = {"bank": bank.key, "seed": seed, "epsilon": target_epsilon, "options": options}
-    unfinished = cache.directory() / "private-targets" / f"{cache.digest(settings)[:32]}.unfinished"
-    done = cache.cached("private-targets", settings, train, code=[dp.sgd, dp.gradients])
-    model = bank.make_model()
-    model.load_state_dict(done["state"])
-    name = f"DP-SGD ε = {target_epsilon:g} (seed {seed})"
-    return _asked(bank, model.eval(), members, name=name, privacy=done["privacy"])
+    return Defence(name, models)
 
 
 def standard(recipe: Recipe) -> list[Defence]:
@@ -174,61 +60,207 @@ def standard(recipe: Recipe) -> list[Defence]:
     ]
 
 
-def compare_defences(
-    bank: ShadowBank,
-    defences: Sequence[Defence] | None = None,
-    *,
-    attack_name: str = "rmia-offline",
-    seeds: Sequence[int] = (1, 2, 3),
-    label_only_records: int = 1000,
-    know_defence: bool = False,
-) -> DefenceTable:
-    """Train targets under each defence, attack all in the same way, and put them in one table.
+def masking(confidence: float = 0.9) -> Defence:
+    """Return the defence that answers with the class alone, at one fixed confidence: it trains nothing anew."""
+
+    def models(bank: ShadowBank) -> ShadowBank:
+        answers = {
+            f"{part}-{bank.rows[k]:03d}.npy": masked_answers(bank.logits(k, part=part), confidence)
+            for k in range(len(bank))
+            for part in ("pool", "population")
+        }
+        asked = tuple(range(len(bank.asked)))
+        key = cache.digest(bank.key, "masked", confidence)[:32]
+        return replace(
+            bank, name="confidence masking", key=key, asked=asked, _signals={}, _unkept=bank._unkept | answers
+        )
+
+    return Defence("confidence masking", models)
+
+
+def masked(target: Target, confidence: float = 0.9) -> Target:
+    """Return the target with every answer replaced by its top class at a fixed confidence."""
+    pool, population = (
+        masked_answers(part, confidence) for part in (target.logits, target.population_logits)
+    )
+    return replace(target, logits=pool, population_logits=population)
+
+
+def masked_answers(logits: np.ndarray, confidence: float) -> np.ndarray:
+    """Return log probabilities (n, queries, classes) that give away the top class alone."""
+    classes = logits.shape[-1]
+    top = np.arange(classes) == logits.argmax(-1)[..., None]
+    return np.where(top, np.log(confidence), np.log((1 - confidence) / (classes - 1))).astype("float32")
+
+
+def distillation(public_x: Tensor, *, temperature: float = 2.0) -> Defence:
+    """Return the defence that releases a student, trained on the teacher's answers for records that are not members.
 
     Parameters
     ----------
-    defences : sequence of Defence, optional
-        Default: `standard` for the bank's recipe. Add `distillation` and `dp_sgd`.
-    seeds : sequence of int
-        One target each, at least 2: its members (the same under all defences), weights and order.
-    label_only_records : int
-        Records of the pool on which the label-only attack is run.
-    know_defence : bool
-        Train the attacker's shadow models under the same defence, where it is a recipe: the honest test of a defence,
-        at the cost of one more bank each. Otherwise the attacker knows the undefended recipe only.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two seeds.
+    public_x : Tensor of shape (r, ...)
+        Unlabelled records outside pool and population: ``dataset.train_x[reserve_of(dataset, pool, seed)]``.
+    temperature : float
+        Softens the teacher's answers.
     """
-    if len(seeds) < 2:
-        raise ValueError(f"got {len(seeds)} seed; an interval over models needs at least 2")
-    rows = tuple(
-        _row(bank, defence, attack_name, seeds, label_only_records, know_defence)
-        for defence in (standard(bank.recipe) if defences is None else defences)
-    )
-    return DefenceTable(rows, attack_name, bank.source, bank.profile, len(seeds))
+
+    def models(bank: ShadowBank) -> ShadowBank:
+        made = [cache.digest(public_x), temperature, bank.recipe, *model_identity(bank.make_model)]
+        changed = shadows.variant(bank, name="distillation", made=made, code=[*shadows.CODE, _students])
+        complete(changed, lambda missing: _students(bank, missing, public_x, temperature))
+        return changed
+
+    return Defence("distillation", models)
 
 
-def _row(
-    bank: ShadowBank, defence: Defence, name: str, seeds: Sequence[int], label_only: int, know_defence: bool
-) -> Row:
-    targets = defence.targets(bank, seeds)
-    attacker, whose = bank, "undefended"
-    if know_defence and defence.shadow_recipe not in (None, bank.recipe):
-        attacker = training.sibling(bank, recipe=defence.shadow_recipe, name=f"{bank.name}, {defence.name}")
-        whose = "same defence"
-    records = np.sort(np.random.default_rng(0).permutation(len(bank.labels))[:label_only])
-    found = leave_one_out.summarise(name, [attack(name, target, attacker) for target in targets])
-    labels = [attack("label-noise", target, bank, records=records) for target in targets]
-    privacy = targets[0].privacy
-    return Row(
-        name=defence.name,
-        accuracy=stats.mean_interval([target.accuracy.estimate for target in targets]),
-        auc=found.auc,
-        tpr=found.tpr[RATE],
-        label_only=stats.mean_interval([intervals.auc(r.scores, r.members).estimate for r in labels]),
-        ceiling=None if privacy is None else curves.ceiling_auc(privacy),
-        shadow_models=whose,
+def _students(
+    bank: ShadowBank, missing: list[int], public_x: Tensor, temperature: float
+) -> Iterator[tuple[int, State]]:
+    """Train one student for each teacher, one worker a core; where one core is all there is, one after another."""
+    import joblib
+
+    from labkit.training.loops import logits
+
+    parallel = joblib.Parallel(n_jobs=min(joblib.cpu_count(), len(missing)), return_as="generator_unordered")
+    soft = (torch.softmax(logits(bank.model(k), public_x) / temperature, dim=1) for k in missing)
+    yield from parallel(
+        joblib.delayed(_student)(bank.make_model, public_x, answers, bank.recipe, 9_000_003 + k, k)
+        for k, answers in zip(missing, soft, strict=True)
     )
+
+
+def _student(
+    make_model: Callable[[], Any], x: Tensor, soft: Tensor, recipe: Recipe, seed: int, k: int
+) -> tuple[int, State]:
+    torch.set_num_threads(1)
+    return k, recipes.train_one(make_model, x, soft, recipe, seed, torch.device("cpu"))
+
+
+def dp_sgd(target_epsilon: float, **options: Any) -> Defence:
+    """Return the defence that trains the bank's own network with differential privacy (Abadi et al., arXiv 1607.00133).
+
+    Parameters
+    ----------
+    target_epsilon : float
+    **options
+        Of `labkit.dp.training.train_private.train_private`: ``epochs``, ``expected_batch_size`` and so on.
+    """
+
+    def train(bank: ShadowBank, k: int) -> Any:
+        from labkit import dp
+
+        model = recipes.fresh(bank.make_model, k)
+        settled = {"target_epsilon": target_epsilon, "seed": k} | options
+        return dp.train_private(model, members_dataset(bank, bank.masks[k]), **settled)
+
+    return private(f"DP-SGD, ε = {target_epsilon:g}", train, made=[target_epsilon, options])
+
+
+def on_features(defence: Defence, features: Callable[[Dataset], Dataset]) -> Defence:
+    """Return a defence whose models see features of the records in place of the records.
+
+    Parameters
+    ----------
+    features : callable
+        Turns a data set of images into one of vectors, record by record, without learning from them:
+        `labkit.dp.utility.features.features` for example.
+    """
+
+    def models(bank: ShadowBank) -> ShadowBank:
+        everyone = np.ones(len(bank.y), dtype=bool)
+        vectors = features(members_dataset(bank, everyone))
+        seen = shadows.variant(
+            bank.select(queries=1),
+            name=defence.name,
+            made=[vectors.digest],
+            x=vectors.train_x,
+            population_x=vectors.test_x,
+        )
+        return defence.models(seen)
+
+    return Defence(defence.name, models)
+
+
+def linear(recipe: Recipe, *, name: str = "linear, no noise") -> Defence:
+    """Return softmax regression without noise: what a linear private model is to be compared with."""
+    from labkit import models as networks
+
+    def models(bank: ShadowBank) -> ShadowBank:
+        width, classes = bank.x[0].numel(), len(bank.classes)
+        return shadows.sibling(
+            bank,
+            recipe=recipe,
+            make_model=lambda: networks.logistic_regression(width, classes),
+            name=name,
+        )
+
+    return Defence(name, models)
+
+
+def private_linear(target_epsilon: float, **options: Any) -> Defence:
+    """Return softmax regression trained with differential privacy.
+
+    Parameters
+    ----------
+    **options
+        Of `labkit.dp.linear_pipeline`.
+    """
+
+    def train(bank: ShadowBank, k: int) -> Any:
+        from labkit import dp
+
+        half = members_dataset(bank, bank.masks[k])
+        return dp.linear_pipeline(half, target_epsilon=target_epsilon, seed=k, **options)
+
+    def make_model(bank: ShadowBank) -> Callable[[], Any]:
+        from labkit import models as networks
+
+        return lambda: networks.logistic_regression(bank.x.shape[1], len(bank.classes))
+
+    name = f"linear, ε = {target_epsilon:g}"
+    return private(name, train, made=[target_epsilon, options], make_model=make_model)
+
+
+def private(
+    name: str,
+    train: Callable[[ShadowBank, int], Any],
+    *,
+    made: list[Any],
+    make_model: Callable[[ShadowBank], Callable[[], Any]] = lambda bank: bank.make_model,
+) -> Defence:
+    """Return a defence whose models come from a private trainer, with the privacy statement that each carries.
+
+    Parameters
+    ----------
+    train : callable
+        Takes a bank and the number k of a model, trains on ``bank.masks[k]``, and returns an object with ``model`` and
+        ``privacy`` (see `labkit.dp.training.result.PrivateResult`).
+    made : list
+        All that the models depend on besides the bank.
+    make_model : callable
+        Takes the bank and returns what makes the network whose weights come back.
+    """
+
+    def models(bank: ShadowBank) -> ShadowBank:
+        make = make_model(bank)
+        changed = shadows.variant(
+            bank,
+            name=name,
+            make_model=make,
+            made=[name, made, *model_identity(make)],
+            code=[train, ask],
+        )
+
+        def trained(missing: list[int]) -> Iterator[tuple[int, State]]:
+            for k in missing:
+                result = train(changed, k)
+                # One statement serves all: they have as many records and steps, and the same noise.
+                keep({"privacy.pt": result.privacy}, changed.folder, changed._unkept, name)
+                yield k, {key: value.detach().cpu() for key, value in result.model.state_dict().items()}
+
+        complete(changed, trained)
+        kept = changed._unkept.get("privacy.pt")
+        statement = kept or torch.load(changed.folder / "privacy.pt", weights_only=False)
+        return replace(changed, privacy=statement)
+
+    return Defence(name, models)
