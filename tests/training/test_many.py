@@ -184,10 +184,15 @@ def test_nothing_to_train_is_named(rows, make) -> None:
             trained(strategy, make, rows, masks_of(2, 90, [45, 45]), Recipe(epochs=1))
 
 
-def test_jobs_side_by_side_are_all_done(tmp_path) -> None:
+def test_jobs_side_by_side_are_all_done(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("LABKIT_PROGRESS", "0")  # workers set it; threads share this process
+    import joblib
+
     jobs = [partial((tmp_path / str(k)).write_text, "done") for k in range(3)]
     assert sorted(many.side_by_side(jobs, workers=1, device=CPU)) == [0, 1, 2]
-    assert sorted(many.side_by_side(jobs[:2], workers=2, device=CPU)) == [0, 1]
+    with joblib.parallel_config(backend="threading"):
+        assert sorted(many.side_by_side(jobs[:2], workers=2, device=CPU)) == [0, 1]
+    torch.set_num_threads(1)
     assert all((tmp_path / str(k)).read_text() == "done" for k in range(3))
 
 
