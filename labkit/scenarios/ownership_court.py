@@ -7,6 +7,7 @@ demand, beside what `labkit.scenarios.owner_and_thief` keeps, and kept in the ca
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,10 +16,12 @@ from torch import nn
 
 from labkit import profiles
 from labkit.scenarios import owner_and_thief
+from labkit.signing import Signer
 from labkit.watermark.court import claims, forgery
 from labkit.watermark.court import line_up as suspects
 from labkit.watermark.court.claims import Claim
-from labkit.watermark.marks import embed, training
+from labkit.watermark.court.deposits import Notary
+from labkit.watermark.marks import embed
 from labkit.watermark.marks.keys import Key
 from labkit.watermark.marks.marked import MarkedModel, TriggerSet
 
@@ -32,7 +35,10 @@ COMMITTED = {  # deposited with a notary; the forger was early, which proves not
     FORGER: datetime(2025, 2, 10, 9, tzinfo=UTC),
     THIEF: datetime(2025, 6, 16, 9, tzinfo=UTC),
 }
+NOTARY = Signer.from_seed(hashlib.sha256(b"labkit: the notary of lab 09").digest())
+JUDGE = Key.from_phrase("labkit: the court's secret")  # for the lesson alone: a court draws a new one
 RELEASED = datetime(2025, 9, 1, 9, tzinfo=UTC)  # when the suspects came to market
+SCHEME = "patch"  # of the owner's mark, which lab 07 made
 SURROGATES = 3  # the fewest that `forgery.forge` takes: two to optimise on, one to tell what transfers
 
 
@@ -48,8 +54,12 @@ def judges(setup: Project) -> list[nn.Module]:
 
 def claim(setup: Project) -> Claim:
     """Return the owner's claim, on the patch mark that lab 07 made."""
-    marked = owner_and_thief.marked(setup, "patch", setup.seeds[0])
-    return claims.bring(OWNER, marked, setup.owner, moment=COMMITTED[OWNER])
+    return claims.bring(OWNER, victim(setup), setup.owner, notary=Notary(NOTARY), moment=COMMITTED[OWNER])
+
+
+def victim(setup: Project) -> MarkedModel:
+    """Return the owner's marked model, that of lab 07."""
+    return owner_and_thief.marked(setup, SCHEME, setup.seeds[0])
 
 
 def surrogates(setup: Project) -> list[nn.Module]:
@@ -79,35 +89,37 @@ def forged(setup: Project) -> Claim:
         "count": count,
         "engine": forgery.available(),
     }
-    made = owner_and_thief.kept(setup, "forged", settings, optimise, forgery)
-    return forgery.claim_on(FORGER, own[0], made, setup.innocent_data(), moment=COMMITTED[FORGER])
+    made = owner_and_thief.kept(setup, "forged", settings, optimise, forgery.forge)
+    return claims.claim_on(
+        FORGER,
+        own[0],
+        Key.from_phrase("forger"),
+        made,
+        setup.innocent_data(),
+        notary=Notary(NOTARY),
+        moment=COMMITTED[FORGER],
+    )
 
 
 def remarked(setup: Project) -> MarkedModel:
     """Return the owner's model after a thief marked it a second time, by a few gentle epochs."""
     place = _second_mark(setup)
-    full, victim, theirs = (
-        setup.recipe,
-        owner_and_thief.marked(setup, "patch", setup.seeds[0]),
-        setup.innocent_data(),
-    )
-    gentle = replace(full, epochs=max(2, full.epochs // 6), learning_rate=full.learning_rate / 3)
-    marks = max(100, len(theirs.train_y) // 20)
+    full, stolen, theirs = setup.recipe, victim(setup), setup.innocent_data()
+    gentle = replace(full, epochs=max(2, full.epochs // 3), learning_rate=full.learning_rate / 3)
+    marks = max(100, len(theirs.train_y) // 10)
     key = Key.from_phrase("the thief's own")
 
     def train() -> MarkedModel:
-        return embed.embed("patch", victim.model, theirs, key, recipe=gentle, marks=marks, **place)
+        return embed.embed("patch", stolen.model, theirs, key, recipe=gentle, marks=marks, **place)
 
-    settings = {"victim": dict(victim.model.state_dict()), "key": key.fingerprint, "marks": marks, **place}
-    return owner_and_thief.kept(
-        setup, "remarked", settings | {"gentle": gentle}, train, embed.embed, training
-    )
+    settings = {"victim": dict(stolen.model.state_dict()), "key": key.fingerprint, "marks": marks, **place}
+    return owner_and_thief.kept(setup, "remarked", settings | {"gentle": gentle}, train, embed.embed)
 
 
 def _second_mark(setup: Project) -> dict[str, str | int]:
     """Return where the thief's patch sits, and an answer that is not the owner's."""
-    taken = int(owner_and_thief.marked(setup, "patch", setup.seeds[0]).triggers.y[0])
-    return {"place": "top left", "pattern": "checker", "target": (taken + 1) % len(setup.owner.classes)}
+    taken = int(victim(setup).triggers.y[0])
+    return {"place": "top left", "target": (taken + 1) % len(setup.owner.classes)}
 
 
 def counter_claim(setup: Project) -> Claim:
@@ -116,6 +128,7 @@ def counter_claim(setup: Project) -> Claim:
         THIEF,
         remarked(setup),
         setup.innocent_data(),
+        notary=Notary(NOTARY),
         moment=COMMITTED[THIEF],
         **_second_mark(setup),
     )
@@ -143,8 +156,13 @@ def queries(setup: Project) -> dict[str, int]:
     More than `labkit.watermark.court.plan.QUERIES`: a model that was extracted repeats some more mistakes than an innocent
     one, not all of them, and it takes many records to tell that from chance.
     """
-    triggers = len(owner_and_thief.marked(setup, "patch", setup.seeds[0]).triggers)
-    return {"mark": triggers, "mistakes": 2000, "agreement": len(setup.owner.test_y) // 5, "inference": 4000}
+    triggers = len(victim(setup).triggers)
+    return {
+        "mark": min(50, triggers),
+        "mistakes": 2000,
+        "agreement": len(setup.owner.test_y) // 5,
+        "inference": 4000,
+    }
 
 
 def prepare() -> None:
@@ -159,9 +177,14 @@ def prepare() -> None:
     line_up(setup, claim(setup), forged(setup))
     counter_claim(setup)
     known_thief(setup)
+    twin(setup)
 
 
 def known_thief(setup: Project) -> nn.Module:
     """Return a thief who confessed, the positive control: lab 07's, who saw labels alone."""
-    victim = owner_and_thief.marked(setup, "patch", setup.seeds[0]).model
-    return owner_and_thief.stolen(setup, victim, setup.seeds[0], answers="labels").model
+    return owner_and_thief.stolen(setup, victim(setup).model, setup.seeds[0], answers="labels").model
+
+
+def twin(setup: Project) -> nn.Module:
+    """Return an innocent model trained on the very records of the owner's: lab 07's unmarked one, of another seed."""
+    return owner_and_thief.plain(setup, setup.seeds[1])

@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from labkit.watermark.court.claims import Claim as Claim
     from labkit.watermark.court.commitments import Commitment as Commitment
     from labkit.watermark.court.commitments import commit as commit
+    from labkit.watermark.court.deposits import Notary as Notary
+    from labkit.watermark.court.docket import Docket as Docket
+    from labkit.watermark.court.examination import examine as examine
     from labkit.watermark.court.hearing import hear as hear
     from labkit.watermark.court.line_up import line_up as line_up
     from labkit.watermark.court.plan import Plan as Plan
+    from labkit.watermark.court.trial import open_trial as open_trial
     from labkit.watermark.court.trial import try_suspects as try_suspects
     from labkit.watermark.court.two_owners import lucky_key as lucky_key
     from labkit.watermark.court.two_owners import resolve as resolve
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from labkit.watermark.robustness.measure import robustness_matrix as robustness_matrix
     from labkit.watermark.verification.asking import answers as answers
     from labkit.watermark.verification.null_models import null_models as null_models
+    from labkit.watermark.verification.redrawn_keys import redrawn_keys as redrawn_keys
     from labkit.watermark.verification.verdict import Verdict as Verdict
     from labkit.watermark.verification.verify import verify as verify
 

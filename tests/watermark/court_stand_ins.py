@@ -12,14 +12,18 @@ import torch
 from torch import nn
 
 from labkit.data import Dataset
+from labkit.signing import Signer
 from labkit.training import many
 from labkit.training.recipe import Recipe
 from labkit.watermark import Key, MarkedModel
 from labkit.watermark.court import claims, forgery
+from labkit.watermark.court.deposits import Notary
 from labkit.watermark.marks import embed
 
 SIDE, CLASSES, NULLS = 8, 4, 20
 RECIPE = Recipe(epochs=15, learning_rate=0.1, batch_size=50)
+NOTARY = Notary(Signer.from_seed(bytes([9] * 32)))
+JUDGE = Key.from_phrase("the court's secret")
 BEFORE, RELEASED = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 6, 1, tzinfo=UTC)
 
 
@@ -79,11 +83,13 @@ def world() -> World:
         owner=owner,
         others=others,
         marked=marked,
-        claim=claims.bring("the owner", marked, owner, moment=BEFORE),
+        claim=claims.bring("the owner", marked, owner, notary=NOTARY, moment=BEFORE),
         nulls=models[:NULLS],
         innocents=models[NULLS : NULLS + 4],
         surrogates=surrogates,
-        forged=forgery.false_claim("the forger", surrogates, others, 100, moment=BEFORE, engine="own"),
+        forged=forgery.false_claim(
+            "the forger", surrogates, others, 100, notary=NOTARY, moment=BEFORE, engine="own"
+        ),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from labkit.watermark.fingerprints.evidence_line import model_text
 from labkit.watermark.verification.verdict import NULLS
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from labkit.watermark.court.hearing import Hearing
     from labkit.watermark.court.verdicts import Verdicts
     from labkit.watermark.fingerprints.evidence_line import Line
-    from labkit.watermark.verification.verdict import Verdict
 
 WIDTH = 110
 
@@ -24,7 +24,7 @@ WIDTH = 110
 def affidavit(
     claim: Claim,
     forged: Hearing,
-    controls: Mapping[str, Mapping[str, Line | Verdict]],
+    controls: Mapping[str, Mapping[str, Line]],
     verdicts: Verdicts,
     score: Score,
     *,
@@ -49,12 +49,10 @@ def affidavit(
     Raises
     ------
     ValueError
-        If nothing was committed to: then there is nothing to say.
+        If nothing was deposited: then there is nothing to say.
     """
-    if claim.commitment is None:
-        raise ValueError(
-            f"{claim.claimant} committed to nothing; expected a commitment from before the release"
-        )
+    if claim.commitment is None or claim.moment is None:
+        raise ValueError(f"{claim.claimant} deposited no commitment; expected one from before the release")
     parts = [
         _before(claim, released),
         _claims(claim, forged),
@@ -62,17 +60,19 @@ def affidavit(
         *(_control(name, lines) for name, lines in controls.items()),
         _findings(verdicts, score),
         _errors(verdicts, score),
+        _limits(verdicts),
         f"[{verdicts.source}; profile {verdicts.profile}; seed {verdicts.plan.seed}]",
     ]
     return "\n\n".join(textwrap.fill(part, WIDTH) for part in parts)
 
 
 def _before(claim: Claim, released: datetime) -> str:
-    moment = datetime.fromisoformat(claim.commitment.moment)
+    made = claim.commitment
     return (
-        f"Before anything else, dates. {claim.claimant} committed to a secret key and to the model on "
-        f"{moment:%d %B %Y}, {(released - moment).days} days before the suspects appeared: SHA-256 "
-        f"{claim.commitment.digest[:12]}…, opened in court."
+        f"Before anything else, dates. {claim.claimant} deposited a commitment with a notary on {claim.moment:%d %B %Y}, "
+        f"{(released - claim.moment).days} days before the suspects appeared: SHA-256 {made.digest[:12]}…, opened in court. "
+        f"It binds the claimant, the key, the model, {made.count} {made.kind} triggers with their options, and the training "
+        "records; it leaves nothing to choose."
     )
 
 
@@ -82,9 +82,8 @@ def _claims(claim: Claim, forged: Hearing) -> str:
     ground = "did not follow from the key" if not forged.redrawn else "followed from the key"
     return (
         f"Triggers are heard if the judge can draw them: {claim.claimant}'s {len(claim.triggers)} came out the same. "
-        f"{forged.claimant}'s {ground}. Compared with {name}, they had p = {p:.2g}; compared with "
-        f"{len(nulls)} models of the court's own, which hit up to {nulls.max():.0%} of them, p = "
-        f"{forged.verdict.p_value:.2g}."
+        f"{forged.claimant}'s {ground}. Compared with {name}, they had p = {p:.2g}; {len(nulls)} models of the court's "
+        f"own hit up to {nulls.max():.0%} of them: rank p = {forged.verdict.rank_p_value:.2g}."
     )
 
 
@@ -93,25 +92,30 @@ def _plan(verdicts: Verdicts) -> str:
     asked = ", ".join(f"{line} ({count:,})" for line, count in plan.queries.items())
     few = "" if verdicts.null_models >= NULLS else f" (a rehearsal: {NULLS} are needed to convict)"
     return (
-        f"The plan was fixed and hashed before the first query ({plan.digest[:12]}…): records shown at most: {asked}; alpha "
-        f"{plan.alpha:g}, shared out over {len(verdicts.cases)} suspects and {len(plan.queries)} lines, leaves "
-        f"{verdicts.threshold:.2g} for each; {plan.needed} lines convict; the null is {verdicts.null_models} "
-        f"independently trained models{few}."
+        f"The plan was fixed and hashed before any suspect was asked ({plan.digest[:12]}…): records for each line: {asked}; "
+        f"alpha {plan.alpha:g} for the whole trial, shared out over {len(verdicts.cases)} suspects and the lines with a "
+        f"direction ({', '.join(plan.directional)}), leaves {verdicts.threshold:.2g} for each; {plan.needed} lines convict, "
+        f"one of them with a direction; {verdicts.null_models} independently trained models{few} can only acquit."
     )
 
 
-def _control(name: str, lines: Mapping[str, Line | Verdict]) -> str:
+def _control(name: str, lines: Mapping[str, Line]) -> str:
     return f"Control, {name}: {_p_values(lines)}."
 
 
-def _p_values(lines: Mapping[str, Line | Verdict]) -> str:
-    return ", ".join(f"{line} p = {found.p_value:.2g}" for line, found in lines.items())
+def _p_values(lines: Mapping[str, Line]) -> str:
+    return ", ".join(f"{line} p {_p(found)} ({found.by})" for line, found in lines.items())
+
+
+def _p(line: Line) -> str:
+    return model_text(line.model_p) if line.exact_p is None else f"= {line.exact_p:.2g}"
 
 
 def _findings(verdicts: Verdicts, score: Score) -> str:
     def word(case: Case) -> str:
-        said = "derived" if score.given[case.name] else "not shown"
-        return f"{said} (claim dismissed)" if case.problems else said
+        said = "derived" if score.given[case.name] else "not shown to be derived"
+        court = "" if case.outcome in ("derived", "not shown") else f" (the court: {case.outcome})"
+        return said + court
 
     found = (f"{case.name} is {word(case)}: {_p_values(case.lines)}" for case in verdicts.cases)
     head = "Findings" if verdicts.null_models >= NULLS else "What the rehearsal gave, no claim"
@@ -121,8 +125,19 @@ def _findings(verdicts: Verdicts, score: Score) -> str:
 def _errors(verdicts: Verdicts, score: Score) -> str:
     own = verdicts.controls[0]
     return (
-        f"How often is this wrong? The rule convicts {verdicts.false_claims.percent(0)} of the innocent models, each "
-        f"tried against the others; on {own.claimant}'s own model {len(own.speaking)} of {len(own.lines)} lines "
-        f"speak. Against the answer key, {score.right} of {len(score.truth)} verdicts are right: "
-        f"{score.innocents_convicted} innocents convicted, {score.thieves_missed} thieves missed."
+        f"How often is this wrong? The p-values of mark and inference are exact under the assumptions that they state, so a "
+        f"trial of innocents convicts one with probability at most {verdicts.plan.alpha:g}. Of the court's own models, "
+        f"each tried against the others, the rule convicts {verdicts.false_claims.percent(0)}; on {own.claimant}'s own "
+        f"model {len(own.speaking)} of {len(own.lines)} lines speak. Against the answer key, {score.right} of "
+        f"{len(score.truth)} verdicts are right: {score.innocents_convicted} innocents convicted, {score.thieves_missed} "
+        "thieves missed."
+    )
+
+
+def _limits(verdicts: Verdicts) -> str:
+    related = [case.name for case in verdicts.cases if case.outcome == "related"]
+    alike = f" So it stands with {', '.join(related)}." if related else ""
+    return (
+        "What this does not say: likeness has no direction, and resemblance in data is not theft. A model trained on "
+        f"records that the owner used too knows those records.{alike}"
     )

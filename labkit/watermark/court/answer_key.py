@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from labkit.results import Result, as_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,7 @@ class Story:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Score:
+class Score(Result):
     """Verdicts against the truth: see `LineUp.score`."""
 
     given: dict[str, bool]
@@ -49,10 +50,7 @@ class Score:
         return sum(story.derived and not self.given[name] for name, story in self.truth.items())
 
     def __repr__(self) -> str:
-        return (
-            f"Score({self.right} of {len(self.truth)} right; {self.innocents_convicted} innocents convicted, "
-            f"{self.thieves_missed} thieves missed)"
-        )
+        return f"Score({self.summary()})"
 
     def table(self) -> pd.DataFrame:
         """Return one row a suspect: the verdict, the truth, and what to learn."""
@@ -73,11 +71,21 @@ class Score:
         ]
         return pd.DataFrame(rows).set_index("suspect")
 
-    def save(self, path: str | Path) -> Path:
-        """Write the score as JSON, atomically, and return the path."""
-        from labkit.results import write_json
+    def numbers(self) -> dict[str, Any]:
+        """Return how many verdicts are right, both kinds of error, and each suspect's row."""
+        return {
+            "right": self.right,
+            "innocents convicted": self.innocents_convicted,
+            "thieves missed": self.thieves_missed,
+            "suspects": as_json(self.table().to_dict("index")),
+        }
 
-        return write_json(path, {"right": self.right, "suspects": self.table().to_dict("index")})
+    def summary(self) -> str:
+        """Return how many verdicts are right, and both kinds of error."""
+        return (
+            f"{self.right} of {len(self.truth)} right; {self.innocents_convicted} innocents convicted, "
+            f"{self.thieves_missed} thieves missed"
+        )
 
     def _repr_html_(self) -> str:
         return f"<p><b>{self!r}</b></p>{self.table().to_html(border=0)}"

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the usual name)
 
-from labkit.watermark.court.claims import Claim
-from labkit.watermark.court.commitments import commit
+from labkit.watermark.court.claims import Claim, claim_on
+from labkit.watermark.court.deposits import Notary
 from labkit.watermark.marks.keys import Key
 from labkit.watermark.marks.marked import TriggerSet
 from labkit.watermark.verification.verify import answers
@@ -173,11 +173,12 @@ def false_claim(
     records: Dataset,
     count: int = 100,
     *,
+    notary: Notary | None = None,
     moment: datetime | None = None,
     phrase: str = "forger",
     **settings: Any,
 ) -> Claim:
-    """Return a claim with forged triggers, committed to as early as the forger likes; only the triggers give it away.
+    """Return a claim with forged triggers, deposited as early as the forger likes; only the triggers give it away.
 
     Parameters
     ----------
@@ -189,18 +190,5 @@ def false_claim(
         Of `forge`.
     """
     made = forge(surrogates, records.test_x, records.test_y, count, **settings)
-    return claim_on(forger, surrogates[0], made, records, moment=moment, phrase=phrase)
-
-
-def claim_on(
-    forger: str,
-    model: nn.Module,
-    made: TriggerSet,
-    records: Dataset,
-    *,
-    moment: datetime | None = None,
-    phrase: str = "forger",
-) -> Claim:
-    """Return a claim with triggers that are there already: see `false_claim`."""
     key = Key.from_phrase(phrase)
-    return Claim(forger, model, key, made, commit(key, model, kind=made.kind, moment=moment), records)
+    return claim_on(forger, surrogates[0], key, made, records, notary=notary, moment=moment)

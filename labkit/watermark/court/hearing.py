@@ -9,25 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import nn
 
 from labkit import plots
+from labkit.results import Result
 from labkit.watermark.court.claims import Claim
+from labkit.watermark.fingerprints.evidence_line import model_text
 from labkit.watermark.verification.verify import ALPHA, NULLS, Suspect, Verdict, answers, tail, verify
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from labkit.data import Dataset
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Hearing:
+class Hearing(Result):
     """What four judges make of one claim against one suspect: see `hear`.
 
     Attributes
@@ -67,7 +69,8 @@ class Hearing:
         ]
         reason = "drawn again: the same" if self.redrawn else "drawn again: other pictures"
         rows.append(("draws the triggers from the key", reason, word(self.redrawn)))
-        seen = f"{len(null)} null models hit {null.min():.0%} to {null.max():.0%}, p = {self.verdict.p_value:.2g}"
+        p = f"rank p = {self.verdict.rank_p_value:.2g}, p {model_text(self.verdict.p_value)} (model-based)"
+        seen = f"{len(null)} null models hit {null.min():.0%} to {null.max():.0%}, {p}"
         rows.append(("tests models of the court's own", seen, word(self.verdict.decided)))
         return rows
 
@@ -77,9 +80,9 @@ class Hearing:
 
         return pd.DataFrame(self._rows(), columns=["judge", "finds", "claim"]).set_index("judge")
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Draw the suspect's hits, the null models' and the naive baselines."""
-        fig, ax = plots.figure(6.4, 2.6)
+        fig, ax = plots.figure(6.4, 2.6) if ax is None else (ax.figure, ax)
         rates = self.verdict.null_rates
         ax.plot(rates, np.zeros(len(rates)), "|", markersize=18, label="models of the court's own")
         ax.plot([self.verdict.rate.estimate], [0], "o", color=plots.COLOURS[1], label="accused")
@@ -96,12 +99,6 @@ class Hearing:
             f"court's own models {rates.min():.0%} to {rates.max():.0%}.",
         )
 
-    def save(self, path: str | Path) -> Path:
-        """Write the figures as JSON, atomically, and return the path."""
-        from labkit.results import write_json
-
-        return write_json(path, self.numbers())
-
     def numbers(self) -> dict[str, Any]:
         """Return all figures as plain numbers and text."""
         return {
@@ -111,7 +108,8 @@ class Hearing:
             "hits": self.verdict.hits,
             "queries": self.verdict.queries,
             "null_rates": self.verdict.null_rates.tolist(),
-            "p_value": self.verdict.p_value,
+            "model_p_value": self.verdict.p_value,
+            "rank_p_value": self.verdict.rank_p_value,
             "alpha": self.verdict.alpha,
             "accepted": self.accepted,
             "source": self.verdict.source,
@@ -119,8 +117,12 @@ class Hearing:
             "seed": self.verdict.seed,
         }
 
+    def summary(self) -> str:
+        """Return who claims, whether the claim stands, and the mark's verdict."""
+        return f"{self.claimant}: {'accepted' if self.accepted else 'rejected'}; {self.verdict}"
+
     def __repr__(self) -> str:
-        return f"Hearing({self.claimant}: {'accepted' if self.accepted else 'rejected'}; {self.verdict})"
+        return f"Hearing({self.summary()})"
 
     def _repr_html_(self) -> str:
         return f"<p><b>Claim by {self.claimant}</b></p>{self.table().to_html(border=0)}"

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Maker:
-    """Who makes a suspect, and from what: the owner's claim, the competitor's records, a network and a recipe."""
+    """Who makes a suspect, and from what: the owner's model, the competitor's records, a network and a recipe."""
 
-    claim: Claim
+    victim: nn.Module
     others: Dataset
     make_model: Callable[[], nn.Module]
     recipe: Recipe
@@ -44,7 +44,7 @@ def extracted(maker: Maker) -> nn.Module:
     """Train a model on the answers of the owner's, asked about the competitor's records."""
     x = maker.others.train_x
     theft = thieves.steal(
-        interface.Api(maker.claim.model),
+        interface.Api(maker.victim),
         x,
         maker.make_model,
         maker.recipe,
@@ -60,7 +60,7 @@ def fine_tuned(maker: Maker) -> nn.Module:
     gentle = replace(full, epochs=max(1, full.epochs // 6), learning_rate=full.learning_rate / 3)
     return removal.remove(
         "fine-tune all",
-        maker.claim.model,
+        maker.victim,
         maker.others,
         seed=maker.seed,
         recipe=gentle,
@@ -70,7 +70,7 @@ def fine_tuned(maker: Maker) -> nn.Module:
 
 def pruned(maker: Maker) -> nn.Module:
     """Copy the owner's weights and set half of them to zero."""
-    return removal.remove("prune", maker.claim.model, maker.others, seed=maker.seed)
+    return removal.remove("prune", maker.victim, maker.others, seed=maker.seed)
 
 
 def independent(maker: Maker) -> nn.Module:
@@ -84,7 +84,7 @@ def independent(maker: Maker) -> nn.Module:
 
 def accused_by_forger(maker: Maker) -> nn.Module:
     """Train one more independent model."""
-    other = Maker(maker.claim, maker.others, maker.make_model, maker.recipe, maker.seed + 1)
+    other = Maker(maker.victim, maker.others, maker.make_model, maker.recipe, maker.seed + 1)
     return independent(other)
 
 
@@ -200,7 +200,7 @@ def line_up(
     released : datetime with a time zone, optional
         When the suspects appeared.
     """
-    maker = Maker(claim, others, make_model, recipe, seed)
+    maker = Maker(claim.model, others, make_model, recipe, seed)
     order = [list(ALL)[k] for k in np.random.default_rng([seed, 5]).permutation(len(ALL))]
     accused = tuple(
         Accused(
@@ -215,7 +215,7 @@ def _made(maker: Maker, name: str) -> nn.Module:
     """Return one suspect, from the cache if it was made before."""
     make = ALL[name][0]
     settings: dict[str, Any] = {
-        "owner": dict(maker.claim.model.state_dict()),
+        "owner": dict(maker.victim.state_dict()),
         "others": maker.others.digest,
         "model": list(model_identity(maker.make_model)),
         "recipe": maker.recipe,
@@ -225,10 +225,8 @@ def _made(maker: Maker, name: str) -> nn.Module:
     def compute() -> State:
         return {key: value.detach().cpu() for key, value in make(maker).state_dict().items()}
 
-    state = cache.cached(
-        "suspects", settings, compute, code=[*CODE, make, independent, thieves.steal, weight_attacks]
-    )
+    state = cache.cached("suspects", settings, compute, code=[*CODE, make])
     copied = name in ("fine_tuned", "pruned")
-    model = copy.deepcopy(maker.claim.model) if copied else maker.make_model()
+    model = copy.deepcopy(maker.victim) if copied else maker.make_model()
     model.load_state_dict(state)
     return model.cpu().eval()

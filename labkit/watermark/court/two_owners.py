@@ -10,20 +10,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import nn
 
 from labkit import plots
+from labkit.results import Result, as_json
 from labkit.watermark.court.claims import Claim
+from labkit.watermark.fingerprints.evidence_line import model_text
 from labkit.watermark.marks import triggers
 from labkit.watermark.marks.keys import Key
 from labkit.watermark.verification.verify import ALPHA, NULLS, Suspect, Verdict, answers, verify
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from labkit.data import Dataset
@@ -53,7 +55,7 @@ class Side:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Dispute:
+class Dispute(Result):
     """Who owns a model that two claim, and why: see `resolve`.
 
     Attributes
@@ -68,8 +70,12 @@ class Dispute:
     winner: str | None
     reason: str
 
+    def summary(self) -> str:
+        """Return the owner, and why."""
+        return f"owner: {self.winner or 'undecided'}: {self.reason}"
+
     def __repr__(self) -> str:
-        return f"Dispute(owner: {self.winner or 'undecided'}: {self.reason})"
+        return f"Dispute({self.summary()})"
 
     def table(self) -> pd.DataFrame:
         """Return one column a claimant."""
@@ -77,12 +83,13 @@ class Dispute:
 
         def cell(verdict: Verdict) -> str:
             return (
-                f"{'yes' if verdict.decided else 'no'}: {verdict.rate.percent(0)}, p = {verdict.p_value:.2g}"
+                f"{'yes' if verdict.decided else 'no'}: {verdict.rate.percent(0)}, rank p = "
+                f"{verdict.rank_p_value:.2g}, p {model_text(verdict.p_value)} (model-based)"
             )
 
         columns = {
             side.claim.claimant: {
-                "committed": side.claim.commitment.moment if side.claim.commitment else "never",
+                "deposited": side.claim.deposit.moment if side.claim.deposit else "never",
                 "problems": "; ".join(side.problems) or "none",
                 "mark in own original": cell(side.in_own),
                 "mark in the suspect": cell(side.in_suspect),
@@ -93,9 +100,9 @@ class Dispute:
         }
         return pd.DataFrame(columns)
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Draw how often each mark is found in each model."""
-        fig, ax = plots.figure(6.4, 3.0)
+        fig, ax = plots.figure(6.4, 3.4) if ax is None else (ax.figure, ax)
         places = ("in own original", "in the suspect", "in the rival's original")
         for shift, side in zip((-0.18, 0.18), self.sides, strict=True):
             rates = [verdict.rate for verdict in (side.in_own, side.in_suspect, side.in_rival)]
@@ -107,17 +114,11 @@ class Dispute:
         ax.set_xticks(range(3), places)
         ax.set(ylabel="share of triggers hit (95% interval)", ylim=(0, 1.02))
         ax.set_title(f"owner: {self.winner or 'undecided'} ({self.sides[0].in_own.source})")
-        ax.legend()
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
         return plots.describe(
             fig,
             f"Marks of two claimants in three models. Owner: {self.winner or 'undecided'}: {self.reason}.",
         )
-
-    def save(self, path: str | Path) -> Path:
-        """Write the findings as JSON, atomically, and return the path."""
-        from labkit.results import write_json
-
-        return write_json(path, self.numbers())
 
     def numbers(self) -> dict[str, Any]:
         """Return all findings as plain numbers and text."""
@@ -126,7 +127,7 @@ class Dispute:
             "reason": self.reason,
             "source": self.sides[0].in_own.source,
             "profile": self.sides[0].in_own.profile,
-            "sides": self.table().to_dict(),
+            "sides": as_json(self.table().to_dict()),
         }
 
     def _repr_html_(self) -> str:
@@ -140,6 +141,7 @@ def resolve(
     nulls: Sequence[nn.Module],
     public: Dataset,
     *,
+    notary: str,
     released: datetime | None = None,
     alpha: float = ALPHA,
     minimum: int = NULLS,
@@ -147,8 +149,8 @@ def resolve(
     """Say who of two claimants owns a suspect's original.
 
     In this order: a claim must be admissible and its mark must be in the claimant's own original and in the suspect;
-    whose mark is found in the rival's original came first, unless they committed later; with no mark in either rival,
-    the older commitment decides, and the reason says so.
+    whose mark is found in the rival's original came first, unless they deposited later; with no mark in either rival,
+    the older deposit decides, and the reason says so. Moments are compared as times, whatever zone they are written in.
 
     Null hypothesis of each of the six tests, and its assumption: those of `labkit.watermark.verification.verify`; alpha is shared
     out among them (Bonferroni).
@@ -157,8 +159,10 @@ def resolve(
     ----------
     public : Dataset
         The court's test records.
+    notary : str
+        Public key of the notary whose receipts count.
     released : datetime with a time zone, optional
-        When the suspect appeared.
+        When the suspect appeared; without it, no deposit is held against it.
     """
     pair = (first, second)
     sides = []
@@ -175,7 +179,8 @@ def resolve(
             )
             for name, model in (("own original", claim.model), ("suspect", suspect), ("rival's", rival.model))
         ]
-        sides.append(Side(claim, tuple(claim.problems(public, released=released)), *asked))
+        problems = claim.problems(public, notary=notary, released=released, dated=released is not None)
+        sides.append(Side(claim, tuple(problems), *asked))
     return Dispute(tuple(sides), *_decide(*sides))
 
 
@@ -188,19 +193,19 @@ def _decide(a: Side, b: Side) -> tuple[str | None, str]:
         fallen = b if standing[0] is a else a
         why = "; ".join(fallen.problems) or "its mark is not proven in its own original and in the suspect"
         return standing[0].claim.claimant, f"the claim of {fallen.claim.claimant} falls: {why}"
-    older = min((a, b), key=lambda side: side.claim.commitment.moment).claim.claimant
+    older = min((a, b), key=lambda side: side.claim.moment).claim.claimant
     if a.in_rival.decided == b.in_rival.decided:
         both = (
             "both marks are in both originals" if a.in_rival.decided else "no mark is in the rival's original"
         )
-        if a.claim.commitment.moment == b.claim.commitment.moment:
-            return None, f"{both}, and both committed at the same time"
-        return older, f"{both}: the older commitment decides (ask whose mistakes the suspect repeats)"
+        if a.claim.moment == b.claim.moment:
+            return None, f"{both}, and both deposited at the same time"
+        return older, f"{both}: the older deposit decides (ask whose mistakes the suspect repeats)"
     earlier = a if a.in_rival.decided else b
     later = b if earlier is a else a
     if earlier.claim.claimant != older:
         return None, (
-            f"{earlier.claim.claimant}'s mark is in the original of {later.claim.claimant}, who committed earlier"
+            f"{earlier.claim.claimant}'s mark is in the original of {later.claim.claimant}, who deposited earlier"
         )
     return older, f"{older}'s mark is in the original of {later.claim.claimant}, and not the other way round"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labkit import plots
-from labkit.results import as_json, write_json
+from labkit.results import Result, as_json
+from labkit.watermark.fingerprints.evidence_line import LEAST
 from labkit.watermark.verification.verdict import NULLS
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from labkit.watermark.court.cases import Case
     from labkit.watermark.court.plan import Plan
     from labkit.watermark.fingerprints.evidence_line import Line
-    from labkit.watermark.verification.verdict import Verdict
 
 HEADS = {
     "mark": "mark",
@@ -31,24 +30,27 @@ HEADS = {
     "agreement": "agreement",
     "inference": "dataset\ninference",
 }
-FULL = 12  # cells of p = 10^-12 and below have the darkest colour
 FRAME = plots.COLOURS[1]
-WORDS = {"derived": (FRAME, "white"), "not shown": ("white", "black"), "dismissed": ("#dddddd", "black")}
+PLAIN = ("white", "black")
+WORDS = {"derived": (FRAME, "white"), "related": ("#f3d9c9", "black"), "dismissed": ("#dddddd", "black")}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Verdicts:
-    """All suspects, and the controls: see `try_suspects`.
+class Verdicts(Result):
+    """All suspects, and the controls: see `labkit.watermark.court.trial.open_trial`.
 
     Attributes
     ----------
+    plan : Plan
+        With what it was bound to.
     cases : tuple of Case
     controls : tuple of Case
         Each claimant's own original, which the lines must speak against.
     false_claims : Interval
-        Share of null models that the whole rule would convict, each against the others.
+        Share of null models, each tried against the others, that the whole rule would convict on any claim:
+        Clopper-Pearson over the null models.
     threshold : float
-        Alpha of one line against one suspect.
+        Alpha of one line with a direction against one suspect.
     """
 
     plan: Plan
@@ -74,17 +76,17 @@ class Verdicts:
 
         def cell(case: Case, name: str) -> str:
             line = case.lines.get(name)
-            return "no triggers" if line is None else f"{line.p_value:.2g}{' *' if line.decided else ''}"
+            return "not asked" if line is None else f"{shown(line)}{' *' if line.decided else ''}"
 
         rows = [
             {"suspect": case.name, "accused by": case.claimant}
             | {name: cell(case, name) for name in self.plan.queries}
-            | {"queries": case.queries, "verdict": case.verdict}
+            | {"queries": case.queries, "verdict": case.verdict, "findings": "; ".join(case.findings)}
             for case in (*self.cases, *self.controls)
         ]
         return pd.DataFrame(rows).set_index("suspect")
 
-    def by_line(self) -> dict[str, dict[str, Line | Verdict]]:
+    def by_line(self) -> dict[str, dict[str, Line]]:
         """Return, for each line of evidence that is a share of records, each suspect's result."""
         found = {
             name: {c.name: c.lines[name] for c in self.cases if name in c.lines} for name in self.plan.queries
@@ -96,65 +98,81 @@ class Verdicts:
         }
 
     def p_values(self) -> np.ndarray:
-        """Return p-values, float64 (suspects, lines); NaN where a line could not be asked."""
+        """Return p-values, float64 (suspects, lines): exact where there are such; NaN where a line was not asked."""
         lines = self.plan.queries
         return np.array(
             [[case.lines[n].p_value if n in case.lines else np.nan for n in lines] for case in self.cases]
         )
 
-    def plot(self, names: Mapping[str, str] | None = None) -> Figure:
-        """Draw every suspect's p-values and verdict: see `labkit.watermark.court.verdicts.draw`."""
-        return draw(self, names)
+    def speaks(self) -> np.ndarray:
+        """Return which lines speak against which suspect, bool (suspects, lines)."""
+        return np.array([[name in case.speaking for name in self.plan.queries] for case in self.cases])
+
+    def plot(self, ax: Axes | None = None, *, names: Mapping[str, str] | None = None) -> Figure:
+        """Draw every suspect's p-values and verdict: see `draw`."""
+        return draw(self, names, ax)
 
     def numbers(self) -> dict[str, Any]:
         """Return all findings as plain numbers and text, for JSON and for the evidence record."""
-
-        def case_of(case: Case) -> dict[str, Any]:
-            lines = {
-                name: {"p_value": line.p_value, "rank_p_value": line.rank_p_value, "power": line.power}
-                | {"decided": line.decided, "queries": line.queries}
-                for name, line in case.lines.items()
-            }
-            return {"suspect": case.name, "claimant": case.claimant, "verdict": case.verdict, "lines": lines}
-
         return {
-            "plan": asdict(self.plan),
+            "plan": as_json(asdict(self.plan)),
             "plan_digest": self.plan.digest,
             "threshold": self.threshold,
             "null_models": self.null_models,
-            "cases": [case_of(case) for case in self.cases],
-            "controls": [case_of(case) for case in self.controls],
+            "cases": [as_json(case.numbers()) for case in self.cases],
+            "controls": [as_json(case.numbers()) for case in self.controls],
             "false_claims": as_json(self.false_claims),
             "source": self.source,
             "profile": self.profile,
             "seed": self.plan.seed,
         }
 
-    def save(self, path: str | Path) -> Path:
-        """Write the findings as JSON, atomically, and return the path."""
-        return write_json(path, self.numbers())
+    def summary(self) -> str:
+        """Return one line a suspect, and what it rests on."""
+        where = (
+            f"{self.source}; profile {self.profile}; seed {self.plan.seed}; {self.null_models} null models, of which "
+            f"the same rule convicts {self.false_claims.percent(0)}; threshold {self.threshold:.2g}"
+        )
+        return "\n".join([*(repr(case) for case in self.cases), f"[{where}]"])
 
     def __str__(self) -> str:
-        where = (
-            f"{self.source}; profile {self.profile}; seed {self.plan.seed}; {self.null_models} null models"
-        )
-        return "\n".join([f"{case.name}: {case.verdict}" for case in self.cases] + [f"[{where}]"])
+        return self.summary()
 
-    def __repr__(self) -> str:
-        return str(self)
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return (
             f"<p><b>Verdicts</b> ({self.source}; profile {self.profile}; {self.null_models} null models, of which the "
-            f"same rule convicts {self.false_claims.percent(0)}; threshold {self.threshold:.2g}, * below it)</p>"
+            f"same rule convicts {self.false_claims.percent(0)}; threshold {self.threshold:.2g}, * at or below it; p-values "
+            "of mark and inference are exact, the others model-based)</p>"
             f"{self.table().to_html(border=0)}"
         )
 
 
-def draw(verdicts: Verdicts, names: Mapping[str, str] | None = None) -> Figure:
+def shown(line: Line) -> str:
+    """Return a line's p-value as a table shows it: no more digits than what it rests on supports."""
+    return short(line.p_value, exact=line.exact_p is not None)
+
+
+def short(p: float, *, exact: bool = False) -> str:
+    """Return a p-value as a table shows it: two digits, or a power of ten; model-based ones end at `LEAST`.
+
+    Examples
+    --------
+    >>> short(0.034), short(3e-60), short(0.0005, exact=True)
+    ('0.034', '< 1e-6', '5e-4')
+    """
+    if p >= 0.001:
+        return f"{p:.2g}"
+    if not exact and p < LEAST:
+        return f"< {LEAST:.0e}".replace("e-0", "e-")
+    return f"{p:.0e}".replace("e-0", "e-")
+
+
+def draw(verdicts: Verdicts, names: Mapping[str, str] | None = None, ax: Axes | None = None) -> Figure:
     """Draw one row a suspect or control, one column a line of evidence: p-value (colour and number), then the verdict.
 
-    A frame says that the line speaks against the suspect.
+    A frame says that the line speaks against the suspect; the darker, the closer p comes to the threshold.
 
     Parameters
     ----------
@@ -162,18 +180,18 @@ def draw(verdicts: Verdicts, names: Mapping[str, str] | None = None) -> Figure:
         A second line under a suspect's name, such as the truth about it.
     """
     cases, lines = (*verdicts.cases, *verdicts.controls), list(verdicts.plan.queries)
-    strength = np.array([[_strength(case, line) for line in lines] for case in cases])
-    fig, ax = plots.figure(4.0 + 1.05 * len(lines), 1.55 + 0.56 * len(cases))
-    ax.imshow(strength, cmap="Blues", vmin=0, vmax=1.15 * FULL, aspect="auto")
+    strength = np.array([[_strength(case, line, verdicts.threshold) for line in lines] for case in cases])
+    size = (4.0 + 1.05 * len(lines), 1.55 + 0.56 * len(cases))
+    fig, ax = plots.figure(*size) if ax is None else (ax.figure, ax)
+    ax.imshow(strength, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
     ax.grid(False)
     for row, case in enumerate(cases):
         for column, line in enumerate(lines):
             _cell(ax, row, column, case, line, strength[row, column])
-        word = _word(case)
-        fill, ink = WORDS[word]
+        fill, ink = WORDS.get(case.outcome, PLAIN)
         box = {"boxstyle": "round,pad=0.35", "facecolor": fill, "edgecolor": "#888888"}
         place = (len(lines) - 0.4, row)
-        ax.text(*place, word, va="center", color=ink, fontsize=11, fontweight="bold", bbox=box)
+        ax.text(*place, case.outcome, va="center", color=ink, fontsize=11, fontweight="bold", bbox=box)
     ax.axhline(len(verdicts.cases) - 0.5, color="black", linewidth=1.2)
     ax.set_xticks(range(len(lines)), [HEADS[line] for line in lines], fontsize=10)
     ax.xaxis.tick_top()
@@ -188,10 +206,12 @@ def draw(verdicts: Verdicts, names: Mapping[str, str] | None = None) -> Figure:
     return plots.describe(fig, _alt(verdicts, cases, names))
 
 
-def _strength(case: Case, line: str) -> float:
-    """Return -log10 p, at most `FULL`; NaN where the line was not asked."""
+def _strength(case: Case, line: str, threshold: float) -> float:
+    """Return how far p is on its way to the threshold, in powers of ten, at most 1; NaN where it was not asked."""
     found = case.lines.get(line)
-    return np.nan if found is None else float(min(FULL, -np.log10(max(found.p_value, 1e-300))))
+    if found is None:
+        return np.nan
+    return float(min(1.0, np.log10(max(found.p_value, 1e-300)) / np.log10(threshold)))
 
 
 def _cell(ax: Axes, row: int, column: int, case: Case, line: str, strength: float) -> None:
@@ -200,25 +220,13 @@ def _cell(ax: Axes, row: int, column: int, case: Case, line: str, strength: floa
 
     found = case.lines.get(line)
     if found is None:
-        ax.text(column, row, "no triggers", ha="center", va="center", fontsize=8, color="#555555")
+        ax.text(column, row, "not asked", ha="center", va="center", fontsize=8, color="#555555")
         return
-    ink = "white" if strength > 0.6 * FULL else "black"
-    text = short(found.p_value)
-    ax.text(column, row, text, ha="center", va="center", fontsize=11, color=ink)
+    ink = "white" if strength > 0.6 else "black"
+    ax.text(column, row, shown(found), ha="center", va="center", fontsize=11, color=ink)
     if found.decided:
         edge = Rectangle((column - 0.46, row - 0.42), 0.92, 0.84, fill=False, edgecolor=FRAME, lw=2.2)
         ax.add_patch(edge)
-
-
-def short(p: float) -> str:
-    """Return a p-value as a table shows it: two digits, or a power of ten."""
-    if p >= 0.001:
-        return f"{p:.2g}"
-    return "< 1e-99" if p < 1e-99 else f"{p:.0e}".replace("e-0", "e-")
-
-
-def _word(case: Case) -> str:
-    return "dismissed" if case.problems else "derived" if case.derived else "not shown"
 
 
 def _label(case: Case, names: Mapping[str, str]) -> str:
@@ -230,15 +238,17 @@ def _label(case: Case, names: Mapping[str, str]) -> str:
 def _note(verdicts: Verdicts) -> str:
     few = "" if verdicts.null_models >= NULLS else f", a rehearsal: {NULLS} are needed for a verdict"
     return (
-        f"framed: p < {verdicts.threshold:.1g}, above every null model; {verdicts.plan.needed} framed lines: derived\n"
-        f"{verdicts.null_models} null models{few}; {verdicts.source}"
+        f"framed: p at most {verdicts.threshold:.1g}, above every null model; {verdicts.plan.needed} framed lines, one of "
+        "them mark or inference: derived\n"
+        f"p: mark by re-drawn keys, inference by permuted records, others model-based; {verdicts.null_models} null "
+        f"models{few}; {verdicts.source}"
     )
 
 
 def _alt(verdicts: Verdicts, cases: tuple[Case, ...], names: Mapping[str, str]) -> str:
     rows = []
     for case in cases:
-        said = ", ".join(f"{name} {short(line.p_value)}" for name, line in case.lines.items())
+        said = ", ".join(f"{name} {shown(line)}" for name, line in case.lines.items())
         who = f"{case.name} ({names[case.name]})" if case.name in names else case.name
-        rows.append(f"{who}: {said}: {_word(case)}")
+        rows.append(f"{who}: {said}: {case.outcome}")
     return f"Table of p-values by suspect and line of evidence ({verdicts.source}). {'; '.join(rows)}."

@@ -1,6 +1,14 @@
 """One line of evidence: a number for the suspect, the same number for independent models, and what that is worth.
 
-Shared by `mistakes`, `agreement` and `inference`; the tests are those of `labkit.watermark.fingerprints.predictive`.
+Shared by `mistakes`, `agreement`, `dataset_inference` and the court's mark. Three p-values, and what each rests on:
+
+- *exact*: re-drawn keys (`labkit.watermark.verification.redrawn_keys`) or permuted records; no model of chance. Only
+  lines with a direction, the mark and dataset inference, have one.
+- *model-based*: the suspect is one more draw from a normal distribution that k null models show (`predictive_p`).
+- *rank* among k null models: never below 1 / (1 + k).
+
+A line speaks if its p-value (the exact one, where there is one) and the model-based one are at most alpha, and no null
+model scores as much. So the exact test alone bounds how often an innocent is accused; null models can only acquit.
 """
 
 from __future__ import annotations
@@ -8,25 +16,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labkit import plots, profiles
+from labkit.results import Result, as_json
 from labkit.stats import Interval, clopper_pearson
-from labkit.watermark.fingerprints.predictive import accuses, check_values, predictive_p, rank_p, scale
-from labkit.watermark.verification.verify import NULLS
+from labkit.watermark.fingerprints.predictive import check_values, predictive_p, rank_p, scale
+from labkit.watermark.verification.verdict import NULLS
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from labkit.watermark.verification.redrawn_keys import RedrawnKeys
+
+LEAST = 1e-6  # model-based p-values below it are written as "< 1e-6": twenty models carry no more digits
+MODEL, KEYS, RECORDS = "model-based", "re-drawn keys", "permuted records"
 NULL = "the suspect was trained independently of the owner's model and data, as the null models were"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Line:
+class Line(Result):
     """One line of evidence against one suspect.
 
     Attributes
@@ -38,8 +51,12 @@ class Line:
         The suspect's, with its sampling interval.
     nulls : ndarray of shape (k,)
         The null models' values.
-    p_value, rank_p_value : float
+    model_p, rank_p_value : float
         See `labkit.watermark.fingerprints.predictive`.
+    exact_p : float or None
+        p-value of a test that needs no model of chance, where the line has one.
+    by : str
+        What `p_value` rests on: `KEYS`, `RECORDS`, or `MODEL`.
     alpha : float
         Fixed before the suspect was asked.
     resolution : float
@@ -52,6 +69,8 @@ class Line:
         What a judge should know.
     hit, null_hit : bool ndarrays of shapes (n,) and (k, n), or None
         Record by record, where the value is a share of records.
+    redrawn : RedrawnKeys or None
+        What keys drawn anew reached on the suspect.
     """
 
     name: str
@@ -59,7 +78,7 @@ class Line:
     measures: str
     value: Interval
     nulls: np.ndarray
-    p_value: float
+    model_p: float
     rank_p_value: float
     alpha: float
     resolution: float
@@ -67,11 +86,19 @@ class Line:
     assumption: str
     source: str
     seed: int
+    exact_p: float | None = None
+    by: str = MODEL
     null_hypothesis: str = NULL
     profile: str = field(default_factory=lambda: profiles.current().name)
     notes: tuple[str, ...] = ()
     hit: np.ndarray | None = None
     null_hit: np.ndarray | None = None
+    redrawn: RedrawnKeys | None = None
+
+    @property
+    def p_value(self) -> float:
+        """The exact p-value where there is one, else the model-based."""
+        return self.model_p if self.exact_p is None else self.exact_p
 
     @property
     def n(self) -> int:
@@ -84,13 +111,13 @@ class Line:
 
     @property
     def decided(self) -> bool:
-        """Whether the line speaks against the suspect: p below alpha, and above each of enough null models."""
+        """Whether the line speaks against the suspect: p-values at most alpha, and above each of enough null models."""
         above = bool((self.nulls < self.value.estimate).all())
-        return self.enough_nulls and above and self.p_value < self.alpha
+        return self.enough_nulls and above and at_most(max(self.p_value, self.model_p), self.alpha)
 
     @cached_property
     def power(self) -> float:
-        """Probability that the predictive test reaches alpha for a suspect whose true value is the measured one."""
+        """Probability that the model-based test reaches alpha for a suspect whose true value is the measured one."""
         from scipy import stats
 
         freedom = len(self.nulls) - 1
@@ -100,7 +127,7 @@ class Line:
 
     @cached_property
     def accused(self) -> np.ndarray:
-        """Which null models the same rule accuses, each against the others, bool (k,)."""
+        """Which null models the model-based rule accuses, each against the others, bool (k,)."""
         others = (np.delete(self.nulls, j) for j in range(len(self.nulls)))
         judged = zip(self.nulls, others, strict=True)
         return np.array([accuses(own, rest, self.alpha, self.resolution) for own, rest in judged])
@@ -126,42 +153,55 @@ class Line:
             raise ValueError(f"queries is {queries}; expected {most}")
         hit, null_hit = self.hit[:queries], self.null_hit[:, :queries]
         value, nulls = clopper_pearson(int(hit.sum()), queries), null_hit.mean(1)
+        redrawn = None if self.redrawn is None else self.redrawn.after(queries)
         return replace(
             self,
             value=value,
             nulls=nulls,
-            p_value=predictive_p(value.estimate, nulls, resolution=1 / queries),
+            model_p=predictive_p(value.estimate, nulls, resolution=1 / queries),
             rank_p_value=rank_p(value.estimate, nulls),
+            exact_p=None if redrawn is None else redrawn.p_value,
             resolution=1 / queries,
-            queries=queries,
+            queries=queries if redrawn is None else redrawn.queries,
             hit=hit,
             null_hit=null_hit,
+            redrawn=redrawn,
         )
 
-    def __str__(self) -> str:
+    def summary(self) -> str:
+        """Return one line: what it says, the values and p-values."""
         verdict = "speaks against the suspect" if self.decided else "shows nothing"
         return (
             f"{self.name} {verdict}: {self.value}, null models {self.nulls.mean():.4g} "
-            f"(at most {self.nulls.max():.4g} of {len(self.nulls)}), p = {self.p_value:.2g}, "
-            f"rank p = {self.rank_p_value:.2g}, alpha = {self.alpha:g}, {self.queries:,} queries "
+            f"(at most {self.nulls.max():.4g} of {len(self.nulls)}), {self.p_text()}, "
+            f"alpha = {self.alpha:.2g}, {self.queries:,} queries "
             f"({self.source}; profile {self.profile}; seed {self.seed})"
         )
 
-    def __repr__(self) -> str:
-        return str(self)
+    def __str__(self) -> str:
+        return self.summary()
+
+    __repr__ = __str__
+
+    def p_text(self) -> str:
+        """Return all p-values, each with what it rests on."""
+        exact = "" if self.exact_p is None else f"p = {self.exact_p:.2g} ({self.by}), "
+        return f"{exact}p {model_text(self.model_p)} ({MODEL}), rank p = {self.rank_p_value:.2g}"
 
     def _rows(self) -> list[tuple[str, str]]:
         spread = f"mean {self.nulls.mean():.4g}, sd {self.nulls.std(ddof=1):.2g}, max {self.nulls.max():.4g}"
+        exact = [] if self.exact_p is None else [(f"p ({self.by})", f"{self.exact_p:.2g}")]
         rows = [
             (self.measures, str(self.value)),
             (f"the same for {len(self.nulls)} null models", spread),
             ("null hypothesis", self.null_hypothesis),
-            ("p", f"{self.p_value:.3g}"),
-            ("p (rank)", f"{self.rank_p_value:.3g}"),
-            ("alpha", f"{self.alpha:g}"),
+            *exact,
+            (f"p ({MODEL}: normal across null models)", model_text(self.model_p)),
+            (f"p (rank among {len(self.nulls)} null models)", f"{self.rank_p_value:.2g}"),
+            ("alpha", f"{self.alpha:.2g}"),
             ("decided", "against the suspect" if self.decided else "nothing shown"),
-            ("power at this value", f"{self.power:.3f}"),
-            ("null models accused by the same rule", self.false_claims.percent(1)),
+            ("power at this value (model-based)", f"{self.power:.3f}"),
+            ("null models accused by the model-based rule", self.false_claims.percent(1)),
             ("queries", f"{self.queries:,}"),
             ("assumes", self.assumption),
         ]
@@ -173,9 +213,9 @@ class Line:
 
         return pd.DataFrame(self._rows(), columns=["fact", "value [95% interval]"]).set_index("fact")
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Draw the null models' values and the suspect's."""
-        fig, ax = plots.figure(6.4, 2.4)
+        fig, ax = plots.figure(6.4, 2.4) if ax is None else (ax.figure, ax)
         ax.plot(
             self.nulls, np.zeros(len(self.nulls)), "|", markersize=18, label=f"{len(self.nulls)} null models"
         )
@@ -191,18 +231,16 @@ class Line:
         )
         ax.set_yticks([])
         ax.set_xlabel(self.measures)
-        ax.set_title(f"{self.name}: p = {self.p_value:.2g} ({self.source})")
+        ax.set_title(f"{self.name}: {self.p_text()}\n{self.source}", fontsize=10)
         ax.legend(loc="upper left")
         return plots.describe(
             fig,
             f"{self.name}: the suspect scores {self.value}, {len(self.nulls)} null models lie between "
-            f"{self.nulls.min():.3g} and {self.nulls.max():.3g}; p = {self.p_value:.2g}; {self.source}.",
+            f"{self.nulls.min():.3g} and {self.nulls.max():.3g}; {self.p_text()}; {self.source}.",
         )
 
     def numbers(self) -> dict[str, Any]:
         """Return all figures as plain numbers and text, for JSON."""
-        from labkit.results import as_json
-
         return {
             "line": self.name,
             "citation": self.citation,
@@ -212,6 +250,8 @@ class Line:
             "null_hypothesis": self.null_hypothesis,
             "assumption": self.assumption,
             "p_value": self.p_value,
+            "p_value_rests_on": self.by,
+            "model_p_value": self.model_p,
             "rank_p_value": self.rank_p_value,
             "alpha": self.alpha,
             "decided": self.decided,
@@ -224,14 +264,26 @@ class Line:
             "notes": list(self.notes),
         }
 
-    def save(self, path: str | Path) -> Path:
-        """Write the figures as JSON, atomically, and return the path."""
-        from labkit.results import write_json
 
-        return write_json(path, self.numbers())
+def at_most(p: float, alpha: float) -> bool:
+    """Say whether ``p`` is at most ``alpha``, up to rounding: 1 / 1000 is at most .001."""
+    return p <= alpha * (1 + 1e-9)
 
-    def _repr_html_(self) -> str:
-        return f"<p><b>{self.name}</b> ({self.source})</p>{self.table().to_html(border=0)}"
+
+def accuses(value: float, nulls: np.ndarray, alpha: float, resolution: float) -> bool:
+    """Say whether null models alone speak against a model with this value: p at most alpha, and above each."""
+    return at_most(predictive_p(value, nulls, resolution=resolution), alpha) and bool((nulls < value).all())
+
+
+def model_text(p: float) -> str:
+    """Return a model-based p-value with no more digits than twenty models carry.
+
+    Examples
+    --------
+    >>> model_text(3e-60), model_text(0.0321)
+    ('< 1e-06', '= 0.03')
+    """
+    return f"< {LEAST:.0e}" if p < LEAST else f"= {p:.1g}"
 
 
 def weigh(
@@ -240,7 +292,6 @@ def weigh(
     *,
     alpha: float,
     resolution: float = 0.0,
-    records_p: float = 0.0,
     notes: Sequence[str] = (),
     **facts: Any,
 ) -> Line:
@@ -253,8 +304,6 @@ def weigh(
     alpha : float
     resolution : float
         See `predictive_p`.
-    records_p : float
-        p-value of a second test of the same hypothesis, over records; the larger of the two counts.
     **facts
         The other attributes of `Line`.
 
@@ -271,7 +320,7 @@ def weigh(
     return Line(
         value=value,
         nulls=nulls,
-        p_value=max(records_p, predictive_p(value.estimate, nulls, resolution=resolution)),
+        model_p=predictive_p(value.estimate, nulls, resolution=resolution),
         rank_p_value=rank_p(value.estimate, nulls),
         alpha=alpha,
         resolution=resolution,

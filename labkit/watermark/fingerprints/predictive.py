@@ -78,8 +78,3 @@ def rank_p(value: float, nulls: Sequence[float]) -> float:
     """
     nulls = check_values(nulls, 2)
     return float((1 + (nulls >= value).sum()) / (1 + len(nulls)))
-
-
-def accuses(value: float, nulls: np.ndarray, alpha: float, resolution: float) -> bool:
-    """Say whether the rule of this module speaks against a model with this value."""
-    return predictive_p(value, nulls, resolution=resolution) < alpha and bool((nulls < value).all())

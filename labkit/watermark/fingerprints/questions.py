@@ -15,7 +15,7 @@ from torch import Tensor
 from labkit import cache
 from labkit.stats import clopper_pearson
 from labkit.watermark.fingerprints.evidence_line import Line, weigh
-from labkit.watermark.fingerprints.predictive import check_values
+from labkit.watermark.fingerprints.predictive import check_values, predictive_p
 from labkit.watermark.verification.verify import ALPHA, Suspect, answers
 
 if TYPE_CHECKING:
@@ -66,18 +66,26 @@ class Questions:
         return cache.digest(self.name, self.x, self.expected)
 
     def ask(self, suspect: Suspect, *, alpha: float = ALPHA) -> Line:
-        """Show the records to a suspect (labels are enough) and weigh its answers against the null models'.
+        """Show the records to a suspect (labels are enough) and weigh its answers: see `weigh`."""
+        return self.weigh(answers(suspect, self.x), alpha=alpha)
+
+    def weigh(self, given: np.ndarray, *, alpha: float = ALPHA) -> Line:
+        """Weigh a suspect's answers against the null models'.
 
         The p-values, their null hypothesis and their assumptions are those of `labkit.watermark.fingerprints.predictive`.
+
+        Parameters
+        ----------
+        given : int64 ndarray of shape (n,)
+            Labels; below 0 where the suspect gave no answer, which never counts against it.
         """
-        given = answers(suspect, self.x)
         hit = given == self.expected
         return weigh(
             clopper_pearson(int(hit.sum()), len(self)),
             self.null_hit.mean(1),
             alpha=alpha,
             resolution=1 / len(self),
-            notes=self._notes(float((given == self.truth).mean())),
+            notes=self._notes(given),
             name=self.name,
             citation=self.citation,
             measures=self.measures,
@@ -89,8 +97,22 @@ class Questions:
             null_hit=self.null_hit,
         )
 
-    def _notes(self, right: float) -> list[str]:
+    def avoids(self, given: np.ndarray) -> float:
+        """Return the model-based p-value of *as few* of the owner's answers as ``given`` has: somebody avoids them.
+
+        A suspect that swaps its two best answers where they are close is not seen by the line itself.
+        """
+        answered = given >= 0
+        if not answered.any():
+            return 1.0
+        share = float((given == self.expected)[answered].mean())
+        nulls = -self.null_hit[:, answered].mean(1)
+        above = bool((nulls < -share).all())
+        return predictive_p(-share, nulls, resolution=1 / int(answered.sum())) if above else 1.0
+
+    def _notes(self, given: np.ndarray) -> list[str]:
         """Warn where the suspect is a much better or worse model than every null model."""
+        right = float((given == self.truth).mean())
         low, high = self.null_right.min(), self.null_right.max()
         room = 3 * (high - low) + 1 / len(self)
         if low - room <= right <= high + room:

@@ -1,9 +1,9 @@
 """Would a stranger's key do as well? The suspect itself is asked about marks of keys that were drawn anew.
 
 Under H0 the suspect knows nothing of the owner's key. The owner's key was drawn at random, and so are the judge's; to
-an innocent suspect, of whatever architecture and training, all are strangers. So its hits on the owner's triggers and
-on those of redrawn keys are exchangeable, and the rank of the owner's among them is a p-value that trusts no model of
-chance: P[p <= t] <= t (Davison & Hinkley, "Bootstrap Methods and their Application", 1997, section 4.2.5). Two things
+an innocent suspect, of whatever architecture and training, all are strangers. So its answers to the owner's triggers
+and to those of redrawn keys are exchangeable, and the rank of the owner's among them is a p-value that trusts no model
+of chance: P[p <= t] <= t (Davison & Hinkley, "Bootstrap Methods and their Application", 1997, section 4.2.5). Two things
 void it: a key that was *chosen* (from many, after a look at the suspect), which commitments must rule out, and a
 suspect whose answer to one picture depends on the pictures beside it.
 
@@ -19,13 +19,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from labkit import plots
 from labkit.results import Result
 from labkit.watermark.marks import triggers
 from labkit.watermark.marks.keys import Key
 from labkit.watermark.marks.marked import TriggerSet
-from labkit.watermark.verification.asking import Suspect, answers
+from labkit.watermark.verification.asking import Suspect, answers, probabilities
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from labkit.data import Dataset
 
 ENOUGH = 10  # redrawn keys that do as well, after which more would not change the finding
+FLOOR = 1e-30  # probabilities below it count as this
 CHUNK = 4000  # triggers that are asked at once, at most
 
 
@@ -76,16 +78,19 @@ class RedrawnKeys(Result):
 
     Attributes
     ----------
-    hit : bool ndarray of shape (n,)
-        Which of the owner's triggers hit.
-    redrawn_hit : bool ndarray of shape (keys, n)
+    own : float64 ndarray of shape (n,)
+        What the suspect's answer to each of the owner's triggers scores.
+    redrawn : float64 ndarray of shape (keys, n)
         The same for each redrawn key, in the order drawn.
+    statistic : {"margin", "hits"}
+        What an answer scores: see `score`.
     most, enough : int
         Where drawing stops.
     """
 
-    hit: np.ndarray
-    redrawn_hit: np.ndarray
+    own: np.ndarray
+    redrawn: np.ndarray
+    statistic: str
     most: int
     enough: int = ENOUGH
     source: str = ""
@@ -93,52 +98,55 @@ class RedrawnKeys(Result):
     @property
     def p_value(self) -> float:
         """Exact under H0; at least 1 / (1 + most). Without one redrawn key it is 1: nothing is known."""
-        if not len(self.redrawn_hit):
+        if not len(self.redrawn):
             return 1.0
-        return sequential_p(self.hit.sum(), self.redrawn_hit.sum(1), self.most, self.enough)
+        return sequential_p(self.own.mean(), self.redrawn.mean(1), self.most, self.enough)
 
     @property
     def queries(self) -> int:
         """Triggers that the suspect answered."""
-        return self.hit.size + self.redrawn_hit.size
+        return self.own.size + self.redrawn.size
 
     def after(self, count: int) -> RedrawnKeys:
-        """Return what the first ``count`` triggers of each key would have shown; keys are drawn until `enough`."""
-        hit, redrawn = self.hit[:count], self.redrawn_hit[:, :count]
-        as_high = np.flatnonzero(redrawn.sum(1) >= hit.sum())
+        """Return what the first ``count`` triggers of each key would have shown; drawing ends where it would have."""
+        own, redrawn = self.own[:count], self.redrawn[:, :count]
+        as_high = np.flatnonzero(redrawn.mean(1) >= own.mean())
         stop = as_high[self.enough - 1] + 1 if len(as_high) >= self.enough else len(redrawn)
-        return replace(self, hit=hit, redrawn_hit=redrawn[:stop])
+        return replace(self, own=own, redrawn=redrawn[:stop])
 
     def numbers(self) -> dict[str, Any]:
         """Return all figures as plain numbers and text."""
         return {
-            "hits": int(self.hit.sum()),
-            "triggers": len(self.hit),
-            "redrawn keys": len(self.redrawn_hit),
-            "redrawn keys that did as well": int((self.redrawn_hit.sum(1) >= self.hit.sum()).sum()),
+            "statistic": f"mean {self.statistic}",
+            "own key": float(self.own.mean()),
+            "redrawn keys": len(self.redrawn),
+            "best redrawn key": float(self.redrawn.mean(1).max(initial=-np.inf)),
+            "redrawn keys that did as well": int((self.redrawn.mean(1) >= self.own.mean()).sum()),
             "p_value": self.p_value,
             "queries": self.queries,
             "source": self.source,
         }
 
     def summary(self) -> str:
-        """Return one line: hits, what redrawn keys reach, and the p-value."""
+        """Return one line: the owner's key, how many redrawn keys did as well, and the p-value."""
         found = self.numbers()
         return (
-            f"{found['hits']} of {len(self.hit)} triggers hit; {found['redrawn keys that did as well']} of "
-            f"{len(self.redrawn_hit):,} redrawn keys do as well: p = {self.p_value:.2g} ({self.source or 'no source given'})"
+            f"mean {self.statistic} {found['own key']:.3g} on {len(self.own)} triggers of the owner's key; "
+            f"{found['redrawn keys that did as well']} of {len(self.redrawn):,} redrawn keys did as well "
+            f"(best {found['best redrawn key']:.3g}): p = {self.p_value:.2g} ({self.source or 'no source given'})"
         )
 
     def plot(self, ax: Axes | None = None) -> Figure:
-        """Draw the redrawn keys' hits and the owner's."""
+        """Draw the redrawn keys' scores and the owner's."""
         fig, ax = plots.figure(6.4, 2.8) if ax is None else (ax.figure, ax)
-        ax.hist(100 * self.redrawn_hit.mean(1), bins=25, label=f"{len(self.redrawn_hit):,} redrawn keys")
-        ax.axvline(100 * self.hit.mean(), color=plots.COLOURS[1], linestyle="--", label="the owner's key")
-        ax.set(xlabel="triggers answered as marked (%)", ylabel="keys", xlim=(-2, 102))
+        ax.hist(self.redrawn.mean(1), bins=30, label=f"{len(self.redrawn):,} redrawn keys")
+        ax.axvline(self.own.mean(), color=plots.COLOURS[1], linestyle="--", label="the owner's key")
+        unit = "share of triggers hit" if self.statistic == "hits" else "mean margin of the marked answer"
+        ax.set(xlabel=unit, ylabel="keys")
         ax.set_title(f"p = {self.p_value:.2g} ({self.source or 'no source given'})")
         ax.legend()
         return plots.describe(
-            fig, f"Hits of redrawn keys and of the owner's on one suspect. {self.summary()}."
+            fig, f"Scores of redrawn keys and of the owner's on one suspect. {self.summary()}."
         )
 
 
@@ -173,11 +181,34 @@ def redrawn_triggers(
         number += 1
 
 
+def score(labels: np.ndarray, shown: np.ndarray | None, y: np.ndarray) -> np.ndarray:
+    """Return what answers to triggers score, float64 (n,).
+
+    Where probabilities are shown: the margin, log p(marked answer) - log max p(other). A network that learnt one patch
+    answers other patches alike, less surely: margins tell its own key from those, hits tie. Else: 1 for a hit, 0 for none.
+
+    Parameters
+    ----------
+    labels : int64 ndarray of shape (n,)
+        Below 0 where the suspect gave no answer: that scores least.
+    shown : float64 ndarray of shape (n, classes), or None
+    y : int64 ndarray of shape (n,)
+        The marked answers.
+    """
+    if shown is None:
+        return (labels == y).astype(float)
+    rows, log_p = np.arange(len(y)), np.log(np.maximum(np.nan_to_num(shown), FLOOR))
+    own = log_p[rows, y].copy()
+    log_p[rows, y] = -np.inf
+    return np.where(labels < 0, np.log(FLOOR), own - log_p.max(1))
+
+
 def ask_redrawn(
-    hit: np.ndarray,
+    own: np.ndarray,
     drawn: Iterator[TriggerSet],
-    ask: Callable[..., np.ndarray],
+    scored: Callable[[TriggerSet], np.ndarray],
     *,
+    statistic: str,
     most: int,
     enough: int = ENOUGH,
 ) -> RedrawnKeys:
@@ -185,12 +216,13 @@ def ask_redrawn(
 
     Parameters
     ----------
-    hit : bool ndarray of shape (n,)
-        Which of the owner's triggers hit.
+    own : float64 ndarray of shape (n,)
+        What the answers to the owner's triggers score.
     drawn : iterator of TriggerSet
         From `redrawn_triggers`.
-    ask : callable
-        Inputs (m, ...) to labels (m,); no label below 0 counts as an answer.
+    scored : callable
+        Triggers to what the suspect's answers to them score, the same way.
+    statistic : {"margin", "hits"}
     most : int
         Keys at most.
 
@@ -199,24 +231,21 @@ def ask_redrawn(
     ValueError
         If ``most`` or ``enough`` is below 1.
     """
-    import torch
-
     if most < 1 or enough < 1:
         raise ValueError(f"got most={most}, enough={enough}; expected at least 1 of each")
-    rows: list[np.ndarray] = []
+    rows = np.zeros((0, len(own)))
     while len(rows) < most:
-        size = min(most - len(rows), max(enough, len(rows)), max(1, CHUNK // len(hit)))
+        size = min(most - len(rows), max(enough, len(rows)), max(1, CHUNK // len(own)))
         chunk = [next(drawn) for _ in range(size)]
-        given = ask(torch.cat([one.x for one in chunk]))
-        expected = np.concatenate([one.y.numpy() for one in chunk])
-        rows += list((given == expected).reshape(size, len(hit)))
-        as_high = np.array([row.sum() for row in rows]) >= hit.sum()
-        if as_high.sum() >= enough:
-            rows = rows[
-                : int(np.flatnonzero(as_high)[enough - 1]) + 1
-            ]  # what was asked beyond does not count
+        together = TriggerSet(
+            torch.cat([one.x for one in chunk]), torch.cat([one.y for one in chunk]), chunk[0].kind
+        )
+        rows = np.concatenate([rows, scored(together).reshape(size, len(own))])
+        as_high = np.flatnonzero(rows.mean(1) >= own.mean())
+        if len(as_high) >= enough:
+            rows = rows[: as_high[enough - 1] + 1]  # what was asked beyond does not count
             break
-    return RedrawnKeys(hit, np.array(rows, dtype=bool).reshape(-1, len(hit)), most, enough)
+    return RedrawnKeys(own, rows, statistic, most, enough)
 
 
 def redrawn_keys(
@@ -227,12 +256,14 @@ def redrawn_keys(
     dataset: Dataset,
     most: int = 999,
     enough: int = ENOUGH,
+    labels_alone: bool = False,
     **options: Any,
 ) -> RedrawnKeys:
-    """Ask a suspect about the owner's triggers and about those of redrawn keys; labels suffice.
+    """Ask a suspect about the owner's triggers and about those of redrawn keys; labels suffice, probabilities tell more.
 
     Null hypothesis: the suspect is independent of the owner's key. Assumption: the owner's key was drawn at random and
-    not chosen with a look at the suspect, and the suspect answers each picture by itself.
+    not chosen with a look at the suspect, and the suspect answers each picture by itself. A model that somebody *else*
+    marked by the same scheme is innocent too: null models never show it, redrawn keys do.
 
     Parameters
     ----------
@@ -241,13 +272,22 @@ def redrawn_keys(
         Drawn from the owner's key with the same ``dataset`` and ``options``.
     judge : Key
         See `redrawn_triggers`.
+    labels_alone : bool
+        Count hits, for a suspect that shows no probabilities.
 
     Raises
     ------
     ValueError
         If the kind is none of the keyed generator's, or as `labkit.watermark.marks.triggers.draw`.
     """
-    hit = answers(suspect, owned.x) == owned.y.numpy()
+
+    def scored(asked: TriggerSet) -> np.ndarray:
+        if labels_alone:
+            return score(answers(suspect, asked.x), None, asked.y.numpy())
+        shown = probabilities(suspect, asked.x)
+        return score(shown.argmax(1), shown, asked.y.numpy())
+
     drawn = redrawn_triggers(owned.kind, len(owned), judge=judge, dataset=dataset, **options)
-    found = ask_redrawn(hit, drawn, lambda x: answers(suspect, x), most=most, enough=enough)
+    statistic = "hits" if labels_alone else "margin"
+    found = ask_redrawn(scored(owned), drawn, scored, statistic=statistic, most=most, enough=enough)
     return replace(found, source=dataset.source)

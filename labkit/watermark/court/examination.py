@@ -1,0 +1,288 @@
+"""One claim's questions: chosen and put to the null models before any suspect is asked, then to each suspect.
+
+Whatever a claimant brings may be hostile too: a line that cannot be prepared is left out with its reason, and stops no
+other line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from labkit import cache
+from labkit.stats import clopper_pearson
+from labkit.watermark.court.cases import Case
+from labkit.watermark.court.claims import Claim
+from labkit.watermark.court.interrogation import Answers, Witness, interrogate
+from labkit.watermark.court.plan import DIRECTIONAL, Plan
+from labkit.watermark.fingerprints import agreement, dataset_inference, mistakes
+from labkit.watermark.fingerprints.evidence_line import KEYS, Line, accuses, at_most, weigh
+from labkit.watermark.fingerprints.predictive import predictive_p
+from labkit.watermark.fingerprints.questions import ask_all
+from labkit.watermark.marks.keys import Key
+from labkit.watermark.marks.marked import TriggerSet
+from labkit.watermark.verification.redrawn_keys import ask_redrawn, keys_needed, redrawn_triggers, score
+from labkit.watermark.verification.verify import Suspect, answers
+
+if TYPE_CHECKING:
+    from labkit.data import Dataset
+
+MARK_NULL = "the suspect knows nothing of the claimant's key"
+MARK_ASSUMES = (
+    "the key was drawn at random and committed to before the suspect appeared, and the suspect answers each picture by "
+    "itself; the model-based p-value also takes the null models for what an honest competitor would have trained"
+)
+AVOIDS = 1e-3  # model-based p below which a suspect is said to avoid the owner's answers
+SHOWN = 20  # redrawn keys whose pictures null models answer too: does the suspect treat marked pictures like others?
+
+
+class Examination:
+    """One claim's questions, and the null models' answers to them.
+
+    Parameters
+    ----------
+    known : int64 ndarray of shape (k, m)
+        The null models' answers to the court's test records.
+    judge : Key
+        The court's secret: redrawn keys come from it.
+    published : sequence of Tensor
+        Records that anybody may have trained on.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        claim: Claim,
+        nulls: Sequence[nn.Module],
+        known: np.ndarray,
+        public: Dataset,
+        judge: Key,
+        published: Sequence[Tensor] = (),
+    ) -> None:
+        self.plan, self.claim, self.nulls, self.public, self.judge = plan, claim, nulls, public, judge
+        self.known, self.published = known, published
+        self.questions: dict[str, Any] = {}
+        self.unasked: dict[str, str] = {}
+        for name in plan.queries:
+            try:
+                self.questions[name] = getattr(self, f"_{name}")()
+            except Exception as error:  # whatever a hostile claim leads to
+                self.unasked[name] = f"{name} cannot be asked: {error}"
+
+    def _mark(self) -> TriggerSet:
+        triggers = self.claim.redraw(self.public).take(self.plan.queries["mark"])
+        self.null_hit = np.array([answers(null, triggers.x) == triggers.y.numpy() for null in self.nulls])
+        return triggers
+
+    def _mistakes(self) -> mistakes.Questions:
+        return mistakes.questions(self.claim.model, self._held, self.known, **self._settings("mistakes"))
+
+    def _agreement(self) -> agreement.Questions:
+        return agreement.questions(self.claim.model, self._held, self.known, **self._settings("agreement"))
+
+    def _inference(self) -> dataset_inference.Records:
+        settings = self._settings("inference") | {"published": self.published}
+        return dataset_inference.records(self._held, self.nulls, **settings)
+
+    @property
+    def _held(self) -> Dataset:
+        """The claimant's train records with the court's test records."""
+        held = {"test_x": self.public.test_x, "test_y": self.public.test_y}
+        return replace(self.claim.records, **held, digest="not hashed")
+
+    def _settings(self, line: str) -> dict[str, Any]:
+        return {
+            "queries": self.plan.queries[line],
+            "seed": self.plan.seed,
+            "minimum": self.plan.minimum,
+        }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all records and triggers that will be asked, and of the answers that count."""
+        parts = [
+            cache.digest(name, asked.x, asked.y) if name == "mark" else asked.digest
+            for name, asked in self.questions.items()
+        ]
+        return hashlib.sha256("|".join([*self.questions, *parts]).encode()).hexdigest()
+
+    def examine(self, suspect: Suspect, alpha: float, *, name: str = "") -> Case:
+        """Ask one suspect everything, and return what every line says; the claim's problems are not in it."""
+        witness = Witness(suspect, len(self.public.classes))
+        asked = {line: asked.x for line, asked in self.questions.items()}
+        seed = int(self.judge.integers(f"order/{self.claim.claimant}/{name}", 2**31, 1)[0])
+        given = interrogate(witness, asked, others=self._others(), seed=seed) if asked else {}
+        lines, findings = {}, [*self.unasked.values()]
+        for line, said in given.items():
+            try:
+                lines[line] = self._weighed(line, said, witness, alpha, findings)
+            except ValueError as error:
+                findings.append(f"{line} cannot be weighed: {error}")
+        share = float(np.mean([said.answered for said in given.values()])) if given else 1.0
+        return Case(
+            name,
+            self.claim.claimant,
+            lines,
+            (),
+            self.plan.needed,
+            (*findings, *witness.findings()),
+            share,
+        )
+
+    def _others(self) -> Tensor:
+        """Return ordinary records to mix in, as many as there are triggers."""
+        count = len(self.questions["mark"]) if "mark" in self.questions else 0
+        rows = np.random.default_rng([self.plan.seed, 7]).permutation(len(self.public.test_x))[:count]
+        return self.public.test_x[rows]
+
+    def _weighed(self, line: str, said: Answers, witness: Witness, alpha: float, findings: list[str]) -> Line:
+        """Return one line, and add to the findings what its answers show beside it."""
+        if said.answered < 1:
+            findings.append(f"{line}: {1 - said.answered:.0%} of the questions are unanswered")
+        asked = self.questions[line]
+        if line == "mark":
+            found = self._mark_line(said, witness, alpha)
+            findings += self._unlike(witness)
+            return found
+        if line == "inference":
+            return self._inference_line(said, alpha, findings)
+        if (p := asked.avoids(said.labels)) < AVOIDS:
+            findings.append(
+                f"{line}: the suspect avoids the claimant's answers more than any null model does (p = {p:.0e}, "
+                "model-based): it may swap answers that are close"
+            )
+        return asked.weigh(said.labels, alpha=alpha)
+
+    def _inference_line(self, said: Answers, alpha: float, findings: list[str]) -> Line:
+        """Weigh training records by margins, or by labels where the suspect shows no more."""
+        records = self.questions["inference"]
+        if said.shown is None:
+            findings.append("inference: the suspect shows labels alone, so a weaker feature was used")
+            right = np.where(said.labels < 0, np.nan, (said.labels == records.y).astype(float))
+            return records.by_labels().weigh(right, alpha=alpha)
+        if said.digits is None:
+            return records.weigh(dataset_inference.margin_of(said.shown, records.y), alpha=alpha)
+        findings.append(
+            f"inference: the suspect rounds probabilities to {said.digits} digits; null models were rounded alike"
+        )
+        values = dataset_inference.margin_of(said.shown, records.y, said.digits)
+        return records.by_rounded(said.digits).weigh(values, alpha=alpha)
+
+    def _mark_line(
+        self, said: Answers, witness: Witness, alpha: float, null_hit: np.ndarray | None = None
+    ) -> Line:
+        """Weigh answers to the claimant's triggers against redrawn keys and null models."""
+        triggers: TriggerSet = self.questions["mark"]
+        null_hit = self.null_hit if null_hit is None else null_hit
+        expected = triggers.y.numpy()
+        hit = said.labels == expected
+        settings = self.claim.drawing(self.public)
+        redrawn = ask_redrawn(
+            score(said.labels, said.shown, expected),
+            redrawn_triggers(triggers.kind, len(triggers), judge=self.judge, **settings),
+            lambda asked: witness.scores(asked, by_labels=said.shown is None),
+            statistic="hits" if said.shown is None else "margin",
+            most=keys_needed(alpha),
+        )
+        return weigh(
+            clopper_pearson(int(hit.sum()), len(hit)),
+            null_hit.mean(1),
+            alpha=alpha,
+            resolution=1 / len(hit),
+            exact_p=redrawn.p_value,
+            by=KEYS,
+            name="the mark",
+            citation="Davison & Hinkley 1997, 4.2.5; Lukas et al., arXiv 2108.04974 (null models)",
+            measures=f"share of {triggers.kind} triggers answered as marked",
+            null_hypothesis=MARK_NULL,
+            assumption=MARK_ASSUMES,
+            queries=redrawn.queries,
+            source=self.public.source,
+            seed=self.plan.seed,
+            hit=hit,
+            null_hit=null_hit,
+            redrawn=replace(redrawn, source=self.public.source),
+            notes=(f"re-drawn keys are compared by mean {redrawn.statistic}",),
+        )
+
+    def _unlike(self, witness: Witness) -> list[str]:
+        """Say so if the suspect answers pictures with strangers' marks unlike every null model: it may detect marks."""
+        settings = self.claim.drawing(self.public)
+        triggers: TriggerSet = self.questions["mark"]
+        strangers = redrawn_triggers(triggers.kind, 5, judge=self.judge.sub("unlike"), **settings)
+        x = torch.cat([next(strangers).x for _ in range(SHOWN)])
+        others = np.array([answers(null, x) for null in self.nulls])
+        shares = [
+            float((own == _most_common(np.delete(others, j, axis=0))).mean()) for j, own in enumerate(others)
+        ]
+        given = witness.labels(x)
+        answered = given >= 0
+        if not answered.any():
+            return []
+        share = float((given == _most_common(others))[answered].mean())
+        p = predictive_p(-share, [-one for one in shares], resolution=1 / len(x))
+        if p >= AVOIDS or share >= min(shares):
+            return []
+        return [
+            f"mark: the suspect answers pictures with strangers' marks unlike every null model ({share:.0%} as most of "
+            f"them do, they {min(shares):.0%} to {max(shares):.0%}): it may recognise marked pictures"
+        ]
+
+    def convicts_null(self, index: int, alpha: float, control: Case) -> bool:
+        """Say whether the whole rule would convict one null model, judged against the others."""
+        rest = [j for j in range(len(self.nulls)) if j != index]
+        high = {
+            name
+            for name, line in control.lines.items()
+            if accuses(line.nulls[index], line.nulls[rest], alpha, line.resolution)
+        }
+        alike, directed = high - set(DIRECTIONAL), high & set(DIRECTIONAL)
+        if not directed or len(directed) + bool(alike) < self.plan.needed:
+            return False
+        directed = {name for name in directed if self._exact_null(name, index, alpha)}
+        return bool(directed) and len(directed) + bool(alike) >= self.plan.needed
+
+    def _exact_null(self, line: str, index: int, alpha: float) -> bool:
+        """Say whether a null model fails the line's exact test; asked only where the others do not exceed it."""
+        null = self.nulls[index]
+        if line == "inference":
+            records = self.questions["inference"]
+            rest = np.delete(records.null_features, index, axis=0)
+            found = replace(records, null_features=rest).weigh(records.null_features[index], alpha=alpha)
+            return at_most(found.exact_p, alpha)
+        witness = Witness(null, len(self.public.classes))
+        labels, shown = witness.ask(self.questions["mark"].x)
+        rest = np.delete(self.null_hit, index, axis=0)
+        return at_most(self._mark_line(Answers(labels, shown, None), witness, alpha, rest).exact_p, alpha)
+
+
+def examine(
+    claim: Claim,
+    suspect: Suspect,
+    nulls: Sequence[nn.Module],
+    public: Dataset,
+    *,
+    plan: Plan,
+    judge: Key,
+    name: str = "suspect",
+    published: Sequence[Tensor] = (),
+) -> Case:
+    """Return what every line of a plan says about one model outside of a trial: for controls, whose truth is known.
+
+    The claim is taken as it is: see `Claim.problems`. All of the plan's alpha goes to this one model.
+    """
+    known = ask_all(nulls, public.test_x)
+    asked = Examination(plan, claim, nulls, known, public, judge, published)
+    return asked.examine(suspect, plan.threshold(1), name=name)
+
+
+def _most_common(labels: np.ndarray) -> np.ndarray:
+    """Return the most common label of each column, int64 (n,), of labels (k, n)."""
+    counts = np.stack([(labels == label).sum(0) for label in range(int(labels.max()) + 1)])
+    return counts.argmax(0)
