@@ -43,7 +43,8 @@ class Outcome:
     remark: str = ""
     attempt: Any = field(default=None, repr=False)
 
-    def _parts(self) -> tuple[str, str, list[tuple[str, str]], str]:
+    def parts(self) -> tuple[str, str, list[tuple[str, str]], str]:
+        """Return status, heading, named lines and closing remark, as `labkit.course.showing` takes them."""
         heading, name = f"{self.exercise.id}: {self.exercise.title}", self.exercise.id.partition(".")[2]
         closings = {
             PASSED: f"The cells below use your version (solved.{name}).",
@@ -62,12 +63,12 @@ class Outcome:
         return self.status, heading, lines, self.remark or closings[self.status]
 
     def __str__(self) -> str:
-        return showing.plain(*self._parts())
+        return showing.plain(*self.parts())
 
     @property
     def html(self) -> str:
         """The outcome as one HTML box."""
-        return showing.box(*self._parts())
+        return showing.box(*self.parts())
 
     def _ipython_display_(self) -> None:
         """Show nothing: `check` has shown it, and the last line of a cell would show it twice."""

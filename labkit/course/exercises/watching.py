@@ -160,6 +160,10 @@ def _cause(error: BaseException) -> str:
 
 def _line(error: BaseException) -> str:
     """Return the source line of the notebook or file that failed, or nothing."""
+    if notes := getattr(
+        error, "__notes__", None
+    ):  # it comes from another process, which named the line itself
+        return f"\n{notes[0]}"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.line and f.filename != __file__]
     return f"\nat the line: {frames[-1].line.strip()}" if frames else ""
 

@@ -16,7 +16,7 @@ from labkit.course.labs import Lab, lab
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-BUNDLE = Path(__file__).parent / "course" / "bundle"
+BUNDLE = Path(__file__).parents[1] / "bundle"
 
 
 class RunError(RuntimeError):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from labkit.course.checks.lab06.expecting import expect_array, expect_number
 from labkit.course.exercises.exercise import Wrong, exercise, expect_close
 
 BOUNDS = "labkit.audit.bounds"
@@ -37,7 +38,7 @@ def check_roc_to_epsilon(attempt: Callable) -> None:
                 (1 - _lower_end(positives - tp, positives)) / max(_lower_end(fp, negatives), 1e-12)
             ): "the ends are swapped: a bound from below needs the least TPR and the largest FPR",
         }
-        _expect(
+        expect_number(
             got, expected, given, causes, "log(lower end of the TPR / upper end of the FPR)", tolerance=2e-3
         )
     nothing = attempt(5, 1000, 5, 1000)
@@ -59,24 +60,6 @@ def _lower_end(hits: int, trials: int) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if binom.sf(hits - 1, trials, middle) < 0.025 else (low, middle)
     return low
-
-
-def _expect(
-    got: object, expected: float, given: str, causes: dict[float, str], otherwise: str, *, tolerance: float
-) -> None:
-    """Compare one number; when it is wrong, name the cause whose value it equals."""
-    try:
-        value = float(got)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise Wrong(
-            given=given, got=got, expected=f"{expected:.4f}", because="return one number: is there a return?"
-        ) from None
-    if math.isclose(value, expected, rel_tol=tolerance, abs_tol=1e-9):
-        return
-    cause = next(
-        (text for wrong, text in causes.items() if math.isclose(value, wrong, rel_tol=1e-3)), otherwise
-    )
-    raise Wrong(given=given, got=f"{value:.4f}", expected=f"{expected:.4f}", because=cause)
 
 
 def reference_guesses(scores: np.ndarray, top: int, bottom: int) -> np.ndarray:
@@ -104,7 +87,7 @@ def check_guesses(attempt: Callable) -> None:
         expected = np.zeros(len(scores))
         expected[order[len(scores) - top :]] = 1
         expected[order[:bottom]] = -1
-        got = np.asarray(attempt(scores.copy(), top, bottom))
+        got = expect_array(attempt(scores.copy(), top, bottom), given)
         because = "+1 for the highest scores, -1 for the lowest, 0 for all others, in the order of the scores"
         if got.shape == expected.shape and np.array_equal(got, -expected):
             because = "the signs are turned: a high score speaks for 'in', +1"
@@ -145,7 +128,7 @@ def check_p_value(attempt: Callable) -> None:
             fair: "that tests a fair coin (ε = 0): under ε a guess may be right with probability 1 / (1 + e^-ε)",
         }
         otherwise = "P[Binomial(guesses, 1 / (1 + e^-ε)) >= correct]"
-        _expect(
+        expect_number(
             attempt(correct, guesses, epsilon), sum(law[correct:]), given, causes, otherwise, tolerance=1e-6
         )
 
@@ -175,7 +158,7 @@ def check_one_run_epsilon(attempt: Callable) -> None:
                 correct, guesses, 0.025
             ): "one side only: a bound from below needs no second tail, so the whole 5% may go into it",
         }
-        _expect(
+        expect_number(
             attempt(correct, guesses),
             expected,
             given,
@@ -199,85 +182,3 @@ def _p_value_root(correct: int, guesses: int, level: float) -> float:
 
     rate = float(beta.ppf(level, correct, guesses - correct + 1))
     return math.log(rate / (1 - rate))
-
-
-def reference_projections(updates: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """Return, for each row of ``directions`` (m, d), its inner products with ``updates`` (steps, d), added up: (m,)."""
-    return (updates @ directions.T).sum(0)
-
-
-@exercise(
-    "06.white_box_score",
-    title="score a canary by every update",
-    reference=reference_projections,
-    points=2,
-    difficulty=2,
-    importance=4,
-    minutes=8,
-)
-def check_white_box_score(attempt: Callable) -> None:
-    """Against a double loop over steps and canaries."""
-    rng = np.random.default_rng(0)
-    updates, directions = rng.normal(size=(5, 4)), rng.normal(size=(3, 4))
-    expected = [sum(float(np.dot(u, g)) for u in updates) for g in directions]
-    got = attempt(updates.copy(), directions.copy())
-    because = "one number for each canary: the sum over steps of <update, direction>"
-    shape = np.shape(got)
-    if shape == (5, 3) or shape == (3, 5):
-        because = "that is one number per step and canary: add up over the steps"
-    elif shape == (5,):
-        because = "that is one number per step: add up over the steps, not over the canaries"
-    elif shape == (3,) and np.allclose(got, np.abs(updates @ directions.T).sum(0)):
-        because = "the sign matters: a canary pushes the update in its own direction, so no absolute values"
-    elif shape == (3,) and np.allclose(got, updates[-1] @ directions.T):
-        because = "only the last step was used; each step tells a little"
-    if shape != (3,):
-        raise Wrong(
-            given="updates of shape (5, 4), directions of shape (3, 4)",
-            got=f"shape {shape}",
-            expected="shape (3,)",
-            because=because,
-        )
-    expect_close(got, expected, given="5 updates and 3 directions of 4 parameters", because=because)
-
-
-def reference_verdict(p_values: dict[int, float], confidence: float = 0.95) -> set[int]:
-    """Return the numbers whose claim is refuted, with all tests together wrong at most 1 - confidence of the time."""
-    return {name for name, p in p_values.items() if p <= (1 - confidence) / len(p_values)}
-
-
-@exercise(
-    "06.verdict",
-    title="accuse several at once, and stay fair",
-    reference=reference_verdict,
-    points=2,
-    difficulty=2,
-    importance=4,
-    minutes=8,
-)
-def check_verdict(attempt: Callable) -> None:
-    """At the edges where a single test and five corrected ones differ."""
-    p_values = {1: 0.004, 2: 0.03, 3: 0.6, 4: 1e-9, 5: 0.011}
-    given = f"p-values {p_values}, confidence 95%"
-    got = attempt(dict(p_values))
-    try:
-        found = set(got)
-    except TypeError:
-        raise Wrong(
-            given=given, got=got, expected={1, 4}, because="return the set of refuted numbers"
-        ) from None
-    if found == {1, 2, 4, 5}:
-        because = "each was tested at 5%: five correct functions would then be accused in up to 25% of audits; divide"
-    elif found == {2, 3, 5}:
-        because = "the wrong way round: a small p-value refutes"
-    else:
-        because = "accuse where p <= 0.05 / (number of functions tested)"
-    if found != {1, 4}:
-        raise Wrong(given=given, got=found, expected={1, 4}, because=because)
-    if set(attempt({7: 0.04})) != {7}:
-        raise Wrong(
-            given="one p-value, 0.04",
-            got=attempt({7: 0.04}),
-            expected={7},
-            because="with one test nothing is shared",
-        )

@@ -1,0 +1,140 @@
+"""``labkit classroom grade``: all submissions of a course folder, as one table and a page of feedback for each learner."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from labkit import cache, progress
+from labkit.course import showing
+from labkit.course.exercises.checking import NOT_ATTEMPTED, PASSED, Outcome
+from labkit.course.exercises.exercise import find
+from labkit.course.grading import submission
+from labkit.course.labs import LABS, Lab
+from labkit.course.notebooks import run as labs_at_hand
+
+GRADES, FEEDBACK = "labkit-grades.csv", "labkit-feedback"
+COLUMNS = ("student", "lab", "exercise", "points", "possible", "status", "remark")
+
+
+class GradingError(RuntimeError):
+    """A course folder cannot be graded; the message says what is expected."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One notebook that a student handed in."""
+
+    student: str
+    lab: Lab
+    path: Path
+
+
+def submissions(folder: Path) -> list[Work]:
+    """Return what was handed in: ``submitted/STUDENT/LAB/LAB.ipynb``, the layout of nbgrader.
+
+    Raises
+    ------
+    GradingError
+        If there is nothing.
+    """
+    found = [
+        Work(student.name, lab, path)
+        for student in sorted((folder / "submitted").glob("*"))
+        for lab in LABS
+        if (path := student / lab.name / f"{lab.name}.ipynb").is_file()
+    ]
+    if not found:
+        raise GradingError(
+            f"{folder} holds no submission: expected {folder / 'submitted' / 'STUDENT' / 'LAB' / 'LAB.ipynb'}, "
+            f"such as submitted/ada/{LABS[2].name}/{LABS[2].name}.ipynb"
+        )
+    return found
+
+
+def grade(folder: Path, *, seconds: float = 60, megabytes: int = 2048) -> tuple[Path, Path]:
+    """Grade every submission in a course folder and return the paths of the table and of the feedback's folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Made by ``labkit build --classroom``; submissions lie below ``submitted/``.
+    seconds, megabytes : number
+        Time and memory that one exercise may take.
+
+    Raises
+    ------
+    GradingError
+        If there are no submissions.
+    """
+    rows: list[tuple[str, ...]] = []
+    work = submissions(folder)
+    with progress.bar(len(work), "grading") as bar:
+        for one in work:
+            bar.set_postfix_str(f"{one.student} {one.lab.number}", refresh=sys.stderr.isatty())
+            outcomes = _grade(one, folder, seconds, megabytes)
+            rows += [_row(one, outcome) for outcome in outcomes]
+            _write(folder / FEEDBACK / one.student / f"{one.lab.name}.html", _page(one, outcomes))
+            bar.update()
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([COLUMNS, *rows])
+    _write(folder / GRADES, table.getvalue())
+    return folder / GRADES, folder / FEEDBACK
+
+
+def _grade(work: Work, folder: Path, seconds: float, megabytes: int) -> list[Outcome]:
+    import nbformat
+
+    asked = submission.questions(work.lab, labs_at_hand.find(work.lab))
+    try:
+        notebook = nbformat.read(work.path, as_version=4)
+    except Exception as error:  # text, JSON and format each have errors of their own
+        remark = f"The notebook cannot be read ({type(error).__name__}): hand it in again."
+        return [Outcome(find(id), NOT_ATTEMPTED, remark=remark) for id in asked]
+    hidden = submission.hidden_folders(folder)
+    done = submission.grade(work.lab, asked, notebook, seconds=seconds, megabytes=megabytes, hidden=hidden)
+    return list(done.values())
+
+
+def _points(outcome: Outcome) -> int:
+    return outcome.exercise.points if outcome.status == PASSED else 0
+
+
+def _row(work: Work, outcome: Outcome) -> tuple[str, ...]:
+    remark = outcome.problem.because if outcome.problem else outcome.remark
+    points, item = _points(outcome), outcome.exercise
+    cells = (work.student, work.lab.number, item.id, str(points), str(item.points), outcome.status, remark)
+    # A spreadsheet runs a cell that begins like a formula, and a folder's name is a student's to choose.
+    return tuple(f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell for cell in cells)
+
+
+def _page(work: Work, outcomes: list[Outcome]) -> str:
+    """Return a learner's own feedback as one HTML page."""
+    points, possible = sum(map(_points, outcomes)), sum(o.exercise.points for o in outcomes)
+    title = f"{work.lab.number} · {work.lab.title}: {points} of {possible} points"
+    boxes = "".join(
+        f"<h2>{html.escape(o.exercise.id)} · {_points(o)} of {o.exercise.points}</h2>{_box(o)}"
+        for o in outcomes
+    )
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:58rem;margin:2rem auto;padding:0 1rem}"
+        "h2{font-size:1rem;margin:1.2em 0 .2em}</style></head>"
+        f"<body><h1>{html.escape(title)}</h1><p>{html.escape(work.student)}. Each function was run by itself, with "
+        f"labkit's version of every other exercise that it calls.</p>{boxes}</body></html>\n"
+    )
+
+
+def _box(outcome: Outcome) -> str:
+    status, heading, lines, _ = outcome.parts()
+    return showing.box(status, heading, lines, outcome.remark)
+
+
+def _write(path: Path, text: str) -> None:
+    with cache.atomic_path(path) as part:
+        part.write_text(text, encoding="utf-8")
+        part.chmod(0o644)
