@@ -36,33 +36,46 @@ def test_delong_interval_covers() -> None:
 def test_constant_scores_are_worth_one_half() -> None:
     scores, members = np.zeros(3000), np.arange(3000) < 1500
     assert intervals.auc(scores, members).estimate == 0.5
-    point = intervals.operating_point(scores, members, 0.01)
-    assert point.tpr.estimate == point.fpr.estimate == 0  # ties go to nobody: no threshold singles anyone out
     assert intervals.balanced_accuracy(scores, members).estimate == pytest.approx(0.5)
     assert not intervals.permutation_control(scores, members).alarm
 
 
-@pytest.mark.parametrize(("rate", "needed"), [(0.01, 1000), (0.001, 10_000), (0.0001, 100_000)])
-def test_low_rates_are_refused_below_ten_expected_false_alarms(rate: float, needed: int) -> None:
-    scores, members = drawn(100, needed - 1)
-    refused = intervals.operating_point(scores, members, rate)
-    assert isinstance(refused, Refused)
-    assert f"needs {needed:,} non-member scores; there are {needed - 1:,}" in str(refused)
-    assert isinstance(intervals.operating_point(*drawn(100, needed), rate), Operating)
+def test_a_paired_difference_is_that_of_the_areas_and_narrower_than_their_intervals() -> None:
+    rng = np.random.default_rng(0)
+    members = np.arange(800) < 400
+    base = rng.normal(size=800) + 0.5 * members
+    better, worse = base + 0.1 * members, base + 0.3 * rng.normal(size=800)
+    one, two = intervals.auc(better, members), intervals.auc(worse, members)
+    found = intervals.auc_difference(better, worse, members)
+    assert found.estimate == pytest.approx(one.estimate - two.estimate)
+    assert one.low < two.high, "read one by one, the intervals overlap"
+    assert found.low > 0, "and the difference is certain all the same"
+    assert intervals.auc_difference(better, better, members).high == 0
 
 
-@pytest.mark.parametrize("ties", [False, True])
-def test_operating_point_equals_a_search(ties: bool) -> None:
-    scores, members = drawn(500, 1000, effect=1.5, ties=ties)
-    point = intervals.operating_point(scores, members, 0.01)
-    best = max(
-        (scores[members] > t).mean() for t in [*scores, -np.inf] if (scores[~members] > t).mean() <= 0.01
-    )
-    assert point.tpr.estimate == best
-    assert point.fpr.estimate <= 0.01
-    assert point.tpr.low < best < point.tpr.high
-    hits = int((scores[members] > point.threshold).sum())
-    assert point.tpr == stats.clopper_pearson(hits, 500)
+def test_paired_differences_cover() -> None:
+    from scipy.stats import norm
+
+    truth, covered = norm.cdf(0.8 / np.sqrt(2)) - norm.cdf(0.5 / np.sqrt(2)), 0
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        members, shared = np.arange(250) < 100, rng.normal(size=250)
+        one, two = (np.sqrt(0.5) * (shared + rng.normal(size=250)) + shift * members for shift in (0.8, 0.5))
+        found = intervals.auc_difference(one, two, members)
+        covered += found.low <= truth <= found.high
+    # Binomial(400, .95) is below 362 or above 397 with p < 1e-3.
+    assert 362 <= covered <= 397
+
+
+@pytest.mark.parametrize(
+    "measure", [intervals.auc, intervals.balanced_accuracy, intervals.permutation_control]
+)
+def test_masks_of_numbers_and_nan_scores_are_refused(measure) -> None:
+    scores, members = drawn(50, 50)
+    with pytest.raises(ValueError, match="expected one bool for each score"):
+        measure(scores, members.astype(int))
+    with pytest.raises(ValueError, match="1 scores are NaN, first that of record 7"):
+        measure(np.where(np.arange(100) == 7, np.nan, scores), members)
 
 
 def test_balanced_accuracy_of_noise_is_not_above_one_half() -> None:
@@ -120,7 +133,6 @@ def test_the_control_catches_an_effect_as_often_as_the_exact_test() -> None:
     ("call", "message"),
     [
         (lambda s, m: intervals.auc(s[:1], m[:1]), "at least 2 of each"),
-        (lambda s, m: intervals.operating_point(s, m, 0), "false_positive_rate is 0"),
         (lambda s, m: intervals.permutation_control(s, m, permutations=10), "at least 40"),
     ],
 )

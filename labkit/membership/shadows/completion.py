@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from labkit import cache, progress
 from labkit.membership.shadows.bank import ShadowBank, ask
 from labkit.training.recipe import State
-from labkit.training.shelf import save_array
+from labkit.training.shelf import keep
 
 
 def complete(bank: ShadowBank, train: Callable[[list[int]], Iterator[tuple[int, State]]]) -> float:
@@ -46,38 +44,8 @@ def _keep(bank: ShadowBank, k: int, state: State) -> None:
         for part, x in (("pool", bank.x), ("population", bank.population_x))
     }
     made[f"model-{k:03d}.pt"] = state
-    keep(made, bank.folder, bank._unkept, f"{bank.name}, model {k}")
-
-
-def keep(made: dict[str, Any], folder: Path, memory: dict[str, Any], what: str) -> None:
-    """Write each of ``made`` to a file of its name, in order; where that fails, put all in ``memory`` and say so.
-
-    Warns
-    -----
-    CacheWarning
-        If the folder cannot be written or the disk is full: the work is done, so it is used all the same.
-    """
-    try:
-        for file, value in made.items():
-            write(value, folder / file)
-    except OSError as error:
-        memory.update(made)
-        warnings.warn(f"{what} is kept in memory only: {error}", cache.CacheWarning, stacklevel=3)
-
-
-def write(value: Any, path: Path) -> None:
-    """Write an array (``.npy``) or weights, atomically.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be written or the disk is full.
-    """
-    if path.suffix == ".npy":
-        save_array(path, value)
-        return
-    with cache.atomic_path(path) as temporary:
-        cache.save(value, temporary)
+    if not keep(made, bank.folder, f"{bank.name}, model {k}"):
+        bank._unkept.update(made)
 
 
 def _describe(bank: ShadowBank) -> None:

@@ -72,7 +72,7 @@ def _cifar10(profile: profiles.Profile) -> Preset:
         recipe=profile.pick(
             smoke=Recipe(epochs=8, learning_rate=0.1, batch_size=64),
             # Longer than accuracy asks for: models that memorise are what the lab attacks.
-            laptop=Recipe(epochs=15, learning_rate=0.1, mirror=True, precision="auto"),
+            laptop=Recipe(epochs=12, learning_rate=0.1, mirror=True, precision="auto"),
             full=Recipe(epochs=100, learning_rate=0.1, weight_decay=5e-4, mirror=True, shift=4),
         ),
         shadow_models=profile.pick(smoke=4, laptop=16, full=16),

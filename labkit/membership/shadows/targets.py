@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from labkit import cache, progress
+from labkit import cache
 from labkit.membership.shadows.bank import ShadowBank, Target, accuracy, ask
-from labkit.membership.shadows.completion import keep
-from labkit.training import many
 from labkit.training.recipe import Recipe
-from labkit.training.shelf import CODE, model_identity
+from labkit.training.shelf import CODE, model_identity, model_of, train_missing
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
@@ -50,35 +47,28 @@ def train_targets(
     masks = fresh_halves(bank, seeds)
     identity = model_identity(bank.make_model)
     keys = [cache.digest(bank.key, recipe, seed, *identity, list(CODE))[:32] for seed in seeds]
-    folder, unkept = cache.directory() / "targets", {}
-    missing = [row for row, key in enumerate(keys) if not (folder / f"{key}.pt").is_file()]
-    if missing:
-        trained = many.train_many(
-            bank.make_model,
-            bank.x,
-            bank.y,
-            masks[missing],
-            recipe,
-            seeds=[7_000_003 + seeds[r] for r in missing],
-        )
-        for row, state in progress.track(trained, f"{name}, {bank.source}", total=len(missing)):
-            keep({f"{keys[missing[row]]}.pt": state}, folder, unkept, f"{name} (seed {seeds[missing[row]]})")
+    folder = cache.directory() / "targets"
+    states = train_missing(
+        [folder / f"{key}.pt" for key in keys],
+        bank.make_model,
+        bank.x,
+        bank.y,
+        masks,
+        recipe,
+        seeds=[7_000_003 + seed for seed in seeds],
+        what=f"{name}, {bank.source}",
+    )
     return [
-        _asked(bank, _weights(folder / f"{key}.pt", unkept), key, mask, f"{name} (seed {seed})")
-        for key, mask, seed in zip(keys, masks, seeds, strict=True)
+        _asked(bank, state, key, mask, f"{name} (seed {seed})")
+        for state, key, mask, seed in zip(states, keys, masks, seeds, strict=True)
     ]
-
-
-def _weights(path: Path, unkept: dict[str, Any]) -> dict[str, torch.Tensor]:
-    return unkept[path.name] if path.name in unkept else torch.load(path, weights_only=True)
 
 
 def _asked(
     bank: ShadowBank, state: dict[str, torch.Tensor], key: str, members: np.ndarray, name: str
 ) -> Target:
     """Return a trained target with its answers, asked once for each set of queries and then read from disk."""
-    model = bank.make_model()
-    model.load_state_dict(state)
+    model = model_of(bank.make_model, state)
 
     def questions() -> tuple[np.ndarray, np.ndarray]:
         parts = (bank.x, bank.population_x)
@@ -93,7 +83,7 @@ def _asked(
         members=members,
         name=name,
         accuracy=accuracy(population, bank.population_labels),
-        model=model.eval(),
+        model=model,
     )
 
 

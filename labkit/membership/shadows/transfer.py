@@ -13,7 +13,7 @@ from torch import Tensor
 
 from labkit import cache, progress
 from labkit.membership.shadows.bank import ShadowBank, ask
-from labkit.training.shelf import save_array
+from labkit.training.shelf import keep
 
 
 def transfer_bank(shadows: ShadowBank, to: ShadowBank) -> ShadowBank:
@@ -38,14 +38,18 @@ def transfer_bank(shadows: ShadowBank, to: ShadowBank) -> ShadowBank:
         )
     if _same(shadows.x, to.x) and _same(shadows.population_x, to.population_x):
         return shadows
-    folder = cache.directory() / "shadows" / f"{cache.digest(shadows.key, shadows.rows, to.key)[:32]}"
+    key = cache.digest(shadows.key, shadows.rows, to.key, ask)[:32]
+    folder, unkept = cache.directory() / "shadows" / key, {}
     for k in progress.track(range(len(shadows)), "asking shadow models of other data"):
-        path = folder / f"pool-{k:03d}.npy"
-        if path.is_file():
+        if (folder / f"pool-{k:03d}.npy").is_file():
             continue
         model = shadows.model(k)
-        save_array(folder / f"population-{k:03d}.npy", ask(model, to.population_x, to.queries))
-        save_array(path, ask(model, to.x, to.queries))
+        made = {
+            f"population-{k:03d}.npy": ask(model, to.population_x, to.queries),
+            f"pool-{k:03d}.npy": ask(model, to.x, to.queries),
+        }
+        if not keep(made, folder, f"{shadows.name}, transferred"):
+            unkept |= made
     return replace(
         to,
         name=f"{shadows.name}, transferred",
@@ -57,7 +61,9 @@ def transfer_bank(shadows: ShadowBank, to: ShadowBank) -> ShadowBank:
         make_model=shadows.make_model,
         recipe=shadows.recipe,
         seconds=0.0,
+        key=key,
         _signals={},
+        _unkept=unkept,
     )
 
 

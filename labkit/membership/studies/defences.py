@@ -22,11 +22,11 @@ from torch import Tensor
 from labkit import cache
 from labkit.membership.shadows import training as shadows
 from labkit.membership.shadows.bank import ShadowBank, Target, ask
-from labkit.membership.shadows.completion import complete, keep
+from labkit.membership.shadows.completion import complete
 from labkit.membership.shadows.targets import members_dataset
 from labkit.training import recipe as recipes
 from labkit.training.recipe import Recipe, State
-from labkit.training.shelf import model_identity
+from labkit.training.shelf import keep, model_identity
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
@@ -255,7 +255,8 @@ def private(
             for k in missing:
                 result = train(changed, k)
                 # One statement serves all: they have as many records and steps, and the same noise.
-                keep({"privacy.pt": result.privacy}, changed.folder, changed._unkept, name)
+                if not keep({"privacy.pt": result.privacy}, changed.folder, name):
+                    changed._unkept["privacy.pt"] = result.privacy
                 yield k, {key: value.detach().cpu() for key, value in result.model.state_dict().items()}
 
         complete(changed, trained)
