@@ -1,4 +1,4 @@
-"""The command line: ``labkit doctor | data | prepare | run | build | progress | bench | federated``."""
+"""The command line: ``labkit doctor | data | prepare | run | build | classroom | progress | bench | federated``."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ BENCHES = {  # subject: (module, what it measures)
     "gpu": ("labkit.bench.gpu", "every way of training on a GPU against this machine's CPU"),
     "prepare": ("labkit.bench.prepare", "the one-off work of each lab, part by part"),
 }
+
+
+GRADING = """what remains possible:
+  A copied answer passes, and so does a table of the numbers that a check expects: nothing tells who wrote a function.
+  The fence around a submission is made of Python. Code that reaches into C by itself can read files or use the network
+  as the account that grades: for strangers' submissions use an account or a container of its own."""
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -95,6 +101,14 @@ def build(options: argparse.Namespace) -> int:
     return int(options.check and bool(touched))
 
 
+def classroom(options: argparse.Namespace) -> int:
+    from labkit.course import grading
+
+    for path in grading.grade(options.folder, seconds=options.seconds, megabytes=options.megabytes):
+        print(path)
+    return 0
+
+
 def progress(options: argparse.Namespace) -> int:
     from labkit.course.exercises.overview import text
 
@@ -104,7 +118,9 @@ def progress(options: argparse.Namespace) -> int:
 
 def bench(options: argparse.Namespace) -> int:
     module = importlib.import_module(BENCHES[options.subject][0])
-    known = [_one_off_works()] if options.subject == "prepare" else []  # the only one that has to know the labs
+    known = (
+        [_one_off_works()] if options.subject == "prepare" else []
+    )  # the only one that has to know the labs
     return module.main(options.arguments, *known) or 0
 
 
@@ -179,6 +195,20 @@ def parser() -> argparse.ArgumentParser:
         "--classroom", type=Path, metavar="DIR", help="also write an nbgrader course with answer-free copies"
     )
     _profile(sub)
+
+    sub = command(
+        classroom,
+        "grade what learners handed in: each function by itself, in a fresh process with a limit of time and memory",
+        "  labkit build --classroom my-course\n  labkit classroom grade my-course\n\n" + GRADING,
+    )
+    sub.add_argument(
+        "action", choices=["grade"], help="grade: write a table of points, and a page for each learner"
+    )
+    sub.add_argument(
+        "folder", type=Path, metavar="DIR", help="holds submitted/STUDENT/LAB/LAB.ipynb, as for nbgrader"
+    )
+    sub.add_argument("--seconds", type=float, default=60, help="time for one exercise (default: 60)")
+    sub.add_argument("--megabytes", type=int, default=2048, help="memory for one exercise (default: 2048)")
 
     command(progress, "show your progress, lab by lab", "  labkit progress")
 

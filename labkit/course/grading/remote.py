@@ -17,6 +17,7 @@ from labkit.course.grading import worker
 from labkit.course.grading.wire import Wire, write_back
 
 LARGEST_MESSAGE = 2**28  # bytes
+ENDED = "the function ended the Python process that ran it"
 
 
 class NotLoaded(Exception):  # noqa: N818 (it says what came of the student's definitions)
@@ -114,31 +115,37 @@ class _Session:
 
     def send(self, *message: Any) -> list[Any]:
         """Send a message and return the answer, serving what the other end asks on the way."""
+        self._write(*message)
+        while True:
+            kind, *content = self.wire.loads(self._receive())
+            if kind == "returned":
+                return content
+            if kind == "raised":
+                raise _raised(*content)
+            self._serve(*content)
+
+    def _write(self, *message: Any) -> None:
         try:
             self.line.send_bytes(self.wire.dumps(*message))
-            while True:
-                kind, *content = self.wire.loads(self._receive())
-                if kind == "returned":
-                    return content
-                if kind == "raised":
-                    raise _raised(*content)
-                self._serve(*content)
-        except (EOFError, OSError) as error:
-            raise SystemExit("the function ended its Python process") from error
+        except OSError as error:
+            raise SystemExit(ENDED) from error
 
     def _receive(self) -> bytes:
-        # In short waits, so that an alarm or another thread's exception comes through.
-        while not self.line.poll(0.5):
-            if time.monotonic() > self.deadline:
-                raise TooSlow
-        return self.line.recv_bytes(LARGEST_MESSAGE)
+        try:
+            # In short waits, so that an alarm or another thread's exception comes through.
+            while not self.line.poll(0.5):
+                if time.monotonic() > self.deadline:
+                    raise TooSlow
+            return self.line.recv_bytes(LARGEST_MESSAGE)
+        except (EOFError, OSError) as error:
+            raise SystemExit(ENDED) from error
 
     def _serve(self, number: int, args: tuple, kwargs: dict) -> None:
         try:
             reply = ("returned", self.wire.functions[number](*args, **kwargs), [args, kwargs])
         except Exception as error:
             reply = ("raised", f"{type(error).__name__}: {error}")
-        self.line.send_bytes(self.wire.dumps(*reply))
+        self._write(*reply)
 
 
 def _raised(kinds: list[str], message: str, line: str) -> BaseException:
