@@ -12,6 +12,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+class Digest(str):
+    """A digest that remembers which tensors it was taken of (see `_held`); otherwise text like any other."""
+
+    of: tuple
+
+    def __new__(cls, text: str, of: tuple = ()) -> Digest:
+        made = super().__new__(cls, text)
+        made.of = of
+        return made
+
+    def __str__(self) -> str:
+        return self[:]  # plain text, which is believed of any tensors
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class Dataset:
     """A labelled train and test set in memory, with where it came from.
@@ -31,7 +45,8 @@ class Dataset:
     classes : tuple of str
         Name of each class.
     digest : str, optional
-        Hash of the content, for cache keys; computed when left out.
+        Hash of the content, for cache keys; computed when left out, and anew when ``dataclasses.replace`` puts other
+        records or labels in. One that is given is believed.
 
     Raises
     ------
@@ -51,11 +66,15 @@ class Dataset:
 
     def __post_init__(self) -> None:
         _validate(self)
-        if not self.digest:
+        held = _held(self)
+        # `replace` hands the old digest on, which then speaks of other tensors than these.
+        inherited = isinstance(self.digest, Digest) and self.digest.of != held
+        if not self.digest or inherited:
             from labkit import cache
 
             content = (self.train_x, self.train_y, self.test_x, self.test_y, self.classes)
             object.__setattr__(self, "digest", cache.digest(*content))
+        object.__setattr__(self, "digest", Digest(self.digest, held))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -121,7 +140,18 @@ class Dataset:
             train_y=self.train_y.to(device),
             test_x=self.test_x.to(device),
             test_y=self.test_y.to(device),
+            digest=str(self.digest),  # the content is the same
         )
+
+
+def _held(data: Dataset) -> tuple:
+    """Return what a digest was taken of, without reading it: where each tensor lies, its shape, and its version.
+
+    The version counts changes in place. Two data sets of one chain of `replace` are alive together, so no address is
+    used twice.
+    """
+    parts = (data.train_x, data.train_y, data.test_x, data.test_y)
+    return (*((p.data_ptr(), tuple(p.shape), p.stride(), p._version) for p in parts), data.classes)
 
 
 def _derived(digest: str, *how: object) -> str:

@@ -58,6 +58,31 @@ def test_take_refuses_more_than_there_is(numbered, train, test, part):
         numbered.take(train, test)
 
 
+def test_digest_follows_replaced_labels_and_records(numbered):
+    assert replace(numbered, source="elsewhere").digest == numbered.digest
+    relabelled = replace(numbered, train_y=numbered.train_y.roll(1))
+    assert relabelled.digest != numbered.digest
+    assert relabelled.digest == replace(numbered, train_y=numbered.train_y.roll(1), digest="").digest
+    assert replace(relabelled, train_y=numbered.train_y).digest == numbered.digest
+    assert replace(numbered, test_x=numbered.test_x + 1).digest != numbered.digest
+    part = numbered.take(10)
+    assert replace(part, train_y=part.train_y.roll(1)).digest != part.digest
+
+
+def test_digest_follows_labels_changed_in_place(numbered):
+    own = replace(numbered, train_y=numbered.train_y.clone())
+    own.train_y[0] = (own.train_y[0] + 1) % len(own.classes)
+    assert replace(own).digest != numbered.digest
+
+
+def test_a_given_digest_is_believed_and_goes_along_to_a_device(numbered):
+    named = replace(numbered, digest="named")
+    assert named.digest == "named"
+    assert named.to("cpu").digest == "named"
+    assert numbered.to("cpu").digest == numbered.digest
+    assert replace(named, train_y=numbered.train_y.roll(1)).digest != "named"
+
+
 def test_digest_follows_content(numbered):
     same = replace(numbered, digest="")
     assert same.digest == numbered.digest
