@@ -141,6 +141,8 @@ class _Walk:
             else {}
         )
         self.found.append((_name(cls), self.describe({"bases": cls.__bases__, "fields": fields})))
+        for kind, _ in fields.values():
+            self._annotation(kind, cls.__module__)
         hidden = SHOWN if fields else set()
         for name, value in list(vars(cls).items()):
             if (
@@ -151,6 +153,8 @@ class _Walk:
                 continue
             if isinstance(value, property):
                 self.describe([f for f in (value.fget, value.fset) if f])
+            elif isinstance(value, functools.cached_property):
+                self.describe(value.func)
             elif isinstance(value, FunctionType | staticmethod | classmethod) or hasattr(
                 value, "__wrapped__"
             ):
@@ -172,9 +176,34 @@ class _Walk:
             elif value is not None:
                 self.found.append((name, self.describe(value)))
         for annotation in getattr(function, "__annotations__", {}).values():
-            for word in re.findall(r"[A-Za-z_]\w*", annotation if isinstance(annotation, str) else ""):
-                if isinstance(function.__globals__.get(word), type):
-                    self._add(function.__globals__[word])
+            self._annotation(annotation, function.__module__)
+
+    def _annotation(self, annotation: Any, module: str) -> None:
+        """Walk into the classes that an annotation names: methods of arguments are found through them."""
+        if isinstance(annotation, type):
+            self._add(annotation)
+        for word in re.findall(r"[A-Za-z_]\w*", annotation if isinstance(annotation, str) else ""):
+            value = getattr(sys.modules.get(module), word, None) or _for_checkers(module, word)
+            if isinstance(value, type):
+                self._add(value)
+
+
+@functools.cache
+def _checked_imports(module: str) -> dict[str, tuple[str, str]]:
+    """Return what a module imports for type checkers alone: name, home and name there."""
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+    except (OSError, TypeError, KeyError, SyntaxError):
+        return {}
+    blocks = [n for n in tree.body if isinstance(n, ast.If) and getattr(n.test, "id", "") == "TYPE_CHECKING"]
+    imports = [n for block in blocks for n in block.body if isinstance(n, ast.ImportFrom) and n.module]
+    return {a.asname or a.name: (str(n.module), a.name) for n in imports for a in n.names}
+
+
+def _for_checkers(module: str, word: str) -> Any:
+    home, name = _checked_imports(module).get(word, ("", ""))
+    labkits = home == "labkit" or home.startswith("labkit.")
+    return _attribute(importlib.import_module(home), name) if labkits else None
 
 
 def _generated(value: Any) -> bool:

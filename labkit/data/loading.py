@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 STAND_IN_SEED = 0
-STAND_IN_MODULES = {"mnist": "handwriting", "cifar10": "shapes", "pathmnist": "histology"}
+STAND_IN_MODULES = {"mnist": "digits", "cifar10": "objects", "pathmnist": "tissues"}
 BUNDLED = {"breast_cancer": "scikit-learn", "heart": "labkit"}  # always real, and where it is
 
 
@@ -109,8 +108,7 @@ def _download(name: str) -> Files | None:
 def _from_files(name: str, files: Files) -> Dataset:
     """Decode, or take what an earlier call decoded."""
     format_ = sources.FORMATS[name]
-    code = [sys.modules[type(format_).__module__]]
-    key = cache.digest(name, files.fingerprint(), code)
+    key = cache.digest(name, files.fingerprint(), format_.decode)
     arrays = _decoded(name, key, lambda: format_.decode(files))
     title = files.title
     if "image copy" in title:  # a copy may hold fewer records than the original: its title says how many
@@ -122,9 +120,9 @@ def _stand_in(name: str) -> Dataset:
     """Make the stand-in, or take what an earlier call made."""
     if name not in sources.STAND_INS:
         raise DataError(f"{name} has no stand-in; those that have: {', '.join(sources.STAND_INS)}")
-    module = importlib.import_module(f"labkit.data.{STAND_IN_MODULES[name]}")
+    module = importlib.import_module(f"labkit.data.standins.{STAND_IN_MODULES[name]}")
     title = f"stand-in for {sources.FORMATS[name].title} ({module.DESCRIPTION}, made by code, seed {STAND_IN_SEED})"
-    key = cache.digest(name, "stand-in", STAND_IN_SEED, module.code())
+    key = cache.digest(name, "stand-in", STAND_IN_SEED, module.stand_in)
     arrays = _decoded(f"{name}-stand-in", key, lambda: module.stand_in(STAND_IN_SEED))
     return _dataset(name, title, False, module.CLASSES, arrays)
 

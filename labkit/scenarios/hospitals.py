@@ -6,11 +6,8 @@ code that traces copies. The accuracy that privacy costs is shown for both.
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -32,36 +29,9 @@ if TYPE_CHECKING:
     from labkit.federated.threats.system import System
 
 T = TypeVar("T")
-BELOW = (
-    *("data", "data.dataset", "data.heart", "data.loading", "data.sources", "data.tabular"),
-    *(
-        "dp",
-        "dp.accountants",
-        "dp.accounting",
-        "dp.calibration",
-        "dp.ceiling",
-        "dp.discrete_arrays",
-        "dp.events",
-    ),
-    *("dp.gradients", "dp.limits", "dp.linear", "dp.privacy_loss", "dp.textbook"),
-    *("membership.presets", "models", "scenarios.hospitals", "stats", "watermark.keys", "watermark.triggers"),
-)
-ATTACKS = tuple(f"membership.{name}" for name in ("curves", "lira", "rmia", "signals", "thresholds"))
 EPSILON, DELTA = 3.0, 1e-5
 HIDDEN = 64
 KEYS = 11  # seed of the lab's keys: a study's, since whoever knows it knows them all
-SKIPPED = {
-    "app",
-    "app_memory",
-    "app_server",
-    "agreement",
-    "deployment",
-    "drawing",
-    "member",
-    "quiet",
-    "wire",
-    "wire_checks",
-}
 
 
 def perceptron() -> nn.Module:
@@ -255,28 +225,9 @@ def _regression() -> nn.Module:
     return models.logistic_regression(30, 2)
 
 
-def kept(kind: str, settings: dict[str, Any], compute: Callable[[], T], *, threats: bool = False) -> T:
-    """Return ``compute()`` from the cache where settings, profile and code are the same."""
-    settings = {**settings, "profile": profiles.current().name}
-    return cache.cached(kind, settings, compute, code=code(threats=threats))
-
-
-def code(*, threats: bool = False) -> list[ModuleType]:
-    """Return every module that a study of this scene may run: all of the federated wing but its transport, and below.
-
-    Coarse on purpose: an edit anywhere in them makes the studies again, and no result outlives its code. Attacks and
-    inversion count only where ``threats`` says so.
-    """
-    skipped = SKIPPED if threats else SKIPPED | {"threats", "inversion"}
-    import labkit.federated as wing
-
-    found = [
-        import_module(name)
-        for _, name, _ in pkgutil.walk_packages(wing.__path__, "labkit.federated.")
-        if name.split(".")[2] not in skipped
-    ]
-    below = [*BELOW, *(ATTACKS if threats else ())]
-    return [*found, *(import_module(f"labkit.{name}") for name in below)]
+def kept(kind: str, settings: dict[str, Any], compute: Callable[[], T]) -> T:
+    """Return ``compute()`` from the cache where settings, profile and all code that it reaches are the same."""
+    return cache.cached(kind, {**settings, "profile": profiles.current().name}, compute, code=[compute])
 
 
 def prepare() -> None:
@@ -308,5 +259,4 @@ def findings(setting: Scene) -> Any:
         "threats",
         {"seed": setting.seed, "pictures": pictures},
         lambda: threats.run(setting.system),
-        threats=True,
     )

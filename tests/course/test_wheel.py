@@ -64,7 +64,7 @@ def test_wheel_holds_the_hospitals_records_and_loads_them(built, tmp_path):
     here.mkdir()
     zipfile.ZipFile(wheel).extractall(site)
     assert "CC BY 4.0" in (site / "labkit/data/bundle/hospitals/ATTRIBUTION.md").read_text(encoding="utf-8")
-    show = "from labkit.data import heart, load; print(heart.folder(), len(load('heart').train_y), sep='\\n')"
+    show = "from labkit.data import load; from labkit.data.formats import heart; print(heart.folder(), len(load('heart').train_y), sep='\\n')"
     folder, records = run(sys.executable, "-c", show, folder=here, PYTHONPATH=str(site)).split()
     assert folder.startswith(str(site)), "the wheel's own files, not the checkout's"
     assert records == "606"

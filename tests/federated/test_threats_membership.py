@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 from threat_scenes import small, system
+from tracing import uncovered
 
-import labkit
 from labkit import cache, stats
 from labkit.federated.loop import federate
 from labkit.federated.rounds import Federation, begin, contribute, grid_of
@@ -191,35 +190,20 @@ def test_tied_scores_are_nobodys_gain() -> None:
     assert scoring.tpr_at(np.zeros(masks.shape), masks, 0.1) == 0.0
 
 
-def run_traced(work) -> set[Path]:
-    """Return the files of labkit of which a function ran."""
-    root, seen = Path(labkit.__file__).parent, set()
-
-    def watch(frame, event, argument) -> None:
-        name = frame.f_code.co_filename
-        if event == "call" and name.startswith(str(root)):
-            seen.add(Path(name))
-
-    sys.setprofile(watch)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return seen
+def code_of(federation: Federation) -> list:
+    """What the key of a federation's shadows covers."""
+    return [shadows.train, keys.identity(federation)]
 
 
 @pytest.mark.parametrize("placement", ["none", "central", "local", "distributed"])
-def test_every_module_that_runs_is_in_the_cache_key(placement: str) -> None:
+def test_every_function_that_runs_is_in_the_cache_key(placement: str) -> None:
     """What `compute` runs must be in the key, or an old result outlives the code that made it."""
     federation = small(placement, rounds=1)
     views = shadows.views_of(federation)
     shadows.train(federation, COUNT, views, seed=0)  # imports and lazy façades run here, outside of the trace
-    ran = run_traced(lambda: shadows.train(federation, COUNT, views, seed=0))
-    keyed = {Path(module.__file__) for module in keys.code()}
-    own = {Path(sys.modules[type(federation.make_model()).__module__].__file__)}  # by `keys.identity`
-    missing = {path for path in ran - keyed - own if path.name not in GROUND}
-    assert not missing
-    assert Path(shadows.__file__) in ran  # the trace works
+    work = partial(shadows.train, federation, COUNT, views, seed=0)
+    assert not uncovered(work, *code_of(federation))
+    assert uncovered(work)  # the trace works
 
 
 def test_local_training_is_covered_too() -> None:
@@ -230,10 +214,7 @@ def test_local_training_is_covered_too() -> None:
     )
     for each in (federation, private):
         shadows.train(each, COUNT, (), seed=0)
-        ran = run_traced(lambda each=each: shadows.train(each, COUNT, (), seed=0))
-        keyed = {Path(module.__file__) for module in keys.code()}
-        own = {Path(sys.modules[type(each.make_model()).__module__].__file__)}
-        assert not {path for path in ran - keyed - own if path.name not in GROUND}
+        assert not uncovered(partial(shadows.train, each, COUNT, (), seed=0), *code_of(each))
 
 
 @dataclass(frozen=True)
@@ -287,7 +268,7 @@ def test_the_second_call_trains_nothing(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
     federation = small(rounds=2)
     first = shadows.shadow_federations(federation, COUNT, ((),), seed=0)
-    monkeypatch.setattr(shadows, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("joblib.Parallel", lambda *_, **__: pytest.fail("trained again"))
     again = shadows.shadow_federations(federation, COUNT, ((),), seed=0)
     assert np.array_equal(first.final, again.final)
 

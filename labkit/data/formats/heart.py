@@ -207,7 +207,7 @@ def missing_values(x: Tensor) -> int:
 
 def folder() -> Path:
     """Return the folder of the four files: inside an installed wheel, or ``data/hospitals`` of a checkout."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[1]
     bundled = here / "bundle" / "hospitals"
     return bundled if bundled.is_dir() else here.parents[1] / "data" / "hospitals"
 

@@ -8,15 +8,12 @@ records, so features learned from these digits cost no privacy.
 from __future__ import annotations
 
 import math
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from labkit.data.errors import DataError
-from labkit.data.standins import digit_strokes
 from labkit.data.standins.digit_strokes import GLYPHS, Glyph
 
 if TYPE_CHECKING:
@@ -28,11 +25,6 @@ SIZES = (60_000, 10_000)
 SIDE, BOX = 28, 20  # pixels: the image, and the box that the ink fits in
 DOTS = 80  # pen positions a digit: under a pixel apart
 CHUNK = 2_000
-
-
-def code() -> list[ModuleType]:
-    """Return the modules whose change makes other digits."""
-    return [sys.modules[__name__], digit_strokes]
 
 
 def stand_in(seed: int) -> dict[str, np.ndarray]:

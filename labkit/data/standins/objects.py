@@ -7,8 +7,6 @@ published accuracies on CIFAR-10 are about met: see the table in ``data/README.m
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +14,6 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from labkit.data.errors import DataError
-from labkit.data.standins import object_parts
 from labkit.data.standins.object_parts import COLOURS, PARTS, SCENES, SEEN_IN
 from labkit.data.standins.object_parts import Part as PartPlan
 from labkit.progress import track
@@ -30,11 +27,6 @@ SIZES = (50_000, 10_000)
 SIDE = 32
 CHUNK = 500
 JITTER = 0.3  # how far parts stray from their plan, relative to their size
-
-
-def code() -> list[ModuleType]:
-    """Return the modules whose change makes other objects."""
-    return [sys.modules[__name__], object_parts]
 
 
 def stand_in(seed: int) -> dict[str, np.ndarray]:

@@ -11,9 +11,7 @@ about half.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,11 +39,6 @@ REACHES, DEEP = (
 )  # how often a neighbour reaches into a patch, and the share of it that it then covers
 
 Stains = tuple[Tensor, Tensor]  # haematoxylin and eosin, [n, 28, 28] each
-
-
-def code() -> list[ModuleType]:
-    """Return the modules whose change makes other patches."""
-    return [sys.modules[__name__]]
 
 
 def stand_in(seed: int) -> dict[str, np.ndarray]:

@@ -180,7 +180,7 @@ def shadow_federations(
     if identity is None:
         return compute()
     settings = {"federation": identity, "count": count, "views": [list(view) for view in views], "seed": seed}
-    return cache.cached("threats/shadows", settings, compute, code=keys.code())
+    return cache.cached("threats/shadows", settings, compute, code=[train])
 
 
 def train(federation: Federation, count: int, views: tuple[View, ...], *, seed: int) -> Shadows:
