@@ -20,20 +20,23 @@
 # **Objectives.** At the end you can
 # - turn a point of a ROC curve into a lower bound on ε, and say how many runs it takes;
 # - audit a training function in a single run, with canaries and coin flips;
-# - say what an audit proves, and what it never proves;
+# - say what an audit proves, what it never proves, and what one of its size would have missed;
+# - check a training function step by step, where a bound on ε sees nothing;
 # - find planted bugs in training code that you may only run, with evidence.
 #
 # **Prerequisites.** Lab 02 (DP-SGD). Membership inference in one sentence: guess from the model whether a record trained it.
 #
-# **Minutes.** 90, of which the machine needs about 4.
+# **Minutes.** 110, of which the machine needs about 4.
 #
 # **Difficulty.** ●●●●○ (4 of 5)
 
 # %%
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import torch
 
 from labkit import audit, data, dp, models, plots, profiles, stats, training
 from labkit.audit import canaries, planted_bugs, scores
@@ -297,9 +300,12 @@ results = {
 }
 plots.show(audit.compare(results, title=f"One run, {len(marked.y):,} mislabelled canaries ({mnist.source})"))
 for name, result in results.items():
-    print(f"{name}: {result.verdict}")
+    print(f"{name} ({mnist.source}, profile {profile.name}, seed {result.seed}): {result.verdict}\n")
 
 # %% [markdown]
+# Each verdict ends with what an audit of this size would have caught *at best*. Read it before you are reassured by
+# "not refuted": a leak below that figure would have passed.
+#
 # ## 3. How many canaries?
 #
 # The widget shows what an audit of a given size can certify. The second curve is the **f-DP** form (Mahloujifar et al.,
@@ -324,6 +330,61 @@ rows = [
 pd.DataFrame(rows).astype(object).fillna("never").set_index("accuracy of a guess")
 
 # %% [markdown]
+# ### Exercise 06.power: would this audit have seen it?
+#
+# The other side of the same arithmetic. Training claims ε and leaks more, so that a guess is right with a probability
+# above 1 / (1 + e^-ε). How probably does an audit with so many guesses refute the claim? This is its **power**, and it is
+# known *before* anything is trained. Use `solved.p_value`.
+
+
+# %%
+def power(guesses: int, epsilon: float, accuracy: float) -> float:
+    """Return the probability that the claim ε is refuted at 95% confidence if each guess is right with `accuracy`."""
+    ### BEGIN SOLUTION
+    from scipy.stats import binom
+
+    needed = next((c for c in range(guesses + 1) if solved.p_value(c, guesses, epsilon) <= 0.05), guesses + 1)
+    return float(binom.sf(needed - 1, guesses, accuracy))
+    ### END SOLUTION
+
+
+# %%
+check("06.power", power)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# First find the smallest number of right guesses whose p-value under the claim is at most 0.05.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Then ask how probable that number or more is, when guesses are right with probability `accuracy`, not with the claim's.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `binom.sf(needed - 1, guesses, accuracy)`; if no number refutes, the power is 0.
+#
+# </details>
+
+# %% [markdown]
+# **Predict.** Training claims ε = 1 and really gives ε = 2. How many guesses make it probable that an audit notices, if
+# each guess is as good as ε = 2 allows?
+
+# %%
+rows = []
+for guesses_made in (20, 50, 100, 200, 500):
+    powers = {
+        f"true ε = {e}": solved.power(guesses_made, 1.0, 1 / (1 + math.exp(-e))) for e in (1.0, 1.5, 2.0, 3.0)
+    }
+    rows.append({"guesses": guesses_made, **powers})
+pd.DataFrame(rows).set_index("guesses").round(2)
+
+# %% [markdown]
+# The first column is the audit's false alarm rate: the claim is true there. The others say what "nothing was found"
+# is worth.
+#
 # ## 4. Look inside: white-box canaries
 #
 # The final model shows little of a noisy run. A **white-box** auditor sees each update, and may choose gradients, not
@@ -365,7 +426,7 @@ check("06.white_box_score", white_box_score)
 # </details>
 
 # %% [markdown]
-# Use it on correct DP-SGD (`bugs.correct`), with a canary in each of the parameters of a small linear model.
+# Use it on correct DP-SGD (`planted_bugs.correct`), with a canary in each of the parameters of a small linear model.
 
 # %%
 settings = audit.Settings()
@@ -397,12 +458,12 @@ plots.show(
 
 # %% [markdown]
 # The ceiling is the f-DP curve of the claim: no attack on correct training lies above it, except by the luck of a finite
-# sample. With this access the attack comes close to it. So a white-box audit has little slack: code that leaks
-# noticeably more than it claims will show.
+# sample. With this access the attack comes close to it, so the *attack* wastes little. The *audit* still does: it must
+# turn counts into certainty, and section 5 shows how much slips through.
 #
 # ## 5. Five training functions
 #
-# `bugs.number(1)` to `bugs.number(5)` all look like DP-SGD and all claim the ε above. Some are broken. You may run
+# `planted_bugs.number(1)` to `planted_bugs.number(5)` all look like DP-SGD and all claim the ε above. Some are broken. You may run
 # them and see every update; you may not read them (yet).
 #
 # Five audits are five chances to accuse an innocent. `audit_gradients` corrects for the tests *within* an audit; the
@@ -446,6 +507,7 @@ audits = {
     for number in range(1, 6)
 }
 plots.show(audit.compare({f"function {number}": result for number, result in audits.items()}))
+print(audits[3].power)
 accused = solved.verdict({number: result.p_value for number, result in audits.items()})
 print("accused:", sorted(accused))
 
@@ -474,9 +536,9 @@ pd.set_option("display.max_colwidth", None)
 pd.DataFrame(rows).set_index("function")
 
 # %% [markdown]
-# One broken function was *not* accused. An audit that finds nothing proves nothing: shuffled batches leak more than the
-# claim allows, but at this noise the difference drowns. At a noise level where single steps can be seen, many runs with
-# one canary tell the two samplers apart: coin flips leave some records out of an epoch, shuffling leaves out none.
+# One broken function was *not* accused. Shuffled batches leak more than the claim allows, but at this noise the
+# difference drowns. At a noise level where single steps can be seen, many runs with one canary tell the two samplers
+# apart: coin flips leave some records out of an epoch, shuffling leaves out none.
 
 # %%
 loud = audit.Settings(noise_multiplier=0.25, sample_rate=0.02, steps=50)
@@ -485,20 +547,212 @@ runs = {
     "calibration": 100,
     "claimed": audit.claim_of(loud),
 }
-for train in (planted_bugs.shuffled, planted_bugs.correct):
+for train in (planted_bugs.ALL["shuffled"].train, planted_bugs.correct):
     result = audit.audit_many_runs(audit.gradient_runs(train, loud), **runs)
-    print(f"{train.__name__}: {result.verdict}")
+    print(f"{train.__name__}: {result.verdict}\n")
 
 # %% [markdown]
-# The ε form alone could not have seen it: the claimed ε is far above what so few runs can certify. The claim was
-# refuted as a *curve*: at a small false positive rate, more members were found than the curve allows.
+# Read that verdict closely. The claimed ε at δ = 1e-5 is *not* refuted, and it is even true: in shuffled epochs each
+# record takes part exactly once, so its loss is that of a single step. What cannot be true is the claimed **curve**,
+# δ(ε), at *small* ε: at a small false positive rate more members were found than the curve allows. A statement "ε = …"
+# claims the whole curve.
+
+# %%
+once = dp.privacy_statement(dp.SampledGaussian(loud.noise_multiplier, 1))
+print("one step, every record in it:", once)
+pd.DataFrame(
+    [
+        {
+            "ε": e,
+            "δ claimed (coin flips)": runs["claimed"].delta_at(e),
+            "δ when each record is in once": once.delta_at(e),
+        }
+        for e in (0.0, 1.0, 5.0, 20.0, 40.0)
+    ]
+).set_index("ε")
+
+# %% [markdown]
+# ## 6. Step by step
+#
+# A bound on ε adds a whole run up to a single number, and small faults drown in it. But DP-SGD is a *recipe*: flip a coin
+# for each record, clip each gradient, add noise of this strength to each coordinate at each step. Whoever sees the
+# steps can test the recipe itself. `audit.conformance` does: it trains on 40 records of its own, whose clipped
+# gradients it can compute, and turns the noise *down* in most runs. Then each step tells who was in the batch.
+
+# %%
+task = audit.probe_task()
+names = ("correct", "shuffled", "with_replacement", "batch_for_two_steps")
+fig, axes = plots.figure(8.6, 2.9, ncols=len(names))
+for ax, name in zip(axes, names, strict=True):
+    seen = audit.watch(planted_bugs.ALL[name].train, task, audit.QUIET, 1)
+    parts, _ = seen.estimated_parts()
+    ax.imshow(np.rint(parts[:30]), cmap="Greys", vmin=0, vmax=2, aspect="auto", interpolation="nearest")
+    ax.set(title=name.replace("_", " "), xlabel="record", ylabel="step" if name == names[0] else "")
+plots.show(
+    plots.describe(
+        fig,
+        "Four grids of 30 steps and 40 records, grey where a record was in the batch, black where it was in it twice. "
+        "Correct: scattered, rows of changing size. Shuffled: every record once in each ten steps. With replacement: some "
+        "black cells. Batch for two steps: rows come in equal pairs.",
+    )
+)
+
+# %% [markdown]
+# **Predict.** Which of the four would you recognise from the *sizes* of the batches alone?
+#
+# What is left when the known pushes are taken away is noise, thousands of numbers of it. That pins its strength down far
+# better than any attack could.
+#
+# ### Exercise 06.noise_strength: how strong was the noise?
+
+
+# %%
+def noise_strength(noise: np.ndarray, sigma: float) -> tuple[float, float]:
+    """Return a 95% interval (low, high) for the true standard deviation of `noise`, divided by `sigma`.
+
+    The numbers are independent and Gaussian with a mean that is known to be 0: the sum of their squares, divided by the
+    true variance, follows a χ² law with as many degrees of freedom as there are numbers.
+    """
+    ### BEGIN SOLUTION
+    from scipy.stats import chi2
+
+    total, count = float((noise**2).sum()), noise.size
+    low, high = math.sqrt(total / chi2.ppf(0.975, count)), math.sqrt(total / chi2.ppf(0.025, count))
+    return low / sigma, high / sigma
+    ### END SOLUTION
+
+
+# %%
+check("06.noise_strength", noise_strength)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# With probability 95%, `total / variance` lies between the 2.5% and the 97.5% point of the χ² law.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Solve for the variance: the *larger* point gives the *lower* end.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `math.sqrt(total / chi2.ppf(0.975, count)) / sigma` is the lower end.
+#
+# </details>
+
+# %%
+rows = []
+for name in ("correct", "noise_at_four_fifths", "noise_at_seven_tenths", "sqrt_of_sigma"):
+    seen = audit.watch(planted_bugs.ALL[name].train, task, audit.QUIET, 1)
+    low, high = solved.noise_strength(seen.sums[:, seen.unused], audit.QUIET.noise_multiplier)
+    rows.append(
+        {"function": name, "noise / σ, low": low, "high": high, "numbers": seen.sums[:, seen.unused].size}
+    )
+pd.DataFrame(rows).set_index("function").round(3)
+
+# %% [markdown]
+# One run, a moment's work, and noise at four fifths is beyond doubt; the audit of section 5 would need far more than its
+# ten runs. `audit.conformance` makes some twenty such checks in five runs: strength, each step, each layer, each
+# coordinate, repetition, distribution; how far a record pushes, in which layer, and whether anything else pushes;
+# rate, sizes, repetition of batches. All p-values are corrected together.
+
+# %%
+conformed = {number: audit.conformance(planted_bugs.number(number), seed=number) for number in range(1, 6)}
+for number, result in conformed.items():
+    worst = f": {result.failed[0].name}, {result.failed[0].found}" if result.deviates else ""
+    print(f"function {number}: {'deviates' if result.deviates else 'no deviation found'}{worst}")
+plots.show(conformed[4].plot())
+
+# %% [markdown]
+# **Predict.** Of all the planted bugs, how many does each audit flag: ten runs of guesses, and five runs looked at step
+# by step?
+
+# %%
+everyone = [name for name, planted in planted_bugs.ALL.items() if not planted.is_correct]
+chosen = everyone[:: profile.pick(smoke=5, laptop=1, full=1)]
+rows = []
+for name in chosen:
+    planted = planted_bugs.ALL[name]
+    guessed = audit.audit_gradients(planted.train, settings, claimed=claim, seed=1)
+    stepwise = audit.conformance(planted.train, seed=1)
+    rows.append(
+        {
+            "what is wrong": planted.wrong,
+            "guesses": "refuted" if guessed.refuted else "-",
+            "step by step": f"{stepwise.failed[0].name}" if stepwise.deviates else "-",
+        }
+    )
+table = pd.DataFrame(rows).set_index("what is wrong")
+print(
+    f"{len(table)} bugs: guesses refute {(table['guesses'] != '-').sum()}, step by step "
+    f"{(table['step by step'] != '-').sum()} are flagged (seed 1, profile {profile.name})"
+)
+table
+
+# %% [markdown]
+# Most of these are real violations that people have shipped. Their ε, as far as it can be computed, is often not far
+# from the claim; that is why guesses miss them, and why a bound that "is not refuted" says little about code.
+#
+# It works on your own loop, too: `train(task, settings, seed)` trains `task.model()` on `task.dataset()` with any torch
+# optimizer, and hooks see the steps. Here is labkit's engine.
+
+
+# %%
+def ours(task: audit.Task, settings: audit.Settings, seed: int) -> dp.PrivateResult:
+    """DP-SGD by labkit, as the audit's settings say."""
+    return dp.train_private(
+        task.model(),
+        task.dataset(),
+        noise_multiplier=settings.noise_multiplier,
+        max_grad_norm=settings.max_grad_norm,
+        expected_batch_size=settings.sample_rate * task.n,
+        steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        engine="vmap",
+        seed=seed,
+    )
+
+
+result = audit.conformance(ours, seed=0)
+print(result)
+
+# %% [markdown]
+# ## 7. What neither sees
+#
+# `exempt_record` clips everybody, but records of one odd kind. No record of the audit is of that kind.
+
+# %%
+exempt = planted_bugs.ALL["exempt_record"].train
+print("conformance:", audit.conformance(exempt, seed=1).summary(), "\n")
+print("guesses:", audit.audit_gradients(exempt, settings, claimed=claim, seed=1).verdict, "\n")
+blank = audit.blank_task(49)
+odd = torch.zeros(1, blank.dimension)
+odd[0, 100:] = 0.123456
+for name, gradient in (("ordinary", 5 * odd), ("odd", odd)):
+    alone = audit.Task(blank.x, blank.y, gradient, blank.classes)
+    moved = exempt(
+        alone, replace(settings, noise_multiplier=1e-3, sample_rate=1.0, max_grad_norm=0.1), 0
+    ).updates
+    print(f"{name} record: pushes {float(moved[0].norm() / 0.1):.1f} C")
+pd.DataFrame({"what no look at steps can show": result.numbers()["not checked"]})
+
+# %% [markdown]
+# An audit is a test, and a test sees what it tries. Against the rest there are other means: reading the code, tests of
+# each piece, few and simple pieces, and a proof that is checked against *this* code.
 #
 # ## What you can now defend in an interview
 #
-# - *"Your training prints a small ε. How do I know that the code is right?"* Audit it. You have seen one audit pass
-#   correct code and refute broken code that printed the same number.
+# - *"Your training prints a small ε. How do I know that the code is right?"* Bound ε from below, and check the steps. You
+#   have seen one audit pass correct code and refute broken code that printed the same number, and the other find what
+#   the first missed.
 # - *"The audit found a quarter of the claim, so is the true ε a quarter?"* No. It is at least that, with 95% confidence. The proof bounds it
 #   from above, the audit from below.
+# - *"It was not refuted. Good?"* Ask what an audit of that size would have caught: that figure is known beforehand.
+# - *"The claim is refuted, but the measured ε is below it. A mistake?"* No: the claimed curve is refuted at small ε. The
+#   printed ε may still be true.
 # - *"How many runs do you need?"* One, with enough canaries; you know what 100, 500 and 1,000 guesses can certify.
 # - *"You picked the best threshold on the ROC, right?"* No: it was fixed in advance, or paid for.
-# - *"Which bugs would your audit miss?"* You can name one, and the size at which it shows.
+# - *"Which bugs would your audits miss?"* You can name one for guesses, with the size at which it shows, and one that no
+#   look at steps shows.

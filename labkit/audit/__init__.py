@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from labkit.audit.bounds import one_run_epsilon as one_run_epsilon
     from labkit.audit.bounds import one_run_p_value as one_run_p_value
     from labkit.audit.conforming.audit import conformance as conformance
+    from labkit.audit.conforming.probe import QUIET as QUIET
+    from labkit.audit.conforming.probe import probe_task as probe_task
     from labkit.audit.conforming.result import ConformanceResult as ConformanceResult
     from labkit.audit.conforming.watching import UnobservableError as UnobservableError
+    from labkit.audit.conforming.watching import watch as watch
     from labkit.audit.guessing import Share as Share
     from labkit.audit.result import AuditResult as AuditResult
     from labkit.audit.result import compare as compare

@@ -15,7 +15,7 @@ from labkit.audit import fdp
 if TYPE_CHECKING:
     from labkit.audit.guessing import Tally
     from labkit.audit.roc_point import Point
-    from labkit.dp.accounting import PrivacyStatement
+    from labkit.dp.accounting.statement import PrivacyStatement
 
 CHANCE = 0.8  # with which a leak of the size that is named is caught
 INTERVAL = 1e-3  # of the grid of privacy losses: 0.01 of an ε at most, in a thirtieth of the time

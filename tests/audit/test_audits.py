@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,6 +138,57 @@ def test_contradicting_options_are_refused(clouds: Dataset) -> None:
         audit.audit_many_runs(lambda included, seed: {"s": 0.0}, calibration=10)
 
 
+def test_what_makes_no_question_is_refused_before_training(clouds: Dataset) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("trained")
+
+    for wrong in ({"confidence": 1.0}, {"delta": -0.1}, {"claimed": float("nan")}, {"shares": ()}):
+        with pytest.raises(ValueError, match=next(iter(wrong)).removesuffix("ed")):
+            audit.audit_one_run(never, clouds, canary_count=50, **wrong)
+    with pytest.raises(ValueError, match="confidence"):
+        audit.audit_many_runs(never, confidence=0.0)
+    with pytest.raises(ValueError, match="score 'loss' is unknown"):
+        audit.audit_gradients(never, audit.Settings(), scores=("loss",))
+
+
+def test_coins_that_do_not_fit_the_scores_are_refused() -> None:
+    values, coins = {"loss": np.arange(100.0)}, np.arange(100) % 2
+    assert guessing.tallies(values, coins) == guessing.tallies(values, coins.astype(bool))
+    for wrong in (coins[:60], np.arange(100), np.full(100, np.nan), coins[:, None]):
+        with pytest.raises(ValueError, match="expected one coin for each score"):
+            guessing.tallies(values, wrong)
+    with pytest.raises(ValueError, match="shape \\(10, 10\\)"):
+        guessing.tallies({"loss": np.zeros((10, 10))}, coins)
+    with pytest.raises(ValueError, match="expected one coin for each score"):
+        guessing.tallies({"a": np.zeros(100), "b": np.zeros(99)}, coins)
+    for group in (coins.astype(bool), np.array([0, 0, 1]), np.array([-1, 3]), np.array([5, 100])):
+        with pytest.raises(ValueError, match="group 'layer' must hold whole numbers"):
+            guessing.tallies(values, coins, groups={"layer": group})
+
+
+def test_scores_that_are_nan_or_change_names_do_not_pass_for_not_found() -> None:
+    def broken(included: bool, seed: int) -> dict[str, float]:
+        return {"s": float("nan") if included else 0.0}
+
+    def renamed(included: bool, seed: int) -> dict[str, float]:
+        return {"in" if included else "out": 0.0}
+
+    with pytest.raises(ValueError, match="NaN"):
+        audit.audit_many_runs(broken, runs=10, calibration=50)
+    with pytest.raises(ValueError, match="as run 0 did"):
+        audit.audit_many_runs(renamed, runs=10, calibration=50)
+
+
+def test_a_data_set_with_canaries_is_known_by_its_records(clouds: Dataset) -> None:
+    """Cached results must not outlive a change of how canaries are made."""
+    marked = canaries.insert(clouds, 50, kind="out-of-distribution")
+    other = replace(marked, x=marked.x + 0.1)
+    assert (
+        marked.inserted().digest == canaries.insert(clouds, 50, kind="out-of-distribution").inserted().digest
+    )
+    assert marked.inserted().digest != other.inserted().digest
+
+
 def test_many_runs_count_only_what_comes_after_the_threshold() -> None:
     """A Gaussian release with μ = 3 and one canary: the bound lies below the truth, and not far."""
 
@@ -159,6 +211,7 @@ def test_a_result_says_draws_and_saves_itself(clouds: Dataset, tmp_path) -> None
     assert list(result.table().columns) == ["guesses", "right", "share right", "ε at least"]
     figure = result.plot()
     assert "refuted" in figure.alt_text
+    assert audit.AuditResult.load(result.save(tmp_path / "audit.pt")).verdict == result.verdict
     saved = json.loads(result.save(tmp_path / "audit.json").read_text(encoding="utf-8"))
     assert saved["epsilon lower bound"] == result.epsilon
     assert len(saved["evidence"]) == len(guessing.SHARES)

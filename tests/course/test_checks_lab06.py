@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from proofs import prove_mistake, prove_right
-from scipy.stats import beta, binom
+from scipy.stats import beta, binom, chi2
 
 
 def cp(hits: int, n: int) -> tuple[float, float]:
@@ -44,7 +44,23 @@ def rate(epsilon: float) -> float:
     return 1 / (1 + math.exp(-epsilon))
 
 
+def chance(
+    g: int, e: float, a: float, *, level: float = 0.05, off: int = 0, at: float | None = None
+) -> float:
+    needed = next((c for c in range(g + 1) if binom.sf(c - 1, g, rate(e)) <= level), g + 1)
+    return float(sum(binom.pmf(k, g, a if at is None else at) for k in range(needed + off, g + 1)))
+
+
+def strength(noise: np.ndarray, sigma: float, *, levels: tuple = (0.975, 0.025), lost: int = 0) -> tuple:
+    mean = noise.mean() if lost else 0.0
+    return tuple(
+        np.sqrt(((noise - mean) ** 2).sum() / chi2.isf(1 - p, len(noise) - lost)) / sigma for p in levels
+    )
+
+
 RIGHT = {
+    "06.power": chance,
+    "06.noise_strength": strength,
     "06.roc_to_epsilon": roc,
     "06.guesses": marks,
     "06.p_value": lambda v, r, e: binom.sf(v - 1, r, rate(e)),
@@ -53,6 +69,17 @@ RIGHT = {
     "06.verdict": lambda p, confidence=0.95: [k for k in p if p[k] * len(p) <= 1 - confidence],
 }
 MISTAKES = [
+    ("06.power", lambda g, e, a: chance(g, e, a, at=rate(e)), "false alarm rate"),
+    ("06.power", lambda g, e, a: chance(g, e, a, off=1), "counts too"),
+    ("06.power", lambda g, e, a: 1 - chance(g, e, a), "chance of missing"),
+    ("06.power", lambda g, e, a: chance(g, e, a) if g > 10 else 1.0, "no outcome refutes"),
+    ("06.noise_strength", lambda z, s: strength(z, s)[::-1], "ends are swapped"),
+    ("06.noise_strength", lambda z, s: strength(z, 1.0), "divide by sigma"),
+    ("06.noise_strength", lambda z, s: strength(z, s, lost=1), "no degree of freedom is lost"),
+    ("06.noise_strength", lambda z, s: strength(z, s, levels=(0.95, 0.05)), "2.5% on each side"),
+    ("06.noise_strength", lambda z, s: [v**2 for v in strength(z, s)], "variances"),
+    ("06.guesses", lambda s, t, b: marks(s, t, b).tolist(), "return a NumPy array"),
+    ("06.white_box_score", lambda u, g: (u @ g.T).sum(0).tolist(), "return a NumPy array"),
     ("06.roc_to_epsilon", lambda tp, p, fp, n: math.log((tp / p) / max(fp / n, 1e-12)), "without intervals"),
     (
         "06.roc_to_epsilon",
