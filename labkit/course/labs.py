@@ -202,6 +202,8 @@ def lab(number: str) -> Lab:
 
 def banner(number: str, *datasets: Any) -> None:
     """Show where this lab runs: profile, device, where each dataset came from, and the minutes to expect."""
+    from labkit.training import precision
+
     item, profile = lab(number), profiles.current()
     smoke, laptop, full = item.run_minutes
     minutes = profile.pick(smoke=smoke, laptop=laptop, full=full)
@@ -210,6 +212,7 @@ def banner(number: str, *datasets: Any) -> None:
         ("Lab", f"{item.number} · {item.title}"),
         ("Profile", f"{profile.name} (set LABKIT_PROFILE to smoke, laptop or full before Jupyter starts)"),
         ("Device", _device()),
+        *([("Arithmetic", precision.described())] if item.first_minutes and profile.name != "smoke" else []),
         ("Running all cells", f"{expected} on 2 cores, once prepared"),
         *([("The first time", _first(item))] if item.first_minutes and profile.name == "laptop" else []),
         *((f"Data: {data.name}", data.source) for data in datasets),
