@@ -191,8 +191,8 @@ def test_tied_scores_are_nobodys_gain() -> None:
 
 
 def code_of(federation: Federation) -> list:
-    """What the key of a federation's shadows covers."""
-    return [shadows.train, keys.identity(federation)]
+    """What the key of a federation's shadows covers; of the function that makes the model, all that it makes."""
+    return [shadows.train, keys.identity(federation), federation.make_model]
 
 
 @pytest.mark.parametrize("placement", ["none", "central", "local", "distributed"])
