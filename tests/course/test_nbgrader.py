@@ -31,7 +31,7 @@ def course(tmp_path_factory):
     from traitlets.config.loader import PyFileConfigLoader
 
     folder = tmp_path_factory.mktemp("nbgrader")
-    build._classroom(LAB, build.make(LAB, build.checkout())[0], folder)
+    build._classroom({LAB: build.make(LAB, build.checkout())[0]}, folder, force=False)
     config = PyFileConfigLoader(str(folder / "nbgrader_config.py")).load_config()
     config.CourseDirectory.root = str(folder)
     config.NbGrader.db_url = f"sqlite:///{folder / 'gradebook.db'}"

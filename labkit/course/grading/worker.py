@@ -22,14 +22,14 @@ import torch
 from labkit.course.grading.wire import Wire, write_back
 
 HIDDEN_MODULES = ("labkit.course.checks", "labkit.course.bundle")
-REFUSED = frozenset(
-    "subprocess.Popen os.system os.exec os.posix_spawn os.spawn os.fork os.forkpty pty.spawn os.kill os.killpg "
-    "socket.connect socket.bind socket.sendto socket.getaddrinfo urllib.Request signal.pthread_kill os.putenv "
-    "os.symlink os.link".split()
-)
-CHANGING = frozenset(
-    "os.remove os.rename os.rmdir os.mkdir os.chmod os.chown os.truncate shutil.rmtree".split()
-)
+REFUSED = (
+    "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn",
+    "socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "urllib.Request",
+    "os.kill", "os.killpg", "signal.pthread_kill", "os.putenv", "os.symlink", "os.link",
+)  # fmt: skip
+CHANGING = (
+    "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.chmod", "os.chown", "os.truncate", "shutil.rmtree",
+)  # fmt: skip
 
 
 def main(line: Connection, answer: str, hidden: list[str], megabytes: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +118,7 @@ def build(
     check : bool
         Only compare.
     force : bool
-        Overwrite learner's copies that someone has worked in.
+        Overwrite learner's copies that someone has worked in, and put edited files of a classroom aside.
     classroom : Path
         Also write an nbgrader course here: instructor's versions, answer-free handouts, and its configuration.
 
@@ -128,7 +130,8 @@ def build(
     Raises
     ------
     BuildError
-        If a learner's copy holds someone's work; if a source is missing; if ``check`` comes with what writes.
+        If a learner's copy or a file of the classroom holds someone's work; if a source is missing; if ``check``
+        comes with what writes.
     """
     writing = {"--execute": run, "--classroom": classroom, "--force": force}
     if check and (named := [option for option, given in writing.items() if given]):
@@ -136,6 +139,7 @@ def build(
             f"--check writes nothing, so it goes without {' and '.join(named)}: give one or the other"
         )
     root, touched = checkout(), []
+    solutions: dict[Lab, NotebookNode] = {}
     for item in sources(numbers, root):
         files = places(item, root)
         solved, copy = make(item, root)
@@ -152,8 +156,9 @@ def build(
             touched.append(path)
         if not check:
             touched += _posters(item, solved, files.solution.parent / "figures")
-        if classroom:
-            touched += _classroom(item, solved, classroom)
+        solutions[item] = solved
+    if classroom:
+        touched += _classroom(solutions, classroom, force=force)
     return touched
 
 
@@ -212,23 +217,56 @@ c.CourseDirectory.course_id = "labkit"
 c.ClearSolutions.code_stub = {{"python": {stub!r}}}
 # Labs train models: a cell may take minutes, and figures are not graded.
 c.ExecutePreprocessor.timeout = 1800
+# A check cell that a student deleted is put back, and graded.
+c.OverwriteCells.add_missing_cells = True
 # Output areas of widgets need no answer while grading; nbclient's answers can leave the next cell waiting for ever.
 from nbclient.output_widget import OutputWidget
 OutputWidget.send = lambda *args, **kwargs: None
 """
 
 
-def _classroom(item: Lab, solved: NotebookNode, folder: Path) -> list[Path]:
-    """Write one lab for nbgrader: ``source/`` to release and grade from, ``handouts/`` to give out by hand."""
-    instructor = nbformat.from_dict(solved)
-    for cell in instructor.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    written = {
-        folder / "nbgrader_config.py": CONFIGURATION.format(stub=source.STUB),
-        folder / "source" / item.name / f"{item.name}.ipynb": text(instructor),
-        folder / "handouts" / f"{item.name}.ipynb": text(source.handout(solved)),
-    }
-    for path, content in written.items():
+def _classroom(solutions: dict[Lab, NotebookNode], folder: Path, *, force: bool) -> list[Path]:
+    """Write labs for nbgrader: ``source/`` to release and grade from, ``handouts/`` to give out by hand.
+
+    What an instructor has edited since it was written is left alone, or with ``force`` kept beside its new version.
+
+    Raises
+    ------
+    BuildError
+        If a file was edited; nothing is written then.
+    """
+    wanted = {folder / "nbgrader_config.py": CONFIGURATION.format(stub=source.STUB)}
+    for item, solved in solutions.items():
+        instructor = nbformat.from_dict(solved)
+        for cell in instructor.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        wanted[folder / "source" / item.name / f"{item.name}.ipynb"] = text(instructor)
+        wanted[folder / "handouts" / f"{item.name}.ipynb"] = text(source.handout(solved))
+    record = folder / ".labkit-written.json"
+    written = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    edited = [path for path, content in wanted.items() if _edited(path, content, folder, written)]
+    if edited and not force:
+        raise BuildError(
+            f"edited since labkit wrote them: {', '.join(map(str, edited))}. Nothing was written. Move them away, or run "
+            "labkit build --classroom --force, which keeps each as NAME.yours beside the new one"
+        )
+    for path in edited:
+        path.replace(path.with_name(f"{path.name}.yours"))
+    for path, content in wanted.items():
         _write(path, content)
-    return list(written)
+        written[path.relative_to(folder).as_posix()] = _fingerprint(content)
+    _write(record, json.dumps(written, indent=1, sort_keys=True))
+    return list(wanted)
+
+
+def _edited(path: Path, content: str, folder: Path, written: dict[str, str]) -> bool:
+    """Return whether a file is neither what will be written nor what was."""
+    if not path.is_file():
+        return False
+    known = (_fingerprint(content), written.get(path.relative_to(folder).as_posix()))
+    return _fingerprint(path.read_text(encoding="utf-8")) not in known
+
+
+def _fingerprint(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

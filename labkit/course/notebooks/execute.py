@@ -49,7 +49,7 @@ def execute(
     Raises
     ------
     LabError
-        At the first cell that fails; cells before it keep their outputs.
+        At the first cell that fails; it keeps its traceback, and cells before it their outputs.
     KeyboardInterrupt
         After Ctrl-C, once the kernel has ended.
     """
@@ -84,9 +84,11 @@ def execute(
             if isinstance(error, CellExecutionError | CellTimeoutError | DeadKernelError):
                 raise LabError(_explain(error, codes, position)) from error
             raise
-    for cell in codes:
-        _tidy(cell, client.widget_state, position[cell.id])
-    _tidy_metadata(notebook)
+        finally:  # outputs of hours are kept whatever came, so they are made fit to be kept
+            too_large = [_tidy(cell, client.widget_state, position[cell.id]) for cell in codes]
+            _tidy_metadata(notebook)
+    if problem := next(filter(None, too_large), ""):
+        raise LabError(problem)
     return time.perf_counter() - started
 
 
@@ -170,9 +172,9 @@ def _explain(error: Exception, codes: list[NotebookNode], position: dict[str, in
     return f"code cell {position[failed.id]} stopped: {details.ename}: {details.evalue}\n" + "\n".join(lines)
 
 
-def _tidy(cell: NotebookNode, widgets: dict[str, Any], number: int) -> None:
-    """Keep what a reader needs: no standard error, pictures in place of widgets, nothing huge."""
-    kept = []
+def _tidy(cell: NotebookNode, widgets: dict[str, Any], number: int) -> str:
+    """Keep what a reader needs: no standard error, pictures in place of widgets; return what is wrong with the rest."""
+    kept, problem = [], ""
     for output in cell.get("outputs", []):
         if output.output_type == "stream" and output.name == "stderr":
             if text := output.text.strip():
@@ -183,12 +185,11 @@ def _tidy(cell: NotebookNode, widgets: dict[str, Any], number: int) -> None:
             continue
         output = _lean(output)
         if len(str(output.get("text", "")) + str(output.get("data", ""))) > LARGEST_OUTPUT:
-            raise LabError(
-                f"code cell {number} puts out more than {LARGEST_OUTPUT:,} characters: draw fewer points, or a smaller figure"
-            )
+            problem = f"code cell {number} puts out more than {LARGEST_OUTPUT:,} characters: draw fewer points, or a smaller figure"
         kept.append(output)
     cell.outputs = kept
     cell.metadata.pop("execution", None)
+    return problem
 
 
 def _lean(output: NotebookNode) -> NotebookNode:

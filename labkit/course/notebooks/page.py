@@ -66,6 +66,13 @@ def markdown(source: str) -> str:
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
     class WithMathML(IPythonRenderer):
+        def image(self, text: str, url: str, title: str | None = None) -> str:
+            if re.match(
+                r"(?:https?:)?//", url, re.IGNORECASE
+            ):  # a learner's note may show a picture of the web
+                return f'<a href="{html.escape(url)}">{html.escape(text or url)}</a> (a picture on the web)'
+            return super().image(text, url, title)
+
         def inline_math(self, body: str) -> str:
             return mathml(body, block=False)
 

@@ -45,6 +45,8 @@ def find(item: Lab) -> Path:
 def run(number: str, out: Path) -> tuple[Path, Path]:
     """Execute a lab and return the paths of the executed notebook and of its self-contained HTML page.
 
+    Whatever happens on the way, the notebook is written first, as far as it came and with the traceback of what failed.
+
     Parameters
     ----------
     number : str
@@ -61,7 +63,9 @@ def run(number: str, out: Path) -> tuple[Path, Path]:
     labkit.data.DataError
         If ``LABKIT_DATA`` names no folder.
     labkit.course.notebooks.execute.LabError
-        If a cell fails.
+        If a cell fails; its notebook is written all the same.
+    labkit.course.notebooks.page.PageError
+        If the page could not be read offline; the notebook is written all the same.
     """
     import nbformat
 
@@ -72,21 +76,32 @@ def run(number: str, out: Path) -> tuple[Path, Path]:
     notebook = _read(find(item), item)
     _make(out)
     # In the output folder: whatever a learner's cell writes lands beside the results, not in the package.
-    seconds = execute(notebook, out, item.name, environment=_places())
     written = out / f"{item.name}.ipynb", out / f"{item.name}.html"
-    for path, text in zip(written, (nbformat.writes(notebook), page.page(notebook, item.title)), strict=True):
-        with cache.atomic_path(path) as part:
-            part.write_text(text, encoding="utf-8")
-            part.chmod(0o644)
+    try:
+        seconds = execute(notebook, out, item.name, environment=_places())
+    except BaseException:
+        _write(written[0], nbformat.writes(notebook))
+        print(f"as far as it came: {written[0]}", file=sys.stderr)
+        raise
+    _write(written[0], nbformat.writes(notebook))
+    _write(written[1], page.page(notebook, item.title))
     print(f"{item.name}: {seconds:.0f} s", file=sys.stderr)
     return written
+
+
+def _write(path: Path, text: str) -> None:
+    with cache.atomic_path(path) as part:
+        part.write_text(text, encoding="utf-8")
+        part.chmod(0o644)
 
 
 def _read(path: Path, item: Lab) -> NotebookNode:
     import nbformat
 
     try:
-        return nbformat.read(path, as_version=4)
+        notebook = nbformat.read(path, as_version=4)
+        # Cells have had ids since format 4.5; a notebook that an older program saved gets them here.
+        return nbformat.v4.upgrade(notebook, 4, notebook.nbformat_minor)
     except Exception as error:  # text, JSON and format each have errors of their own
         raise RunError(
             f"{path} cannot be read ({type(error).__name__}), expected a Jupyter notebook: "
