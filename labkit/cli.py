@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from labkit import profiles
+from labkit.course import showing
 
 BENCHES = {  # subject: (module, what it measures)
     "dp": ("labkit.bench.private_steps", "private training against Opacus's stock loop"),
@@ -243,6 +244,9 @@ def _profile(sub: argparse.ArgumentParser) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # output into a file on Windows is cp1252, which knows no epsilon
+            stream.reconfigure(errors=showing.IN_WORDS)
     options = parser().parse_args(arguments)
     if getattr(options, "profile", None):
         os.environ["LABKIT_PROFILE"] = options.profile
@@ -251,10 +255,16 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         parser().error(str(error))
     try:
-        return options.function(options)
+        code = options.function(options)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Whoever read the output has closed it, as `head` does: no fault, and Python's own last flush must find a place.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         # The kit's own errors name their fix; any other is a fault, and its traceback is wanted.
         if not (isinstance(error, OSError) or type(error).__module__.startswith("labkit.")):

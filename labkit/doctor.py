@@ -45,7 +45,7 @@ def examine() -> list[Finding]:
 
 def _short(found: str) -> str:
     """Write well-known folders by their short names: a report is often pasted, and need not name its machine."""
-    folders = {cache.checkout(): ".", Path.home(): "~"}
+    folders = {cache.checkout(): ".", showing.home(): "~"}
     data = Path(os.environ.get("LABKIT_DATA") or os.devnull).expanduser().resolve()
     if data.is_dir():  # else its value is what a finding is about
         folders = {data: "$LABKIT_DATA"} | folders

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import html
+import sys
+import unicodedata
+from pathlib import Path
 from typing import Any
 
 LONGEST = 400
@@ -81,9 +85,35 @@ def plain(tone: str, heading: str, lines: list[tuple[str, str]], closing: str = 
     return f"{TONES[tone][0]} · {heading}{listing}" + (f"\n  {closing}" if closing else "")
 
 
+def home() -> Path | None:
+    """Return the user's home folder, or None where there is none: a container may run as an id that nobody named."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
+def in_words(error: UnicodeError) -> tuple[str, int]:
+    """Replace what an encoding lacks: a Greek letter by its name, anything else by a question mark.
+
+    Examples
+    --------
+    >>> "ε = 3 ✓".encode("cp1252", IN_WORDS).decode("cp1252")
+    'epsilon = 3 ?'
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    names = [unicodedata.name(letter, "") for letter in error.object[error.start : error.end]]
+    words = [name.rpartition(" ")[2].lower() if name.startswith("GREEK") else "?" for name in names]
+    return "".join(words), error.end
+
+
+IN_WORDS = "in-words"  # the name of an error handler for streams
+codecs.register_error(IN_WORDS, in_words)
+
+
 def show(rich: str, text: str) -> None:
     """Display HTML (with text for front ends that have none) inside a notebook, or print the text elsewhere."""
-    import sys
 
     # Outside a notebook IPython may not be loaded at all; loading it to learn that would be slow.
     if "IPython" in sys.modules:
@@ -93,4 +123,7 @@ def show(rich: str, text: str) -> None:
         if get_ipython() is not None:
             display({"text/html": rich, "text/plain": text}, raw=True)
             return
-    print(text)
+    try:
+        print(text)
+    except UnicodeEncodeError:  # output into a file on Windows is cp1252, which knows no epsilon
+        print(text.encode(sys.stdout.encoding, IN_WORDS).decode(sys.stdout.encoding))

@@ -41,8 +41,19 @@ def _reachable(url: str) -> bool:
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=TIMEOUT):
             return True
-    except (OSError, ValueError):  # URLError and timeouts are OSErrors
+    except (OSError, ValueError) as error:  # URLError and timeouts are OSErrors
+        # Silence is for a machine without a network. A mirror or a company's proxy that answers no has another fix.
+        if isinstance(error, urllib.error.HTTPError) or "Tunnel connection failed" in str(error):
+            proxies = urllib.request.getproxies()
+            through = f" through the proxy {_without_password(proxies)}" if proxies else ""
+            print(f"{url} answered{through}: {error}", file=sys.stderr)
         return False
+
+
+def _without_password(proxies: dict[str, str]) -> str:
+    """Return the proxy that would be asked, as it may stand in a report."""
+    address = proxies.get("https") or proxies.get("http") or next(iter(proxies.values()))
+    return address.rpartition("@")[2]
 
 
 def _download_aside(dataset: type, kept: str, root: Path) -> bool:

@@ -53,8 +53,8 @@ def text() -> str:
 
 def _near(path: Path) -> str:
     """Return a path as seen from here, or from home."""
-    for base, name in ((Path.cwd(), ""), (Path.home(), "~/")):
-        if path.is_relative_to(base):
+    for base, name in ((Path.cwd(), ""), (showing.home(), "~/")):
+        if base is not None and path.is_relative_to(base):
             return f"{name}{path.relative_to(base).as_posix()}"
     return str(path)
 
