@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -34,7 +33,7 @@ class Behaviour:
 
 @torch.no_grad()
 def behaviour(model: nn.Module, x: Tensor) -> Behaviour:
-    """Try a copy of ``model``, on the CPU and in training mode, on the first records of ``x`` (n, ...).
+    """Try ``model`` in training mode, where it is, on the first records of ``x`` (n, ...); its buffers are put back.
 
     Examples
     --------
@@ -44,28 +43,41 @@ def behaviour(model: nn.Module, x: Tensor) -> Behaviour:
     >>> behaviour(nn.BatchNorm1d(3), x)
     Behaviour(draws=False, mixes=True, needs_two=True)
     """
-    x = x[:TRIED].detach().cpu()
+    buffers, was_training = {name: value.clone() for name, value in model.named_buffers()}, model.training
+    model.train()
+    try:
+        return _tried(model, x[:TRIED].detach(), buffers)
+    finally:
+        for name, value in model.named_buffers():
+            value.copy_(buffers[name])
+        model.train(was_training)
+
+
+def _tried(model: nn.Module, x: Tensor, buffers: dict[str, Tensor]) -> Behaviour:
     needs_two = not _answers(model, x[:1])
     if len(x) < 2:
         return Behaviour(draws=False, mixes=needs_two, needs_two=needs_two)
-    probe = copy.deepcopy(model).cpu().train()
-    before = {name: value.clone() for name, value in probe.named_buffers()}
     with seeded(0):
-        state = torch.random.get_rng_state()
-        together = probe(x)
-        draws = not torch.equal(state, torch.random.get_rng_state())
-    traces = any(not torch.equal(value, before[name]) for name, value in probe.named_buffers())
+        before = _random_state(x.device)
+        together = model(x)
+        draws = not torch.equal(before, _random_state(x.device))
+    traces = any(not torch.equal(value, buffers[name]) for name, value in model.named_buffers())
     with seeded(0):
-        fewer = copy.deepcopy(model).cpu().train()(x[: max(2, len(x) - 1)])
+        fewer = model(x[: max(2, len(x) - 1)])
     shared = not draws and not torch.allclose(together[: len(fewer)], fewer, rtol=1e-3, atol=1e-5)
     return Behaviour(draws=draws, mixes=traces or shared or needs_two, needs_two=needs_two)
 
 
 def _answers(model: nn.Module, x: Tensor) -> bool:
-    """Return whether a copy of ``model`` takes ``x`` in training mode."""
+    """Return whether ``model`` takes ``x`` in training mode: BatchNorm refuses what has one value to a channel."""
     try:
         with seeded(0):
-            copy.deepcopy(model).cpu().train()(x)
+            model(x)
     except ValueError:
         return False
     return True
+
+
+def _random_state(device: torch.device) -> Tensor:
+    """Return the global random state that layers on ``device`` draw from."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.random.get_rng_state()
