@@ -181,6 +181,10 @@ def _jupyter() -> Iterator[Finding]:
         yield Finding("JupyterLab", GOOD, metadata.version("jupyterlab"))
     except metadata.PackageNotFoundError:
         yield Finding("JupyterLab", PROBLEM, "not installed", "python -m pip install jupyterlab")
+    if showing.home() is None:
+        found = "this user has no home folder (HOME is not set), and Jupyter looks for its kernels there"
+        yield Finding("Kernel", PROBLEM, found, "set HOME to a folder that can be written")
+        return
     from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
     fix = f"{sys.executable} -m ipykernel install --sys-prefix"
