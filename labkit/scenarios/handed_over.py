@@ -80,6 +80,8 @@ class Case:
         The pool, in the order of the bank's masks.
     wrong : bool array of shape (n,)
         Which labels of the pool are wrong.
+    positions : int array of shape (n,)
+        Where the pool's records stand among the data set's train records, ascending.
     """
 
     dataset: data.Dataset
@@ -88,6 +90,7 @@ class Case:
     x: Tensor
     y: Tensor
     wrong: np.ndarray
+    positions: np.ndarray
 
     def __repr__(self) -> str:
         return f"Case({len(self.y):,} records, {int(self.wrong.sum())} of them with a wrong label; {self.dataset.source})"
@@ -95,7 +98,7 @@ class Case:
     def train_on(self, members: np.ndarray, *, seed: int) -> training.FitResult:
         """Train a model of your own, with the same architecture and recipe, on the records marked in ``members`` (n,)."""
         chosen, wanted = torch.from_numpy(members), self.settings.recipe
-        half = replace(self.dataset, train_x=self.x[chosen], train_y=self.y[chosen], digest="")
+        half = replace(self.dataset, train_x=self.x[chosen], train_y=self.y[chosen])
         return training.fit(
             recipe.fresh(self.settings.make_model, seed),
             half,
@@ -145,7 +148,9 @@ class Case:
     def identity(self) -> str:
         """Hash of the data, the recipe and the architecture: a checkpoint fits where this agrees."""
         described = repr(self.settings.make_model())
-        return cache.digest(self.dataset.digest, self.settings.recipe, described, len(self.y), SEED)
+        return cache.digest(
+            self.dataset.digest, self.settings.recipe, described, self.positions, _half(len(self.y))
+        )
 
     def train(self) -> State:
         """Return the weights, from the cache or after training; the latter is announced."""
@@ -211,7 +216,13 @@ def case(dataset: data.Dataset | None = None, *, profile: profiles.Profile | Non
     settings = replace(settings, pool=(settings.pool or len(wrong)) // 2 * 2)
     chosen = pool_of(changed, settings.pool, 0)
     return Case(
-        changed, settings, profile, changed.train_x[chosen], changed.train_y[chosen], wrong[chosen.numpy()]
+        changed,
+        settings,
+        profile,
+        changed.train_x[chosen],
+        changed.train_y[chosen],
+        wrong[chosen.numpy()],
+        chosen.numpy(),
     )
 
 

@@ -43,6 +43,7 @@ SMOKE: dict[str, Any] = {
     "queries": 2,
     "recipe": Recipe(epochs=5, learning_rate=0.1, batch_size=64),
 }
+PRIVATE: dict[str, Any] = {}  # options of the private linear models: the pipeline's own settings
 LINEAR = Recipe(epochs=20, learning_rate=1.0, batch_size=512)  # softmax regression without noise
 
 
@@ -145,7 +146,7 @@ def defended(scene: Scene) -> list[Defence]:
     reserve = training.reserve_of(dataset, len(bank.y), bank.seed)[: len(bank.y) // 2]
     if len(reserve):  # the full profile's pool is the whole train set
         chosen.append(defences.distillation(dataset.train_x[reserve]))
-    linear = [defences.linear(LINEAR), *(defences.private_linear(epsilon) for epsilon in EPSILONS)]
+    linear = [defences.linear(LINEAR), *(defences.private_linear(epsilon, **PRIVATE) for epsilon in EPSILONS)]
     return chosen + [defences.on_features(defence, seen) for defence in linear]
 
 
