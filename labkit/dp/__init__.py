@@ -46,10 +46,13 @@ if TYPE_CHECKING:
     from labkit.dp.utility.decision import Decision as Decision
     from labkit.dp.utility.decision import NoDecision as NoDecision
     from labkit.dp.utility.decision import decide as decide
+    from labkit.dp.utility.features import FeatureSet as FeatureSet
     from labkit.dp.utility.features import FeatureStatement as FeatureStatement
+    from labkit.dp.utility.features import features as features
     from labkit.dp.utility.linear_pipeline import LINEAR_SETTINGS as LINEAR_SETTINGS
     from labkit.dp.utility.linear_pipeline import linear_ceiling as linear_ceiling
     from labkit.dp.utility.linear_pipeline import linear_pipeline as linear_pipeline
+    from labkit.dp.utility.linear_pipeline import linear_prior as linear_prior
     from labkit.dp.utility.search import Search as Search
     from labkit.dp.utility.search import search as search
     from labkit.dp.utility.tradeoff import Tradeoff as Tradeoff

@@ -11,7 +11,7 @@ from labkit import data
 from labkit.data import Dataset
 from labkit.dp.utility import features as module
 from labkit.dp.utility import scattering
-from labkit.dp.utility.features import features, statement, whitening
+from labkit.dp.utility.features import features, public_records, statement, whitening
 
 
 @pytest.fixture(autouse=True)
@@ -82,19 +82,62 @@ def test_whitening_refuses_more_directions_than_there_are(dimension: int) -> Non
 
 def test_features_have_one_length_and_say_what_they_are() -> None:
     dataset = digits()
-    made = features(dataset)
+    made = features(dataset, "scattering+network")
     assert made.train_x.shape == (60, 512)
     assert made.test_x.shape == (20, 512)
     norms = made.train_x.norm(dim=1)
     torch.testing.assert_close(norms, torch.full_like(norms, module.FEATURE_NORM))
-    assert "synthetic strokes only" in made.source
+    assert "synthetic strokes with their labels" in made.source
     assert "flatters" in made.source  # the private digits come from the same pen as the public ones
-    assert "flatters" not in features(replace(dataset, real=True)).source
+    assert "flatters" not in features(replace(dataset, real=True), "scattering").source
     assert torch.equal(made.train_y, dataset.train_y)
-    said = statement(dataset)
-    assert said.events == ()
-    assert said.dimension == 512
-    assert "no private record read" in str(said)
+    assert statement(dataset, "scattering+network") == made.statement
+
+
+def test_the_statement_says_what_was_learned_from_what_with_labels_or_without() -> None:
+    taught, untaught = (str(statement(digits(), kind)) for kind in ("scattering+network", "scattering"))
+    assert "with their labels" in taught
+    assert "labels" not in untaught
+    for said in (taught, untaught):
+        assert "published for MNIST" in said
+        assert "no private record read" in said
+    assert statement(digits()).events == ()
+
+
+def test_subsets_keep_the_statement_and_the_digest_holds_the_norm(monkeypatch) -> None:
+    made = features(digits(), "scattering")
+    split = made.holdout(10)
+    assert split.statement == made.statement
+    assert split.take(20).shape_before == (1, 28, 28)
+    assert features(digits(), "scattering").digest == made.digest
+    monkeypatch.setattr(module, "FEATURE_NORM", 2.0)
+    assert features(digits(), "scattering").digest != made.digest
+
+
+def test_public_records_replace_the_train_records_alone() -> None:
+    made = features(digits(), "scattering")
+    public = public_records(made)
+    assert len(public.train_y) == 1000
+    assert public.test_x is made.test_x
+    assert public.digest != made.digest
+    assert "no private record" in public.source
+    assert not torch.equal(public_records(made, seed=1).train_y, public.train_y)
+
+
+def test_public_records_are_refused_where_nothing_is_known() -> None:
+    made = features(digits(), "scattering")
+    bare = Dataset(
+        "bare", "bare vectors", False, made.train_x, made.train_y, made.test_x, made.test_y, made.classes
+    )
+    with pytest.raises(ValueError, match="do not say what they were learned from"):
+        public_records(bare)
+    keep = made.train_y < 2
+    two = replace(
+        made, train_x=made.train_x[keep], train_y=made.train_y[keep], test_x=made.train_x[keep],
+        test_y=made.train_y[keep], classes=("0", "1"),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="has 2 classes"):
+        public_records(two)
 
 
 def test_a_record_s_features_do_not_depend_on_the_other_records() -> None:
@@ -106,7 +149,8 @@ def test_a_record_s_features_do_not_depend_on_the_other_records() -> None:
         train_y=torch.cat([one.train_y[:1], other.train_y[1:40]]),
         digest="",
     )
-    first, again = features(one).train_x[0], features(mixed).train_x[0]
+    kind = "scattering+network"
+    first, again = features(one, kind).train_x[0], features(mixed, kind).train_x[0]
     torch.testing.assert_close(first, again, atol=2e-3, rtol=0)  # half precision in the cache
 
 
@@ -117,7 +161,7 @@ def test_features_come_from_the_cache_the_second_time(monkeypatch) -> None:
     def never(*_: object) -> None:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(module.scattering, "scattering", never)
+    monkeypatch.setattr(module, "_half", never)  # a piece of features; no part of what a piece is kept by
     assert torch.equal(features(dataset, "scattering").train_x, once.train_x)
 
 
@@ -125,16 +169,15 @@ def test_an_interrupted_call_keeps_the_pieces_it_had(monkeypatch) -> None:
     dataset = digits(seed=6)
     monkeypatch.setattr(module, "CHUNK", 20)
     seen: list[int] = []
-    real = module.scattering.scattering_features
+    real = module._half
 
-    def counted(x: torch.Tensor) -> torch.Tensor:
-        seen.append(len(x))
+    def counted(learned: module._Map, images: torch.Tensor) -> torch.Tensor:
+        seen.append(len(images))
         if len(seen) == 3:
             raise KeyboardInterrupt
-        return real(x)
+        return real(learned, images)
 
-    features(digits(20, seed=1), "scattering")  # the public part is not what is interrupted
-    monkeypatch.setattr(module.scattering, "scattering_features", counted)
+    monkeypatch.setattr(module, "_half", counted)
     with pytest.raises(KeyboardInterrupt):
         features(dataset, "scattering")
     made = features(dataset, "scattering")
@@ -149,7 +192,15 @@ def test_colour_images_get_features_from_synthetic_objects() -> None:
         Dataset("objects", "objects", True, x[:20], y[:20], x[20:], y[20:], classes), "scattering"
     )
     assert made.train_x.shape == (20, 384)
-    assert "synthetic objects only" in made.source
+    assert "synthetic objects and two public photographs" in made.source
+
+
+def test_patches_of_colour_images_see_no_difference_to_the_mirror() -> None:
+    x, y = data.objects(24, 3)
+    classes = tuple(str(label) for label in range(10))
+    made = features(Dataset("objects", "objects", True, x[:12], y[:12], x[:12].flip(-1), y[:12], classes))
+    assert made.statement.kind == "patches"
+    torch.testing.assert_close(made.train_x, made.test_x, atol=2e-3, rtol=0)
 
 
 def test_unknown_kinds_and_shapes_are_refused() -> None:

@@ -1,57 +1,87 @@
 """Fixed features for private learning: from images to vectors, without a look at any private record.
 
-DP-SGD pays for every parameter that it has to learn under noise. So what can be known beforehand should be: wavelets
-(:mod:`labkit.dp.utility.scattering`), and whatever synthetic images teach. A linear model on top then learns from the private
+DP-SGD pays for what it has to learn under noise. So what can be known beforehand should be: wavelets
+(:mod:`labkit.dp.utility.scattering`), templates cut out of public images (:mod:`labkit.dp.utility.patches`), and whatever
+a small network learns from synthetic images *with their labels*. A linear model on top then learns from the private
 records alone, and its per-sample gradient norms have a closed form.
 
-Everything learned here (a whitening, a small network) is learned from images *drawn by code*: digits from strokes,
-objects from shapes. No private record is read, so nothing has to be accounted for (`FeatureStatement.events` is empty),
-in the spirit of DP-RandP (arXiv 2306.06076) and of Tramer & Boneh (arXiv 2011.11660). It is prior knowledge all the
-same: whoever drew the strokes knew what digits look like. Say so next to the accuracy.
+Everything learned here (a whitening, templates, the network) is learned from public images
+(:mod:`labkit.dp.utility.public`). No private record is read, so nothing has to be accounted for
+(`FeatureStatement.events` is empty), in the spirit of DP-RandP (arXiv 2306.06076) and of Tramer & Boneh (arXiv
+2011.11660). It is prior knowledge all the same: whoever drew the strokes knew what digits look like, and how much they
+vary was set once against accuracies published for MNIST. `labkit.dp.linear_prior` measures what that is worth before any
+private record is seen, the line at ε = 0: draw it beside every accuracy that leans on these features.
 """
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from labkit import cache, profiles, progress, training
-from labkit.dp.utility import scattering
+from labkit.data import Dataset
+from labkit.dp.utility import patches, scattering
+from labkit.dp.utility.public import PUBLIC_SEED, public_images
 
 if TYPE_CHECKING:
-    from labkit.data import Dataset
+    from labkit.dp.utility.patches import Templates
 
-PUBLIC_SEED = 271_828  # of the synthetic images: not the seed that any stand-in is drawn with
-FEATURE_NORM = (
-    3.0  # length of a feature vector; a bias is a feature of length 1, so it weighs a third as much
-)
+# Length of a feature vector. A bias is a feature of length 1, so it weighs a third as much.
+FEATURE_NORM = 3.0
 DAMPING = 0.03  # directions with less than 3% of the largest variance are lifted less than whitening would
 CHUNK = 5_000
 
 
 @dataclass(frozen=True)
 class Block:
-    """One group of features: how many directions to keep, and its length relative to the others'."""
+    """One group of features.
+
+    Attributes
+    ----------
+    name : {"pixels", "scattering", "network", "patches"}
+    dimension : int
+        Number of directions that are kept.
+    weight : float
+        Length relative to the other blocks'.
+    damping : float
+        Of `whitening`.
+    """
 
     name: str
     dimension: int
-    weight: float
+    weight: float = 1.0
+    damping: float = DAMPING
+
+    @property
+    def taught(self) -> bool:
+        """Whether labels of public images went into it."""
+        return self.name == "network"
 
 
-PIXELS, WAVELETS, NETWORK = (
-    Block("pixels", 384, 1.0),
-    Block("scattering", 384, 1.0),
-    Block("network", 128, 0.5),
-)
-KINDS: dict[str, tuple[Block, ...]] = {
-    "pixels": (PIXELS,),
-    "scattering": (WAVELETS,),
-    "network": (NETWORK,),
-    "scattering+network": (WAVELETS, NETWORK),
+DIGITS, COLOUR = (1, 28, 28), (3, 32, 32)
+KINDS: dict[str, tuple[str, ...]] = {
+    "pixels": ("pixels",),
+    "scattering": ("scattering",),
+    "network": ("network",),
+    "patches": ("patches",),
+    "scattering+network": ("scattering", "network"),
+    "scattering+patches+network": ("scattering", "patches", "network"),
+}
+DEFAULT_KIND = {DIGITS: "scattering+patches+network", COLOUR: "patches"}
+BLOCKS = {
+    "pixels": Block("pixels", 384),
+    "scattering": Block("scattering", 384),
+    "network": Block("network", 128, weight=0.5),
+    "patches": Block("patches", 1000, damping=0.003),
+}
+PATCHES_OF_DIGITS = replace(BLOCKS["patches"], dimension=600, damping=0.03)
+LAYERS = {
+    DIGITS: (patches.Layer(5, 64, 0.25, 2, 0.1), patches.Layer(3, 256, 1.2, 2, 0.03)),
+    COLOUR: (patches.Layer(5, 64, 0.25, 2, 0.1), patches.Layer(3, 1000, 1.2, 6, 0.03)),
 }
 
 
@@ -64,7 +94,9 @@ class FeatureStatement:
     kind : str
     dimension : int
     learned_from : str
-        The public images that whitening and network were learned from.
+        The public images that whitening, templates and network were learned from, and whether with their labels.
+    caveat : str
+        Where the knowledge in those images came from.
     events : tuple
         Accounting events of what was taken from private records: always empty, nothing was.
     """
@@ -72,60 +104,131 @@ class FeatureStatement:
     kind: str
     dimension: int
     learned_from: str
+    caveat: str
     events: tuple[()] = ()
 
     def __str__(self) -> str:
         return (
-            f"{self.dimension} {self.kind} features, learned from {self.learned_from}; no private record read"
+            f"{self.dimension} {self.kind} features, learned from {self.learned_from} ({self.caveat}); "
+            "no private record read"
         )
 
 
-def statement(dataset: Dataset, kind: str = "scattering+network") -> FeatureStatement:
+@dataclass(frozen=True, repr=False, eq=False)
+class FeatureSet(Dataset):
+    """A data set of feature vectors that knows what they were learned from; subsets of it know too.
+
+    Parameters
+    ----------
+    statement : FeatureStatement
+    shape_before : tuple of int
+        Shape of the images that the vectors were made of.
+    """
+
+    statement: FeatureStatement | None = None
+    shape_before: tuple[int, ...] = ()
+
+
+def statement(dataset: Dataset, kind: str | None = None) -> FeatureStatement:
     """Return what `features` would make of ``dataset``, without making it."""
-    blocks = _blocks(kind)
-    _, name = _public(dataset.shape)
-    return FeatureStatement(kind, sum(block.dimension for block in blocks), name)
+    return _statement(dataset.shape, kind)
 
 
-def features(dataset: Dataset, kind: str = "scattering+network") -> Dataset:
+def _statement(shape: tuple[int, ...], kind: str | None) -> FeatureStatement:
+    public = public_images(shape)
+    kind = DEFAULT_KIND[shape] if kind is None else kind
+    blocks = _blocks(kind, shape)
+    words = public.words(any(block.taught for block in blocks))
+    return FeatureStatement(kind, sum(block.dimension for block in blocks), words, public.caveat)
+
+
+def features(dataset: Dataset, kind: str | None = None) -> FeatureSet:
     """Turn images into feature vectors by a map that depends on no private record.
 
-    Each vector is a function of its own image and of constants learned from synthetic images only. So training on the
+    Each vector is a function of its own image and of constants learned from public images only. So training on the
     features with differential privacy is as private as training on the images.
 
     Parameters
     ----------
     dataset : Dataset
         Images ``[n, 1, 28, 28]`` or ``[n, 3, 32, 32]``.
-    kind : {"scattering+network", "scattering", "network", "pixels"}
-        ``scattering``: two layers of wavelets. ``network``: the last hidden layer of a small CNN that was trained on
-        synthetic images. ``pixels``: the image itself. Each standardised per image, whitened, and scaled to one length.
+    kind : str, optional
+        Blocks joined by ``+``, one of `KINDS`; by default the best for the shape, `DEFAULT_KIND`. ``patches``: responses to
+        templates cut out of public images. ``scattering``: two layers of wavelets. ``network``: the last hidden layer of
+        a small CNN that was trained on synthetic images, with their labels. ``pixels``: the image itself, standardised.
+        Each is whitened and scaled to one length.
 
     Returns
     -------
-    Dataset
+    FeatureSet
         ``train_x`` float32 ``[n, d]`` with rows of length `FEATURE_NORM`; ``source`` says how the features were made.
 
     Raises
     ------
     ValueError
-        If the kind is unknown, or there are no synthetic images of this shape.
+        If the kind is unknown, or there are no public images of this shape.
 
     Notes
     -----
     Cached in pieces of 5,000 images: an interrupted call goes on where it stopped.
     """
-    blocks = _blocks(kind)
-    _, public = _public(dataset.shape)
-    maps = [_learn(block, dataset.shape) for block in blocks]
-    made = ", ".join(block.name for block in blocks)
+    said = _statement(dataset.shape, kind)
+    maps = [_learn(block, dataset.shape) for block in _blocks(said.kind, dataset.shape)]
     caveat = "" if dataset.real else "; the stand-in is drawn by the same code, which flatters them"
+    return FeatureSet(
+        name=dataset.name,
+        source=f"{dataset.source}; features ({said.kind}) learned from {said.learned_from}{caveat}",
+        real=dataset.real,
+        train_x=_transform(maps, dataset.train_x, dataset.digest, "train"),
+        train_y=dataset.train_y,
+        test_x=_transform(maps, dataset.test_x, dataset.digest, "test"),
+        test_y=dataset.test_y,
+        classes=dataset.classes,
+        digest=cache.digest(
+            dataset.digest, said.kind, [[m.digest, m.block.weight] for m in maps], FEATURE_NORM
+        ),
+        statement=said,
+        shape_before=dataset.shape,
+    )
+
+
+def public_records(dataset: FeatureSet, *, seed: int = 0) -> FeatureSet:
+    """Return ``dataset`` with labelled synthetic records in place of its private ones, for the line at ε = 0.
+
+    Parameters
+    ----------
+    dataset : FeatureSet
+        Of `features`; its test records stay.
+    seed : int
+        Another seed draws other synthetic records; none of them taught the features.
+
+    Raises
+    ------
+    ValueError
+        If ``dataset`` does not say what its vectors were made of, or its classes are not those that are drawn.
+    """
+    said = getattr(dataset, "statement", None)
+    if said is None:
+        raise ValueError(
+            f"{dataset.source}: these vectors do not say what they were learned from, so nothing is known before the "
+            "private records: pass images, or what labkit.dp.utility.features.features made of them"
+        )
+    shape = dataset.shape_before
+    public = public_images(shape)
+    count = profiles.current().pick(smoke=1_000, laptop=12_000, full=12_000)
+    x, y = public.labelled(count, PUBLIC_SEED + 100 + seed)
+    if int(y.max()) >= len(dataset.classes):
+        raise ValueError(
+            f"{dataset.source} has {len(dataset.classes)} classes; {public.labelled_name} have {int(y.max()) + 1}"
+        )
+    maps = [_learn(block, shape) for block in _blocks(said.kind, shape)]
+    drawn = cache.digest("drawn", public.labelled_name, count, seed, public.labelled)
     return replace(
         dataset,
-        train_x=_transform(maps, dataset.train_x, dataset.digest, "train"),
-        test_x=_transform(maps, dataset.test_x, dataset.digest, "test"),
-        source=f"{dataset.source}; features ({made}) learned from {public} only{caveat}",
-        digest=cache.digest(dataset.digest, kind, [m.digest for m in maps]),
+        source=f"{dataset.source}; trained on {count:,} {public.labelled_name} and no private record",
+        train_x=_transform(maps, x, drawn, "train"),
+        train_y=y,
+        digest=cache.digest(dataset.digest, drawn),
     )
 
 
@@ -170,50 +273,71 @@ def whitening(x: Tensor, dimension: int, *, damping: float = DAMPING) -> tuple[T
 
 @dataclass(frozen=True, eq=False)
 class _Map:
-    """A block with all that was learned for it, from synthetic images; maps images to whitened rows ``[n, k]``."""
+    """A block with all that was learned for it, from public images; maps images to whitened rows ``[n, k]``."""
 
     block: Block
     mean: Tensor
     projection: Tensor
-    network: nn.Sequential | None
+    learned: nn.Sequential | tuple[Templates, ...] | None
+    mirrored: bool
     digest: str = ""
 
     def __call__(self, x: Tensor) -> Tensor:
-        rows = (_raw(self.block, x, self.network) - self.mean) @ self.projection
-        return rows
+        return (_raw(self.block, x, self.learned, self.mirrored) - self.mean) @ self.projection
 
 
-def _raw(block: Block, x: Tensor, network: nn.Sequential | None) -> Tensor:
+def _raw(block: Block, x: Tensor, learned: Any, mirrored: bool) -> Tensor:
     """Return a block's features of ``x`` ``[n, C, H, W]`` before whitening, as rows."""
     if block.name == "pixels":
         return scattering.standardise(x).flatten(1)
     if block.name == "scattering":
         return torch.cat([scattering.scattering_features(part) for part in x.split(500)])
-    return training.logits(network, x, batch_size=500)
+    if block.name == "patches":
+        return patches.patch_features(x, learned, mirrored=mirrored)
+    return training.logits(learned, x, batch_size=500)
 
 
 def _learn(block: Block, shape: tuple[int, ...]) -> _Map:
-    """Learn a block's whitening (and network) from synthetic images, or fetch it from the cache."""
-    draw, _ = _public(shape)
-    profile = profiles.current()
-    count = profile.pick(smoke=1000, laptop=4000, full=10_000)
+    """Learn a block's whitening (and templates, or network) from public images, or fetch it from the cache."""
+    public, profile = public_images(shape), profiles.current()
+    count = profile.pick(smoke=1000, laptop=6000, full=10_000)
     sizes = profile.pick(smoke=(1000, 2), laptop=(30_000, 2), full=(60_000, 6))
+    layers = _layers(shape)
+    mirrored = shape == COLOUR  # an object is the same in a mirror, a digit is not
 
     def compute() -> _Map:
-        network = _train_network(draw, shape, *sizes) if block.name == "network" else None
-        x, _ = draw(count, PUBLIC_SEED)
-        mean, projection = whitening(_raw(block, x, network), block.dimension)
-        return _Map(block, mean, projection, network, cache.digest(mean, projection))
+        x = public.unlabelled(count, PUBLIC_SEED)
+        learned: Any = None
+        if block.name == "network":
+            learned = _train_network(public.labelled, shape, *sizes)
+        elif block.name == "patches":
+            learned = patches.learn(x, layers, seed=PUBLIC_SEED)
+        mean, projection = whitening(
+            _raw(block, x, learned, mirrored), block.dimension, damping=block.damping
+        )
+        return _Map(block, mean, projection, learned, mirrored, cache.digest(mean, projection))
 
-    settings = {"block": block, "shape": list(shape), "whiten": count, "network": list(sizes)}
-    code = [draw, whitening, _raw, _network, _train_network, training.fit, scattering]
+    settings = {
+        "block": block,
+        "shape": list(shape),
+        "whiten": count,
+        "network": list(sizes),
+        "layers": list(layers),
+    }
+    code = [public_images, whitening, _raw, _train_network, patches]
     return cache.cached("public-features", settings, compute, code=code)
+
+
+def _layers(shape: tuple[int, ...]) -> tuple[patches.Layer, ...]:
+    """Return the layers of templates for images of ``shape``; a tenth as many templates in profile smoke."""
+    if profiles.current().name != "smoke":
+        return LAYERS[shape]
+    first, second = LAYERS[shape]
+    return replace(first, count=16), replace(second, count=second.count // 10)
 
 
 def _train_network(draw, shape: tuple[int, ...], count: int, epochs: int) -> nn.Sequential:
     """Train a small CNN to tell synthetic images apart; return it without its last layer."""
-    from labkit.data import Dataset
-
     x, y = draw(count + 500, PUBLIC_SEED + 1)
     classes = tuple(str(label) for label in range(int(y.max()) + 1))
     public = Dataset("public", "synthetic images", False, x[500:], y[500:], x[:500], y[:500], classes)
@@ -257,7 +381,9 @@ def _transform(maps: list[_Map], x: Tensor, digest: str, part: str) -> Tensor:
                 images = x[start : start + CHUNK].cpu()
                 settings = {"data": digest, "part": part, "start": start, "map": learned.digest}
                 compute = functools.partial(_half, learned, images)
-                pieces.append(cache.cached("features", settings, compute, code=[_Map, _raw, scattering]))
+                pieces.append(
+                    cache.cached("features", settings, compute, code=[_Map, _raw, patches, scattering])
+                )
                 shown.update()
             columns.append(learned.block.weight * torch.cat(pieces).float())
     return FEATURE_NORM * nn.functional.normalize(torch.cat(columns, dim=1), dim=1)
@@ -268,21 +394,12 @@ def _half(learned: _Map, images: Tensor) -> Tensor:
     return nn.functional.normalize(learned(images), dim=1).half()
 
 
-def _blocks(kind: str) -> tuple[Block, ...]:
+def _blocks(kind: str, shape: tuple[int, ...]) -> tuple[Block, ...]:
+    """Return the blocks of a kind; patches have fewer directions in profile smoke, where they have fewer templates."""
     if kind not in KINDS:
         raise ValueError(f"features of kind {kind!r} are unknown; expected one of {', '.join(KINDS)}")
-    return KINDS[kind]
-
-
-def _public(shape: tuple[int, ...]):
-    """Return the generator of synthetic images of this shape, and their name."""
-    from labkit import data
-
-    if tuple(shape) == (1, 28, 28):
-        return data.strokes, "synthetic strokes"
-    if tuple(shape) == (3, 32, 32):
-        return data.objects, "synthetic objects"
-    raise ValueError(
-        f"records have shape {tuple(shape)}; features are made of images 1x28x28 or 3x32x32, "
-        "for which there are synthetic images to learn from: resize yours, or train on them directly"
-    )
+    known = BLOCKS | ({"patches": PATCHES_OF_DIGITS} if shape == DIGITS else {})
+    blocks = [known[name] for name in KINDS[kind]]
+    if profiles.current().name != "smoke":
+        return tuple(blocks)
+    return tuple(replace(block, dimension=min(block.dimension, 384)) for block in blocks)

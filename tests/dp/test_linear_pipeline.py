@@ -1,0 +1,38 @@
+"""The linear pipeline on fixed features: what is known before a private record is read, and what is not looked at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from labkit import data, dp
+from labkit.data import Dataset
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("LABKIT_PROFILE", "smoke")
+    monkeypatch.setenv("LABKIT_PROGRESS", "0")
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path_factory.getbasetemp() / "features-cache"))
+
+
+@pytest.fixture
+def digits() -> Dataset:
+    x, y = data.strokes(500, 3)
+    return Dataset("digits", "drawn digits", False, x[:300], y[:300], x[300:], y[300:], tuple("0123456789"))
+
+
+def test_the_prior_knows_digits_and_reads_no_train_record(digits) -> None:
+    prior = dp.linear_prior(dp.features(digits, "scattering"))
+    assert prior.accuracy.estimate > 0.6  # the same pen drew what it was taught
+    assert "no private record" in prior.source
+    wrong = replace(digits, train_x=1 - digits.train_x, train_y=digits.train_y.flip(0), digest="")
+    assert dp.linear_prior(dp.features(wrong, "scattering")).accuracy == prior.accuracy
+
+
+def test_images_and_their_features_train_the_same_model(digits) -> None:
+    seen = dp.features(digits)
+    one, other = (dp.linear_pipeline(d, target_epsilon=8.0, steps=3, sample_rate=0.5) for d in (digits, seen))
+    assert one.accuracy == other.accuracy
+    assert one.privacy.epsilon <= 8.0
