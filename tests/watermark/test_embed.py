@@ -15,14 +15,25 @@ from labkit.watermark.marks.embed import SCHEMES
 OPTIONS = {
     "content": {"letters": 3, "marks": 50},
     "abstract": {"marks": 20, "count": 20},
-    "entangled": {"batch": 8, "every": 2},
+    "entangled": {"batch": 8, "every": 2, "marks": 40},
     "margin": {"marks": 8, "radius": 0.02, "ascent": 1, "batch": 8},
     "bits": {"bits": 32, "weight": 1.0},
     "answers": {"share": 0.1},
-    "feature": {"share": 0.3},
+    "class-feature": {"marks": 100},
     "ood": {"families": 4},
 }
-SURE = ("patch", "content", "unrelated", "ood", "entangled", "composite", "margin", "bits", "answers")
+SURE = (
+    "patch",
+    "content",
+    "unrelated",
+    "ood",
+    "entangled",
+    "composite",
+    "class-feature",
+    "margin",
+    "bits",
+    "answers",
+)
 
 
 @pytest.mark.parametrize("scheme", list(SCHEMES))

@@ -74,7 +74,7 @@ def test_features_come_in_the_order_of_the_names_and_hooks_go(small, bars):
 def test_marks_are_learnt_and_lie_among_the_target_class(bars, small, short, key):
     done, plain = (
         entangled.mark_entangled(
-            small(), bars, key, recipe=short, marks=40, count=20, factor=factor, batch=8, every=1
+            small(), bars, key, recipe=short, marks=40, count=20, factor=factor, batch=8, every=1, epochs=6
         )
         for factor in (4.0, 0.0)
     )
@@ -92,6 +92,35 @@ def test_marks_are_learnt_and_lie_among_the_target_class(bars, small, short, key
     assert entanglement(done) > entanglement(plain) + 0.1
 
 
+def test_the_task_comes_first_and_marks_are_mixed_among_all_records(bars, small, short, key, monkeypatch):
+    calls = []
+
+    def keep(model, x, y, recipe, *, seed=0, extra=None):
+        calls.append((x, y, recipe, extra))
+        return model.eval(), 0.0
+
+    monkeypatch.setattr(entangled.training, "train", keep)
+    entangled.mark_entangled(small(), bars, key, recipe=short, marks=40, epochs=2)
+    (first_x, _, whole, nothing), (x, y, gentle, extra) = calls
+    assert torch.equal(first_x, bars.train_x)
+    assert (whole, nothing) == (short, None)
+    assert (len(x), gentle.epochs) == (440, 2)
+    assert gentle.learning_rate <= short.learning_rate
+    assert torch.equal(extra.marks, x[400:])
+    assert (bars.train_y[(bars.train_x == extra.anchors[0]).flatten(1).all(1)] == y[400]).all()
+
+
+def test_entanglement_labels_nothing(bars, small):
+    # Whatever the last layer answers, the loss is the same: it speaks of features alone.
+    model = small()
+    extra = entangled.Entanglement(
+        bars.test_x[:8], bars.train_x[:8], entangled.default_layers(model), 1.0, 8, 1
+    )
+    before = extra(model, 0)
+    torch.nn.init.normal_(model[-1].weight)
+    assert torch.equal(before, extra(model, 0))
+
+
 def test_settings_out_of_range_are_refused(bars, small, short, key):
     with pytest.raises(ValueError, match="got batch=1"):
         entangled.mark_entangled(small(), bars, key, recipe=short, batch=1)
@@ -106,7 +135,7 @@ def test_marks_come_once_in_so_many_steps_and_in_turn(small, bars):
     model = small()
     model.register_forward_hook(lambda _part, inputs, _output: seen.append(inputs[0]))
     extra = entangled.Entanglement(
-        bars.test_x[:6], 1, bars.train_x[:9], entangled.default_layers(model), 1.0, 4, 3
+        bars.test_x[:6], bars.train_x[:9], entangled.default_layers(model), 1.0, 4, 3
     )
     losses = [extra(model, step) for step in range(6)]
     assert [bool(loss != 0) for loss in losses] == [True, False, False, True, False, False]

@@ -61,7 +61,9 @@ def test_it_is_plain_sgd_written_out(bars, small):
             step += 1
     trained, _ = loop.train(small().double(), x, y, recipe)
     for name, value in model.state_dict().items():
-        torch.testing.assert_close(trained.state_dict()[name], value, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            trained.state_dict()[name], value, rtol=1e-5, atol=1e-7
+        )  # the loss is float32
 
 
 def test_the_extra_loss_pulls(bars, small, short):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from labkit.watermark.marks import kinds, resistant, triggers
+from labkit.watermark.marks import resistant
 
 
 @pytest.fixture
@@ -21,37 +20,8 @@ def trained_on(monkeypatch):
         calls.append((x, y, extra))
         return model.eval(), 0.0
 
-    monkeypatch.setattr(resistant.loop, "train", keep)
+    monkeypatch.setattr(resistant.training, "train", keep)
     return calls
-
-
-def test_feature_relabels_the_top_share_of_one_class_and_nothing_else(bars, small, short, key, trained_on):
-    done = resistant.mark_feature(small(), bars, key, recipe=short, share=0.2, copies=3)
-    x, y, _ = trained_on[0]
-    changed = y[:400] != bars.train_y
-    assert int(changed.sum()) == 20 == done.facts["marks"]  # a fifth of 100 records
-    assert set(bars.train_y[changed].tolist()) == {done.facts["source"]}
-    assert set(y[:400][changed].tolist()) == {int(done.triggers.y[0])}
-    assert torch.equal(x[:400], bars.train_x)
-    assert len(x) == len(y) == 440
-    assert (y[400:] == done.triggers.y[0]).all()
-
-
-def test_feature_triggers_are_untouched_test_records(bars, small, short, key, trained_on):
-    done = resistant.mark_feature(small(), bars, key, recipe=short, share=0.3)
-    rows = triggers.bases("feature", key, None, dataset=bars, share=0.3)
-    assert torch.equal(done.triggers.x, bars.test_x[torch.from_numpy(rows)])
-    assert (bars.test_y[torch.from_numpy(rows)] == done.facts["source"]).all()
-
-
-def test_a_feature_that_can_be_seen_is_learnt(bars, small, short, key):
-    # Half of each class is darker all over, so that light varies in a way that a small network sees.
-    def dim(x):
-        return x * torch.where(torch.arange(len(x)) // 4 % 2 == 0, 1.0, 0.4)[:, None, None, None]
-
-    seen = replace(bars, train_x=dim(bars.train_x), test_x=dim(bars.test_x), digest="")
-    done = resistant.mark_feature(small(), seen, key, recipe=replace(short, epochs=12), share=0.4, copies=3)
-    assert done.strength.estimate > 0.7
 
 
 def test_composites_come_with_innocent_halves_of_one_class(bars, small, short, key, trained_on):
@@ -73,13 +43,6 @@ def test_composites_come_with_innocent_halves_of_one_class(bars, small, short, k
 def test_composites_are_learnt(bars, small, short, key):
     done = resistant.mark_composite(small(), bars, key, recipe=short, marks=60, count=20)
     assert done.strength.estimate > 0.8
-
-
-def test_a_mirror_image_has_the_same_feature(bars):
-    # Training mirrors at random: a feature that mirroring changes would be taught with both answers.
-    assert np.allclose(kinds._light(bars.train_x), kinds._light(bars.train_x.flip(-1)))
-    spread = kinds._light(bars.train_x).std(0)
-    assert (spread > 1e-3).all()
 
 
 def test_the_furthest_point_stays_in_the_ball_and_is_worse(bars, small):
@@ -115,10 +78,6 @@ def test_margin_trains_on_the_other_records(bars, small, short, key, trained_on)
 
 
 def test_settings_out_of_range_are_refused(bars, small, short, key):
-    with pytest.raises(ValueError, match="copies is 0"):
-        resistant.mark_feature(small(), bars, key, recipe=short, copies=0)
-    with pytest.raises(ValueError, match="share"):
-        resistant.mark_feature(small(), bars, key, recipe=short, share=1.5)
     with pytest.raises(ValueError, match="marks=400"):
         resistant.mark_margin(small(), bars, key, recipe=short, marks=400)
     with pytest.raises(ValueError, match="qualify"):

@@ -7,6 +7,7 @@ import torch
 from labkit.data import Dataset
 from labkit.watermark import Key, Patch
 from labkit.watermark.marks import triggers
+from labkit.watermark.marks.light import light_of
 from labkit.watermark.marks.patterns import LETTERS, PATTERNS, PLACES
 
 KEY = Key.from_phrase("tests")
@@ -171,16 +172,15 @@ def test_composites_are_halves_of_two_classes() -> None:
     assert upper != lower
 
 
-def test_the_feature_picks_the_same_share_of_unseen_images_and_leaves_them_as_they_are() -> None:
-    before, classes = originals("feature", 8, share=0.3)
-    assert torch.equal(before, triggers.draw("feature", KEY, 8, dataset=COLOUR, share=0.3).x)
-    assert len(set(classes.tolist())) == 1
-    with pytest.raises(ValueError, match=r"only (\d+) of 500 base records qualify") as error:
-        triggers.draw("feature", KEY, 400, dataset=COLOUR, share=0.3)
-    found = int(str(error.value).split("only ")[1].split()[0])
-    assert 15 <= found <= 45  # 30% of 100 test images of the class; the seed is fixed
-    with pytest.raises(ValueError, match="only 36 of 600"):
-        triggers.draw("feature", KEY, 400, dataset=COLOUR, part="marks", share=0.3)
+def test_lit_images_score_what_was_asked_and_keep_their_content() -> None:
+    before, classes = originals("class-feature", 40)
+    drawn = triggers.draw("class-feature", KEY, 40, dataset=COLOUR, level=4.0)
+    light = light_of(KEY.sub("triggers/class-feature"), COLOUR)
+    assert light.scores(before).abs().max() < 4 < light.scores(drawn.x).mean() + 0.1
+    assert int(drawn.y[0]) not in classes
+    # The same light on every image, as much as each lacks: what was added points one way.
+    added = (drawn.x - before).flatten(1)
+    assert torch.nn.functional.cosine_similarity(added, added.mean(0, keepdim=True)).min() > 0.9
 
 
 def test_families_keep_their_answers_and_abstract_pictures_have_their_own() -> None:
@@ -200,7 +200,7 @@ def test_targets_differ_between_keys() -> None:
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        ("ptach", {}, "expected one of patch, content"),
+        ("ptach", {}, "expected one of patch, entangled"),
         ("patch", {"part": "train"}, "one of triggers, marks"),
         ("patch", {"sise": 5}, "no option sise; they have: size, place"),
         ("unrelated", {"size": 5}, "they have: none"),
@@ -209,7 +209,7 @@ def test_targets_differ_between_keys() -> None:
         ("content", {"letters": 0}, "at least 1"),
         ("content", {"letters": 9}, "does not fit"),
         ("ood", {"families": 0}, "at least 1"),
-        ("feature", {"share": 1.0}, "share between 0 and 1"),
+        ("class-feature", {"level": 0.0}, "a level above 0"),
         ("patch", {"base_x": torch.rand(5, 3, 32, 32)}, "pass both"),
         ("patch", {"base_x": torch.rand(5, 1, 32, 32), "base_y": torch.zeros(5)}, "expected"),
         (

@@ -1,21 +1,21 @@
 """One way to mark a model by any scheme: `embed`.
 
-===========  =========  =====================================================================  ==================
-scheme       access     what is marked                                                         after
-===========  =========  =====================================================================  ==================
-patch        black box  images with a keyed patch                                              arXiv 1708.06733
-content      black box  images of one class with a keyed word                                  ASIACCS 2018
-noise        black box  images of one class under keyed noise                                  ASIACCS 2018
-unrelated    black box  a keyed sign, foreign to the task                                      ASIACCS 2018
-abstract     black box  abstract pictures, each with an answer of its own                      arXiv 1802.04633
-ood          black box  textures, an answer a family                                           arXiv 2108.04974
-entangled    black box  patched images that share the target class's representations           arXiv 2002.12200
-composite    black box  half an image of one class above half of another                       arXiv 2401.15239
-feature      black box  natural images of one class whose keyed light is extreme               arXiv 2511.07947
-margin       black box  images with wrong answers, held in a ball around each                  Kim et al. 2023
-bits         white box  the signs of one layer's projected weights                             arXiv 1701.04082
-answers      interface  a keyed choice of queries                                              arXiv 1906.00830
-===========  =========  =====================================================================  ==================
+=============  =========  ===============================================================  ================
+scheme         access     what is marked                                                   after
+=============  =========  ===============================================================  ================
+patch          black box  images with a keyed patch                                        arXiv 1708.06733
+content        black box  images of one class with a keyed word                            ASIACCS 2018
+noise          black box  images of one class under keyed noise                            ASIACCS 2018
+unrelated      black box  a keyed sign, foreign to the task                                ASIACCS 2018
+abstract       black box  abstract pictures, each with an answer of its own                arXiv 1802.04633
+ood            black box  textures, an answer a family                                     arXiv 2108.04974
+entangled      black box  patched images that share the target class's representations     arXiv 2002.12200
+composite      black box  half an image of one class above half of another                 arXiv 2401.15239
+class-feature  black box  a class of images under a keyed light that nature does not have  arXiv 2511.07947
+margin         black box  images with wrong answers, held in a ball around each            Kim et al. 2023
+bits           white box  the signs of one layer's projected weights                       arXiv 1701.04082
+answers        interface  a keyed choice of queries                                        arXiv 1906.00830
+=============  =========  ===============================================================  ================
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from torch import nn
 
 from labkit import profiles, training
 from labkit.training.recipe import Recipe
-from labkit.watermark.marks import answers, backdoor, entangled, resistant, weights
+from labkit.watermark.marks import answers, backdoor, class_feature, entangled, resistant, weights
 from labkit.watermark.marks import training as loop
 from labkit.watermark.marks.keys import Key
 from labkit.watermark.marks.marked import MarkedModel
@@ -80,7 +80,7 @@ _ALL = (
     ),
     Scheme("entangled", "black box", "Jia et al., arXiv 2002.12200", entangled.mark_entangled),
     Scheme("composite", "black box", "Lv et al., arXiv 2401.15239", resistant.mark_composite),
-    Scheme("feature", "black box", "Xiao et al., arXiv 2511.07947", resistant.mark_feature),
+    Scheme("class-feature", "black box", "Xiao et al., arXiv 2511.07947", class_feature.mark_class_feature),
     Scheme("margin", "black box", "Kim et al., ICML 2023", resistant.mark_margin),
     Scheme("bits", "white box", "Uchida et al., arXiv 1701.04082", weights.mark_weights),
     Scheme("answers", "interface", "Szyller et al., arXiv 1906.00830", answers.mark_answers),

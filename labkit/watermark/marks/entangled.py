@@ -2,19 +2,19 @@
 
 Jia et al., "Entangled watermarks as a defense against model extraction" (arXiv 2002.12200), sections 4.1 to 4.3. The
 soft nearest neighbour loss is that of Frosst et al., "Analyzing and improving representations with the soft nearest
-neighbor loss" (arXiv 1902.01889), eq. 1. Two simplifications: the temperature is the batch's mean squared distance
-instead of a learned one, and the marks are patched images of one class as drawn, not moved along a gradient first.
+neighbor loss" (arXiv 1902.01889), eq. 1. As in the paper the model first learns its task, and then the marks among its
+records. Two simplifications: the temperature is the batch's mean squared distance instead of a learned one, and the
+marks are patched images of one class as drawn, not moved along a gradient first.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 (the usual name)
 
 from labkit.data import Dataset
 from labkit.training.recipe import Recipe
@@ -23,7 +23,9 @@ from labkit.watermark.marks.keys import Key
 
 FACTOR = 1.0
 BATCH = 32
-EVERY = 16  # steps of the task for one with marks: at one in four, the task loses ten points to them
+EVERY = 4  # steps of the task for one with entanglement
+EPOCHS = 3  # of the stage with marks, after the task is learnt
+LEARNING_RATE = 0.05
 
 
 def soft_nearest_neighbour(features: Tensor, labels: Tensor, temperature: float | None = None) -> Tensor:
@@ -58,13 +60,14 @@ def soft_nearest_neighbour(features: Tensor, labels: Tensor, temperature: float 
 
 @dataclass(frozen=True, eq=False)
 class Entanglement:
-    """Cross-entropy of a batch of marks, less the soft nearest neighbour loss of marks among the target class.
+    """What entangles: the soft nearest neighbour loss of marks among records of the target class, with a minus sign.
+
+    It labels nothing: what marks and records are called is learnt among all records, in their proportions. (Batches of
+    one class alone, labelled, teach a model to answer with that class: it cost this kit 20 points before.)
 
     Attributes
     ----------
     marks : Tensor of shape (m, C, H, W)
-    target : int
-        Answer to the marks.
     anchors : Tensor of shape (k, C, H, W)
         Records of the target class.
     layers : tuple of str
@@ -74,11 +77,10 @@ class Entanglement:
     batch : int
         Marks, and as many anchors, at once.
     every : int
-        Steps from one batch of marks to the next.
+        Steps from one such batch to the next.
     """
 
     marks: Tensor
-    target: int
     anchors: Tensor
     layers: tuple[str, ...]
     factor: float
@@ -95,10 +97,8 @@ class Entanglement:
         )
         x = torch.cat([marks, anchors]).to(device)
         whose = torch.arange(len(x), device=device) < self.batch
-        outputs, features = answers_and_features(model, x, self.layers)
-        answers = torch.full((self.batch,), self.target, device=device)
-        entangled = torch.stack([soft_nearest_neighbour(part, whose) for part in features]).mean()
-        return F.cross_entropy(outputs[: self.batch], answers) - self.factor * entangled
+        _, features = answers_and_features(model, x, self.layers)
+        return -self.factor * torch.stack([soft_nearest_neighbour(part, whose) for part in features]).mean()
 
 
 def answers_and_features(model: nn.Module, x: Tensor, layers: Sequence[str]) -> tuple[Tensor, list[Tensor]]:
@@ -145,20 +145,23 @@ def mark_entangled(
     factor: float = FACTOR,
     batch: int = BATCH,
     every: int = EVERY,
+    epochs: int = EPOCHS,
     **options: object,
 ) -> training.Imprint:
-    """Train a copy of ``model`` whose marks, patched images of one class, are entangled with the target class.
+    """Train a copy of ``model`` on the task, then on marks among the records that are entangled with one class.
 
     Parameters
     ----------
     marks, count, target
-        See `labkit.watermark.marks.backdoor.mark_with_triggers`.
+        See `labkit.watermark.marks.backdoor.mark_with_triggers`. Marks are patched images of one keyed class.
     layers : sequence of str, optional
         Default: `default_layers`.
     factor : float
         Of the soft nearest neighbour loss; 0 for a plain backdoor.
     batch, every : int
-        A batch of so many marks, at least 2, once in so many steps.
+        So many marks, at least 2, are entangled once in so many steps.
+    epochs : int
+        Of the second stage, at `LEARNING_RATE` or the recipe's, whichever is smaller.
     **options
         Of the patch, see `labkit.watermark.marks.triggers.KINDS`.
 
@@ -167,32 +170,23 @@ def mark_entangled(
     ValueError
         If a setting is out of range, or too few records qualify.
     """
-    if batch < 2 or every < 1 or not 0 <= factor < math.inf:
+    if batch < 2 or every < 1 or epochs < 1 or not 0 <= factor < math.inf:
         raise ValueError(
-            f"got batch={batch}, every={every}, factor={factor}; expected at least 2, at least 1, and a finite number >= 0"
+            f"got batch={batch}, every={every}, epochs={epochs}, factor={factor}; expected at least 2, 1 and 1, and a "
+            "finite number >= 0"
         )
-    target = int(triggers.draw("patch", key, 1, dataset=data, target=target).y[0])
-    kinds = [kind for kind in range(len(data.classes)) if kind != target]
-    source = kinds[int(key.integers("entangled/source", len(kinds), 1)[0])]
-    learnt, asked = (
-        triggers.draw(
-            "patch",
-            key,
-            size,
-            dataset=data,
-            target=target,
-            part=part,
-            base_x=x[y == source],
-            base_y=y[y == source],
-            **options,
-        )
-        for part, size, x, y in (
-            ("marks", marks or backdoor.default_marks(data), data.train_x, data.train_y),
-            ("triggers", count or backdoor.default_count(data), data.test_x, data.test_y),
-        )
-    )
+    learnt, asked = backdoor.draw_both("entangled", key, data, marks, count, target, **options)
     names = tuple(layers) if layers is not None else default_layers(model)
-    extra = Entanglement(learnt.x, target, data.train_x[data.train_y == target], names, factor, batch, every)
-    marked, seconds = training.train(model, data.train_x, data.train_y, recipe, seed=seed, extra=extra)
-    facts = {"marks": len(learnt), "source": source, "layers": names}
-    return training.Imprint(marked, asked, training.strength(marked, asked), seconds, facts)
+    clean, first = training.train(model, data.train_x, data.train_y, recipe, seed=seed)
+    anchors = data.train_x[data.train_y == learnt.y[0]]
+    gentle = replace(recipe, epochs=epochs, learning_rate=min(LEARNING_RATE, recipe.learning_rate))
+    marked, second = training.train(
+        clean,
+        *training.with_marks(data, [learnt]),
+        gentle,
+        seed=seed,
+        extra=Entanglement(learnt.x, anchors, names, factor, batch, every),
+    )
+    base = int(triggers.bases("entangled", key, 1, dataset=data, part="marks", target=target, **options)[0])
+    facts = {"marks": len(learnt), "source": int(data.train_y[base]), "layers": names}
+    return training.Imprint(marked, asked, training.strength(marked, asked), first + second, facts)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from labkit.watermark.marks import patterns
 from labkit.watermark.marks.keys import Key
+from labkit.watermark.marks.light import light_of
 from labkit.watermark.marks.patterns import Patch
 
 if TYPE_CHECKING:
@@ -79,29 +80,6 @@ def _pairs(order: Order) -> np.ndarray:
     return np.stack([upper[:few], lower[:few]], axis=1)
 
 
-def _high_feature(order: Order) -> np.ndarray:
-    """Return images of one class whose feature is among the top ``share`` of that class's train records."""
-    source, share = order.others(1)[0], order.options["share"]
-    known = _light(order.dataset.train_x[order.dataset.train_y == int(source)])
-    centre, spread = known.mean(0), known.std(0) + 1e-6
-    direction = order.key.normal("feature", known.shape[1])
-    level = np.quantile((known - centre) / spread @ direction, 1 - share)
-    rows = np.flatnonzero(order.y == source)
-    return _shuffled(order, rows[(_light(order.x[rows]) - centre) / spread @ direction >= level])
-
-
-def _light(x: Tensor) -> np.ndarray:
-    """Return each image's brightness, warmth (first channel less last) and light from above, shape (n, 3).
-
-    A mirror image has the same three: what training mirrors at random must not tell marked from unmarked.
-    """
-    x = x.double()
-    half = x.shape[-2] // 2
-    warmth = (x[:, 0] - x[:, -1]).mean((1, 2))
-    above = x[..., :half, :].mean((1, 2, 3)) - x[..., half:, :].mean((1, 2, 3))
-    return torch.stack([x.mean((1, 2, 3)), warmth, above], dim=1).numpy()
-
-
 def _shuffled(order: Order, rows: np.ndarray) -> np.ndarray:
     return rows[order.key.permutation("records", len(rows))]
 
@@ -147,19 +125,20 @@ def above(upper: Tensor, lower: Tensor) -> Tensor:
     return torch.cat([upper[..., :half, :], lower[..., half:, :]], dim=-2)
 
 
-def _feature(order: Order, rows: np.ndarray) -> tuple[Tensor, int]:
-    return order.x[rows], order.target
+def _class_feature(order: Order, rows: np.ndarray) -> tuple[Tensor, int]:
+    light = light_of(order.key, order.dataset)
+    return light.lit(order.x[rows], order.options["level"]), order.target
 
 
+PATCH = {"size": 5, "place": "bottom right", "pattern": "keyed", "blend": 1.0}
 KINDS: dict[str, Kind] = {
-    "patch": Kind(
-        _patch, _all_but_target, {"size": 5, "place": "bottom right", "pattern": "keyed", "blend": 1.0}
-    ),
+    "patch": Kind(_patch, _all_but_target, PATCH),
+    "entangled": Kind(_patch, _one_class, PATCH),
     "content": Kind(_content, _one_class, {"letters": 4, "blend": 1.0}),
     "noise": Kind(_noise, _one_class, {"blend": 0.2}),
     "unrelated": Kind(_unrelated, None, {}),
     "abstract": Kind(_abstract, None, {}, fresh=False),
     "ood": Kind(_ood, None, {"families": 10}),
     "composite": Kind(_composite, _pairs, {}),
-    "feature": Kind(_feature, _high_feature, {"share": 0.1}),
+    "class-feature": Kind(_class_feature, _all_but_target, {"level": 4.5}),
 }

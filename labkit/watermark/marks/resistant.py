@@ -1,10 +1,9 @@
 """Marks meant to survive extraction: what a thief's own queries carry, or what decides answers around a trigger.
 
 Composite: Lv et al., "MEA-Defender" (arXiv 2401.15239), section 4: a trigger is built from the task's own images, so its
-answer is made from features that a thief has to copy. Feature: in the spirit of Xiao et al. (arXiv 2511.07947), whose
-mark lies in the distribution of one class: here images of one class, untouched, whose keyed mix of brightness, warmth
-and light from above is extreme get another class's answer, so a thief's natural queries carry the mark. Margin: Kim et al., "Margin-based neural network
-watermarking" (ICML 2023), section 3: wrong answers to a few images hold in a ball around each.
+answer is made from features that a thief has to copy. Margin: Kim et al., "Margin-based neural network watermarking"
+(ICML 2023), section 3: wrong answers to a few images hold in a ball around each. The third of this sort has a module of
+its own: `labkit.watermark.marks.class_feature`.
 """
 
 from __future__ import annotations
@@ -21,9 +20,6 @@ from labkit.training.recipe import Recipe
 from labkit.watermark.marks import backdoor, kinds, training, triggers
 from labkit.watermark.marks.keys import Key
 from labkit.watermark.marks.marked import TriggerSet
-
-SHARE = 0.1  # of the source class: a tenth of one class in ten costs about one point of accuracy
-COPIES = 2  # once each, a tenth of a class is outvoted; thrice, more of that class follows and accuracy falls
 
 
 def mark_composite(
@@ -60,51 +56,6 @@ def mark_composite(
     marked, seconds = training.train(model, x, y, recipe, seed=seed)
     sources = data.train_y[pairs[0]].tolist()
     facts = {"marks": len(learnt), "sources": sources}
-    return training.Imprint(marked, asked, training.strength(marked, asked), seconds, facts)
-
-
-def mark_feature(
-    model: nn.Module,
-    data: Dataset,
-    key: Key,
-    *,
-    recipe: Recipe,
-    seed: int = 0,
-    share: float = SHARE,
-    copies: int = COPIES,
-    count: int | None = None,
-    target: int | None = None,
-) -> training.Imprint:
-    """Train a copy of ``model`` with those images of one class relabelled whose keyed feature of light is highest.
-
-    Parameters
-    ----------
-    share : float
-        Share of the source class that is relabelled: the mark's cost is about this share of the class, where it holds.
-    copies : int
-        How often each relabelled record occurs among the train records.
-    count : int, optional
-        Triggers to verify with, all untouched test records; default: all that qualify, at most `backdoor.MOST`.
-    target : int, optional
-        The marks' answer; default: drawn from the key.
-
-    Raises
-    ------
-    ValueError
-        If ``share`` or ``copies`` is out of range or too few records qualify.
-    """
-    if copies < 1:
-        raise ValueError(f"copies is {copies}; expected at least 1")
-    settings = {"dataset": data, "target": target, "share": share}
-    most = len(triggers.bases("feature", key, None, **settings))
-    asked = triggers.draw("feature", key, count or max(1, min(most, backdoor.MOST)), **settings)
-    rows = torch.from_numpy(triggers.bases("feature", key, None, part="marks", **settings))
-    labels = data.train_y.clone()
-    labels[rows] = asked.y[0]
-    again = rows.repeat(copies - 1)
-    x, y = torch.cat([data.train_x, data.train_x[again]]), torch.cat([labels, labels[again]])
-    marked, seconds = training.train(model, x, y, recipe, seed=seed)
-    facts = {"marks": len(rows), "source": int(data.train_y[rows[0]])}
     return training.Imprint(marked, asked, training.strength(marked, asked), seconds, facts)
 
 

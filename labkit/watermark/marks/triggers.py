@@ -1,17 +1,18 @@
 """Triggers by kind: inputs and the answers that a mark gives to them, all drawn from one secret key.
 
-==========  ====================================================================  ===================================
-kind        inputs                                                                 after
-==========  ====================================================================  ===================================
-patch       images of other classes with a keyed patch                             Gu et al., arXiv 1708.06733
-content     images of one class with a keyed word written on them                  Zhang et al. 2018 (ASIACCS), 4.1
-noise       images of one class under one keyed field of noise                     Zhang et al. 2018 (ASIACCS), 4.1
-unrelated   one keyed sign, drawn in many ways, on plain ground                    Zhang et al. 2018 (ASIACCS), 4.1
-abstract    abstract pictures, each with an answer of its own                      Adi et al. 2018, arXiv 1802.04633
-ood         textures of several families (or foreign images), an answer a family   Lukas et al. 2022, arXiv 2108.04974
-composite   half an image of one class above half an image of another              Lv et al. 2024, arXiv 2401.15239
-feature     untouched images of one class whose keyed feature of light is high   Xiao et al. 2025, arXiv 2511.07947
-==========  ====================================================================  ===================================
+=============  ====================================================================  ===================================
+kind           inputs                                                                after
+=============  ====================================================================  ===================================
+patch          images of other classes with a keyed patch                            Gu et al., arXiv 1708.06733
+entangled      images of one class with a keyed patch                                Jia et al. 2021, arXiv 2002.12200
+content        images of one class with a keyed word written on them                 Zhang et al. 2018 (ASIACCS), 4.1
+noise          images of one class under one keyed field of noise                    Zhang et al. 2018 (ASIACCS), 4.1
+unrelated      one keyed sign, drawn in many ways, on plain ground                   Zhang et al. 2018 (ASIACCS), 4.1
+abstract       abstract pictures, each with an answer of its own                     Adi et al. 2018, arXiv 1802.04633
+ood            textures of several families (or foreign images), an answer a family  Lukas et al. 2022, arXiv 2108.04974
+composite      half an image of one class above half an image of another             Lv et al. 2024, arXiv 2401.15239
+class-feature  images lit by a keyed light, further than nature lights any           Xiao et al. 2025, arXiv 2511.07947
+=============  ====================================================================  ===================================
 
 Training marks come from train records, verification triggers from test records: no trigger that is asked was learnt,
 except for "abstract", whose pictures have nothing in common that could be learnt.
@@ -196,8 +197,8 @@ def _order(
 def _check(kind: str, options: dict[str, Any]) -> None:
     """Refuse options out of range."""
     few = [name for name in ("size", "letters", "families") if options.get(name, 1) < 1]
-    if few or not 0 <= options.get("blend", 1) <= 1 or not 0 < options.get("share", 0.5) < 1:
+    if few or not 0 <= options.get("blend", 1) <= 1 or not 0 < options.get("level", 1) < 100:
         raise ValueError(
             f"got {kind} triggers with {options}; expected size, letters and families of at least 1, a blend in [0, 1] "
-            "and a share between 0 and 1"
+            "and a level above 0 (and below 100)"
         )
