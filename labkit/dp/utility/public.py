@@ -73,7 +73,7 @@ def public_images(shape: tuple[int, ...]) -> Public:
             objects_and_photographs,
             "synthetic objects",
             "synthetic objects and two public photographs",
-            "how objects look was set once, so that accuracies come close to those published for CIFAR-10",
+            "how much colour and shape tell was set once, so that accuracies come close to those published for CIFAR-10",
         )
     raise ValueError(
         f"records have shape {tuple(shape)}; features are made of images 1x28x28 or 3x32x32, "
