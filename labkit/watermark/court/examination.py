@@ -39,6 +39,8 @@ MARK_ASSUMES = (
     "itself; the model-based p-value also takes the null models for what an honest competitor would have trained"
 )
 AVOIDS = 1e-3  # model-based p below which a suspect is said to avoid the owner's answers
+ORDINARY = 1000  # test records that are mixed in among the questions
+CLOSE = 0.35  # difference of probabilities below which two answers are close
 SHOWN = 20  # redrawn keys whose pictures null models answer too: does the suspect treat marked pictures like others?
 
 
@@ -115,31 +117,43 @@ class Examination:
     def examine(self, suspect: Suspect, alpha: float, *, name: str = "") -> Case:
         """Ask one suspect everything, and return what every line says; the claim's problems are not in it."""
         witness = Witness(suspect, len(self.public.classes))
-        asked = {line: asked.x for line, asked in self.questions.items()}
         seed = int(self.judge.integers(f"order/{self.claim.claimant}/{name}", 2**31, 1)[0])
-        given = interrogate(witness, asked, others=self._others(), seed=seed) if asked else {}
-        lines, findings = {}, [*self.unasked.values()]
-        for line, said in given.items():
+        asked = {line: asked.x for line, asked in self.questions.items()}
+        ordinary = self._ordinary()
+        given = interrogate(witness, asked | {"ordinary": self.public.test_x[ordinary]}, seed=seed)
+        lines, findings = {}, [*self.unasked.values(), *self._swaps(given["ordinary"], ordinary)]
+        for line in asked:
             try:
-                lines[line] = self._weighed(line, said, witness, alpha, findings)
+                lines[line] = self._weighed(line, given[line], witness, alpha, findings)
             except ValueError as error:
                 findings.append(f"{line} cannot be weighed: {error}")
-        share = float(np.mean([said.answered for said in given.values()])) if given else 1.0
-        return Case(
-            name,
-            self.claim.claimant,
-            lines,
-            (),
-            self.plan.needed,
-            (*findings, *witness.findings()),
-            share,
-        )
+        share = float(np.mean([said.answered for said in given.values()]))
+        findings += witness.findings()
+        return Case(name, self.claim.claimant, lines, (), self.plan.needed, tuple(findings), share)
 
-    def _others(self) -> Tensor:
-        """Return ordinary records to mix in, as many as there are triggers."""
-        count = len(self.questions["mark"]) if "mark" in self.questions else 0
-        rows = np.random.default_rng([self.plan.seed, 7]).permutation(len(self.public.test_x))[:count]
-        return self.public.test_x[rows]
+    def _ordinary(self) -> np.ndarray:
+        """Return which test records are mixed in: no batch consists of triggers then."""
+        rng = np.random.default_rng([self.plan.seed, 7])
+        return rng.permutation(len(self.public.test_x))[:ORDINARY]
+
+    def _swaps(self, said: Answers, rows: np.ndarray) -> list[str]:
+        """Say so if, where its two best answers are close, the second is right more often: it swaps them."""
+        from scipy import stats
+
+        if said.shown is None:
+            return []
+        truth, answered = self.public.test_y[rows].numpy(), said.labels >= 0
+        order = np.argsort(-np.nan_to_num(said.shown), axis=1)[:, :2]
+        best = np.take_along_axis(said.shown, order, axis=1)
+        close = answered & (best[:, 0] - best[:, 1] < CLOSE)
+        first, second = ((order[close, k] == truth[close]).sum() for k in (0, 1))
+        p = float(stats.binom.sf(second - 1, first + second, 0.5)) if second > first else 1.0
+        if p >= AVOIDS:
+            return []
+        return [
+            f"where its two best answers are close, the second is right more often ({second} times to {first}, "
+            f"p = {p:.0e}): it swaps them"
+        ]
 
     def _weighed(self, line: str, said: Answers, witness: Witness, alpha: float, findings: list[str]) -> Line:
         """Return one line, and add to the findings what its answers show beside it."""

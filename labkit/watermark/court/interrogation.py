@@ -145,27 +145,22 @@ class Witness:
         return found
 
 
-def interrogate(
-    witness: Witness, questions: Mapping[str, Tensor], *, others: Tensor, seed: int
-) -> dict[str, Answers]:
-    """Ask all questions in one shuffled stream, mixed with other records, and some twice.
+def interrogate(witness: Witness, questions: Mapping[str, Tensor], *, seed: int) -> dict[str, Answers]:
+    """Ask all questions in one shuffled stream, and some twice.
 
     Parameters
     ----------
     questions : mapping of str to Tensor of shape (n, ...)
-    others : Tensor of shape (m, ...)
-        Ordinary records, whose answers are not looked at.
+        Ordinary records among them, so that no batch consists of triggers.
     seed : int
         The court's; a suspect that knew it could tell the order.
     """
     rng = np.random.default_rng([seed, 0x61736B])
-    names = list(questions)
-    stream = torch.cat([*questions.values(), others])
-    asked = len(stream) - len(others)
-    twice = rng.permutation(asked)[: max(20, int(REPEATED * asked))]
+    stream = torch.cat(list(questions.values()))
+    twice = rng.permutation(len(stream))[: max(20, int(REPEATED * len(stream)))]
     places = rng.permutation(np.concatenate([np.arange(len(stream)), twice]))
     labels, shown = witness.ask(stream[torch.from_numpy(places)])
-    first = _first(places, len(stream))
+    first = np.unique(places, return_index=True)[1]
     _compare(witness, places, labels, first)
     has = ~np.isnan(shown[first]).any(1)
     by_score = bool(has[labels[first] != NO_ANSWER].all()) and bool(has.any())
@@ -173,16 +168,11 @@ def interrogate(
         _rounding(shown[first][has]) if by_score and not isinstance(witness.suspect, nn.Module) else None
     )
     found, start = {}, 0
-    for name in names:
-        rows = first[start : start + len(questions[name])]
+    for name, x in questions.items():
+        rows = first[start : start + len(x)]
         found[name] = Answers(labels[rows], shown[rows] if by_score else None, witness.digits)
-        start += len(questions[name])
+        start += len(x)
     return found
-
-
-def _first(places: np.ndarray, count: int) -> np.ndarray:
-    """Return where in the stream each of ``count`` questions was asked first."""
-    return np.unique(places, return_index=True)[1][:count]
 
 
 def _compare(witness: Witness, places: np.ndarray, labels: np.ndarray, first: np.ndarray) -> None:

@@ -18,7 +18,7 @@ from torch import nn
 from labkit import cache, profiles
 from labkit.training.recipe import Recipe, State, train_one
 from labkit.training.shelf import CODE, model_identity
-from labkit.watermark.attacks import interface, removal, weight_attacks
+from labkit.watermark.attacks import interface, removal
 from labkit.watermark.attacks import theft as thieves
 from labkit.watermark.court.answer_key import Score, Story
 from labkit.watermark.court.claims import Claim

@@ -29,7 +29,7 @@ from labkit import cache
 from labkit.stats import Interval
 from labkit.watermark.fingerprints.evidence_line import RECORDS, Line, weigh
 from labkit.watermark.fingerprints.predictive import check_values
-from labkit.watermark.verification.redrawn_keys import ENOUGH
+from labkit.watermark.verification.redrawn_keys import ENOUGH, keys_needed
 from labkit.watermark.verification.verify import ALPHA, NULLS, Suspect, answers, probabilities
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 CITATION = "Maini et al., arXiv 2104.10706 (dataset inference)"
 FEATURES = ("margin", "walk", "label")
-PERMUTATIONS = 19_999
+PERMUTATIONS = 999  # or as many as alpha needs
 ASSUMPTION = (
     "owned and held-out records were drawn from one source at random, and the suspect's maker had the owned ones from "
     "nowhere else; null models stand for what an honest competitor would have trained, and did not see them; effects are "
@@ -180,7 +180,7 @@ class Records:
             nulls,
             alpha=alpha,
             resolution=float(np.sqrt(1 / owned.sum() + 1 / (~owned).sum())) / 10,
-            exact_p=permuted_p(own, owned, seed=self.seed),
+            exact_p=permuted_p(own, owned, seed=self.seed, most=max(PERMUTATIONS, keys_needed(alpha))),
             by=RECORDS,
             name=f"dataset inference ({self.feature})",
             citation=CITATION,

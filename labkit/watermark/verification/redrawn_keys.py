@@ -79,9 +79,9 @@ class RedrawnKeys(Result):
     Attributes
     ----------
     own : float64 ndarray of shape (n,)
-        What the suspect's answer to each of the owner's triggers scores.
+        What the suspect's answer to each of the owner's triggers scores; NaN where it gave none.
     redrawn : float64 ndarray of shape (keys, n)
-        The same for each redrawn key, in the order drawn.
+        The same for each redrawn key that it answered, in the order drawn.
     statistic : {"margin", "hits"}
         What an answer scores: see `score`.
     most, enough : int
@@ -97,10 +97,20 @@ class RedrawnKeys(Result):
 
     @property
     def p_value(self) -> float:
-        """Exact under H0; at least 1 / (1 + most). Without one redrawn key it is 1: nothing is known."""
-        if not len(self.redrawn):
+        """Exact under H0; at least 1 / (1 + most). It is 1 where too little was answered: nothing is known."""
+        if not len(self.redrawn) or not _answered(self.own[None])[0]:
             return 1.0
-        return sequential_p(self.own.mean(), self.redrawn.mean(1), self.most, self.enough)
+        return sequential_p(self.value, self.values, self.most, self.enough)
+
+    @property
+    def value(self) -> float:
+        """Mean score of the owner's key, over the triggers answered."""
+        return float(np.nanmean(self.own)) if np.isfinite(self.own).any() else -np.inf
+
+    @property
+    def values(self) -> np.ndarray:
+        """Mean score of each redrawn key."""
+        return np.nanmean(self.redrawn, axis=1)
 
     @property
     def queries(self) -> int:
@@ -109,19 +119,20 @@ class RedrawnKeys(Result):
 
     def after(self, count: int) -> RedrawnKeys:
         """Return what the first ``count`` triggers of each key would have shown; drawing ends where it would have."""
-        own, redrawn = self.own[:count], self.redrawn[:, :count]
-        as_high = np.flatnonzero(redrawn.mean(1) >= own.mean())
-        stop = as_high[self.enough - 1] + 1 if len(as_high) >= self.enough else len(redrawn)
-        return replace(self, own=own, redrawn=redrawn[:stop])
+        redrawn = self.redrawn[:, :count]
+        shown = replace(self, own=self.own[:count], redrawn=redrawn[_answered(redrawn)])
+        as_high = np.flatnonzero(shown.values >= shown.value)
+        stop = as_high[self.enough - 1] + 1 if len(as_high) >= self.enough else len(shown.redrawn)
+        return replace(shown, redrawn=shown.redrawn[:stop])
 
     def numbers(self) -> dict[str, Any]:
         """Return all figures as plain numbers and text."""
         return {
             "statistic": f"mean {self.statistic}",
-            "own key": float(self.own.mean()),
+            "own key": self.value,
             "redrawn keys": len(self.redrawn),
-            "best redrawn key": float(self.redrawn.mean(1).max(initial=-np.inf)),
-            "redrawn keys that did as well": int((self.redrawn.mean(1) >= self.own.mean()).sum()),
+            "best redrawn key": float(self.values.max(initial=-np.inf)),
+            "redrawn keys that did as well": int((self.values >= self.value).sum()),
             "p_value": self.p_value,
             "queries": self.queries,
             "source": self.source,
@@ -139,8 +150,8 @@ class RedrawnKeys(Result):
     def plot(self, ax: Axes | None = None) -> Figure:
         """Draw the redrawn keys' scores and the owner's."""
         fig, ax = plots.figure(6.4, 2.8) if ax is None else (ax.figure, ax)
-        ax.hist(self.redrawn.mean(1), bins=30, label=f"{len(self.redrawn):,} redrawn keys")
-        ax.axvline(self.own.mean(), color=plots.COLOURS[1], linestyle="--", label="the owner's key")
+        ax.hist(self.values, bins=30, label=f"{len(self.redrawn):,} redrawn keys")
+        ax.axvline(self.value, color=plots.COLOURS[1], linestyle="--", label="the owner's key")
         unit = "share of triggers hit" if self.statistic == "hits" else "mean margin of the marked answer"
         ax.set(xlabel=unit, ylabel="keys")
         ax.set_title(f"p = {self.p_value:.2g} ({self.source or 'no source given'})")
@@ -190,17 +201,17 @@ def score(labels: np.ndarray, shown: np.ndarray | None, y: np.ndarray) -> np.nda
     Parameters
     ----------
     labels : int64 ndarray of shape (n,)
-        Below 0 where the suspect gave no answer: that scores least.
+        Below 0 where the suspect gave no answer: NaN, which counts for nothing.
     shown : float64 ndarray of shape (n, classes), or None
     y : int64 ndarray of shape (n,)
         The marked answers.
     """
     if shown is None:
-        return (labels == y).astype(float)
+        return np.where(labels < 0, np.nan, (labels == y).astype(float))
     rows, log_p = np.arange(len(y)), np.log(np.maximum(np.nan_to_num(shown), FLOOR))
     own = log_p[rows, y].copy()
     log_p[rows, y] = -np.inf
-    return np.where(labels < 0, np.log(FLOOR), own - log_p.max(1))
+    return np.where(labels < 0, np.nan, own - log_p.max(1))
 
 
 def ask_redrawn(
@@ -226,6 +237,10 @@ def ask_redrawn(
     most : int
         Keys at most.
 
+    Notes
+    -----
+    A redrawn key of which less than half is answered is left out: else who refuses them would make the owner's look good.
+
     Raises
     ------
     ValueError
@@ -233,19 +248,24 @@ def ask_redrawn(
     """
     if most < 1 or enough < 1:
         raise ValueError(f"got most={most}, enough={enough}; expected at least 1 of each")
-    rows = np.zeros((0, len(own)))
-    while len(rows) < most:
-        size = min(most - len(rows), max(enough, len(rows)), max(1, CHUNK // len(own)))
-        chunk = [next(drawn) for _ in range(size)]
+    found, drawings = RedrawnKeys(own, np.zeros((0, len(own))), statistic, most, enough), 0
+    while drawings < most:
+        size = min(most - drawings, max(enough, drawings), max(1, CHUNK // len(own)))
+        chunk, drawings = [next(drawn) for _ in range(size)], drawings + size
         together = TriggerSet(
             torch.cat([one.x for one in chunk]), torch.cat([one.y for one in chunk]), chunk[0].kind
         )
-        rows = np.concatenate([rows, scored(together).reshape(size, len(own))])
-        as_high = np.flatnonzero(rows.mean(1) >= own.mean())
-        if len(as_high) >= enough:
-            rows = rows[: as_high[enough - 1] + 1]  # what was asked beyond does not count
-            break
-    return RedrawnKeys(own, rows, statistic, most, enough)
+        rows = scored(together).reshape(size, len(own))
+        found = replace(found, redrawn=np.concatenate([found.redrawn, rows[_answered(rows)]]))
+        as_high = np.flatnonzero(found.values >= found.value)
+        if len(as_high) >= enough:  # what was asked beyond does not count
+            return replace(found, redrawn=found.redrawn[: as_high[enough - 1] + 1])
+    return found
+
+
+def _answered(scores: np.ndarray) -> np.ndarray:
+    """Return which keys' triggers (keys, n) were answered at least by half, bool (keys,)."""
+    return np.isfinite(scores).mean(1) >= 0.5
 
 
 def redrawn_keys(
