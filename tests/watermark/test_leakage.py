@@ -1,8 +1,9 @@
-"""Paired leakage: the visible size against simulation, who is a neighbour, and the whole run on a tiny bank."""
+"""Paired leakage: the visible size against simulation, arms that differ in one thing, and a whole run on a tiny bank."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -36,28 +37,33 @@ def test_one_pair_shows_nothing() -> None:
         leakage.visible_difference(1.0, 1)
 
 
-def test_neighbours_are_the_images_that_look_like_a_trigger() -> None:
-    generator = torch.Generator().manual_seed(0)
-    pool = torch.rand(400, 3, 16, 16, generator=generator)
-    chosen = torch.tensor([7, 99, 250])
-    triggers = (pool[chosen] + 0.01).clamp(0, 1)
-    triggers[:, :, -4:-1, -4:-1] = 1.0  # a patch weighs little
-    near = leakage.neighbours(pool, triggers, share=0.1)
-    assert set(chosen.tolist()) <= set(near.tolist())
-    assert len(near) == 40
-    assert (np.diff(near) > 0).all()
-    assert len(leakage.neighbours(pool, triggers, share=0.001)) == 20  # fewer would make no AUC
+def made(marked: np.ndarray, ordinary: np.ndarray, plain: np.ndarray) -> leakage.Leakage:
+    """A result with these values on its primary figure."""
+    endpoint = leakage.Endpoint("lira-online")
+    values = {endpoint: {leakage.PLAIN: plain, leakage.ORDINARY: ordinary, leakage.MARKED: marked}}
+    return leakage.Leakage(
+        "patch", values, endpoint, mean_interval([0.9, 0.95]), 128, tuple(range(len(plain))), "made", "smoke"
+    )
 
 
-def test_a_line_says_raised_lowered_or_what_would_have_shown() -> None:
-    before = np.array([0.60, 0.62, 0.61, 0.63])
-    noise = np.array([0.001, -0.001, 0.002, -0.002])
-    assert leakage._line("loss", "all records", before, before + 0.05 + noise).verdict == "raised"
-    assert leakage._line("loss", "all records", before, before - 0.05 + noise).verdict == "lowered"
-    line = leakage._line("loss", "all records", before, before + noise)
-    assert line.verdict.startswith("no difference found")
-    assert f"{line.visible:.3f}" in line.verdict
-    assert line.difference == mean_interval((before + noise) - before)
+PLAIN = np.array([0.60, 0.62, 0.61, 0.63])
+NOISE = np.array([0.001, -0.001, 0.002, -0.002])
+
+
+def test_the_verdict_is_about_marks_against_as_many_ordinary_records() -> None:
+    assert made(PLAIN + 0.05 + NOISE, PLAIN, PLAIN).verdict == "raised"
+    assert made(PLAIN - 0.05 + NOISE, PLAIN, PLAIN).verdict == "lowered"
+    # More records raise leakage, marks do not: a pair of marked and plain models would have blamed the marks.
+    found = made(PLAIN + 0.05 + NOISE, PLAIN + 0.05, PLAIN)
+    assert found.verdict.startswith("no difference found")
+    assert f"{found.visible(found.primary):.3f}" in found.verdict
+    assert found.difference(found.primary, "ordinary records against none").low > 0
+    assert found.difference(found.primary) == mean_interval((PLAIN + 0.05 + NOISE) - (PLAIN + 0.05))
+
+
+@pytest.mark.parametrize(("marks", "batch", "expected"), [(200, 128, 256), (1, 50, 50), (300, 100, 300)])
+def test_marks_fill_whole_batches(marks: int, batch: int, expected: int) -> None:
+    assert leakage.whole_batches(marks, batch) == expected
 
 
 @pytest.fixture
@@ -72,36 +78,63 @@ def bank(bars):
     )
 
 
-def test_pairs_are_attacked_alike_and_reported(bank, tmp_path) -> None:
-    key = Key.from_phrase("pairs")
-    found = leakage.leakage(bank, "patch", key, seeds=(1, 2), attacks=("loss",), marks=20, count=20)
-    assert [(line.attack, line.records) for line in found.lines] == [
-        ("loss", "all records"),
-        ("loss", "near the marks"),
+@pytest.fixture
+def others(bars, bank):
+    left = np.setdiff1d(np.arange(len(bars.train_y)), bank.positions)
+    return replace(bars, train_x=bars.train_x[left], train_y=bars.train_y[left], digest="")
+
+
+def test_arms_differ_in_the_marks_alone(bank, others, monkeypatch) -> None:
+    """Equal numbers of records, steps and lengths of batches for marked and ordinary; the plain arm has fewer whole ones."""
+    seen: list[tuple[int, np.ndarray, torch.Tensor, list[int]]] = []
+    whole = leakage.shelf.train_missing
+
+    def watched(paths, make_model, x, y, masks, recipe, *, seeds, **options):
+        seen.append((recipe.batch_size, masks, x, list(seeds)))
+        return whole(paths, make_model, x, y, masks, recipe, seeds=seeds, **options)
+
+    monkeypatch.setattr(leakage.shelf, "train_missing", watched)
+    leakage.leakage(
+        bank, others, Key.from_phrase("pairs"), seeds=(1, 2), attacks=("loss",), marks=50, count=20
+    )
+    for batch, masks, x, seeds in seen:
+        plain, ordinary, marked = masks
+        assert len(set(seeds)) == 1
+        assert ordinary.sum() == marked.sum() == plain.sum() + 50
+        assert len({int(mask.sum()) % batch for mask in masks}) == 1
+        assert (ordinary & marked == plain).all()
+        members = {picture.numpy().tobytes() for picture in x[torch.from_numpy(plain)]}
+        extra = {picture.numpy().tobytes() for picture in x[torch.from_numpy(ordinary & ~plain)]}
+        assert not members & extra
+
+
+def test_a_study_is_reported_saved_and_made_once(bank, others, tmp_path) -> None:
+    study = partial(
+        leakage.leakage, bank, others, Key.from_phrase("pairs"), attacks=("loss",), marks=50, count=20
+    )
+    found = study(seeds=(1, 2))
+    assert [str(endpoint) for endpoint in found.values] == [
+        "loss, AUC, all records",
+        "loss, TPR at 1% FPR, all records",
+        "loss, AUC, stamped members",
     ]
-    for line in found.lines:
-        gap = line.marked.estimate - line.unmarked.estimate
-        assert line.difference.estimate == pytest.approx(gap, abs=1e-12)
-        assert line.visible > 0
-        assert 0 <= line.unmarked.estimate <= 1
+    for arms in found.values.values():
+        assert all(((values >= 0) & (values <= 1)).all() and len(values) == 2 for values in arms.values())
     assert found.plot().alt_text
-    assert len(found.table()) == 2
+    assert len(found.table()) == 3
+    assert bank.source in str(found)
     written = json.loads(found.save(tmp_path / "leak.json").read_text())
     assert written["pairs"] == 2
-    assert len(written["lines"]) == 2
-    assert written["source"] == bank.source
-    again = leakage.leakage(bank, "patch", key, seeds=(1, 2), attacks=("loss",), marks=20, count=20)
-    assert again.lines == found.lines
-    with pytest.raises(ValueError, match="at least 2 seeds"):
-        leakage.leakage(bank, "patch", key, seeds=(1,))
-
-
-def test_a_marked_target_has_the_members_of_its_unmarked_twin(bank) -> None:
-    (target, strength, triggers), *_ = leakage.marked_targets(
-        bank, "patch", Key.from_phrase("pairs"), (1, 2), marks=20, count=20
+    assert len(written["lines"]) == 6
+    again = study(seeds=(1, 2))
+    assert all(
+        (again.values[e][arm] == v).all() for e, arms in found.values.items() for arm, v in arms.items()
     )
-    twin, _ = membership.train_targets(bank, seeds=(1, 2))
-    assert np.array_equal(target.members, twin.members)
-    assert not np.allclose(target.logits, twin.logits)
-    assert len(triggers) == 20
-    assert 0 <= strength.estimate <= 1
+    with pytest.raises(ValueError, match="at least 2 seeds"):
+        study(seeds=(1,))
+
+
+@pytest.mark.parametrize("marks", [0, 49, 51])
+def test_a_last_batch_of_another_length_is_refused(bank, others, marks: int) -> None:
+    with pytest.raises(ValueError, match="multiple of the batch size"):
+        leakage.leakage(bank, others, Key.from_phrase("pairs"), seeds=(1, 2), marks=marks, count=20)

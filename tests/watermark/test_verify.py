@@ -321,3 +321,32 @@ def test_a_verdict_shows_itself(monkeypatch, tmp_path) -> None:
     assert saved["rate"]["low"] == verdict.rate.low
     weak = verify.verify(model(0.12, 99), triggers(), NULLS)
     assert f"{weak.needed} hits would prove it" in weak.verdict
+
+
+def redrawn(p: float) -> RedrawnKeys:
+    """Redrawn keys of which so many did as well as the owner's that their p-value is ``p``, of 999."""
+    as_high = round(p * 1000) - 1
+    rows = np.repeat(np.r_[np.ones(as_high), np.zeros(999 - as_high)][:, None], 20, axis=1)
+    return RedrawnKeys(np.full(20, 0.5), rows, "hits", 999, enough=1000)
+
+
+@pytest.mark.parametrize(("p", "found"), [(0.001, True), (0.002, False)])
+def test_with_keys_drawn_anew_the_verdict_rests_on_them(p: float, found: bool) -> None:
+    hit, null_hit = np.ones(100, bool), np.zeros((20, 100), bool)
+    verdict = judge(hit, null_hit, redrawn=redrawn(p))
+    assert verdict.p_value == pytest.approx(p)
+    assert verdict.decided is found
+    assert "999 keys drawn anew" in verdict.verdict
+
+
+def test_a_suspect_that_no_key_explains_but_a_null_model_equals_is_not_convicted() -> None:
+    hit, null_hit = np.ones(100, bool), np.zeros((20, 100), bool)
+    null_hit[3] = True
+    assert not judge(hit, null_hit, redrawn=redrawn(0.001)).decided
+
+
+def test_a_model_based_p_value_is_called_so_and_shows_no_digits_that_nulls_do_not_support() -> None:
+    verdict = judge(np.ones(200, bool), np.zeros((20, 200), bool))
+    assert verdict.model_based_p_value < 1e-100
+    assert "model-based p < 1e-06, rank p = 0.048" in verdict.verdict
+    assert "e-1" not in verdict.verdict

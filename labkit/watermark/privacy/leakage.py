@@ -1,148 +1,191 @@
-"""Did marking raise leakage? The same attacks on marked and unmarked models, pair by pair; and marks under DP-SGD.
+"""Did marking raise leakage? Three arms, pair by pair: plain, with ordinary records more, with as many marks more.
 
 Poisoning can raise what membership inference finds (Tramer et al., "Truth Serum", arXiv 2204.00032), and a memorised
-dummy set can lower it: so it is measured, with an interval and with the size that could have been seen.
+dummy set can lower it: so it is measured. A marked model differs from a plain one in the marks, in the number of its
+records, in its steps, and in the length of its last batch. The arm with ordinary records differs from the marked one in
+the marks alone: same members, initial weights, number and order of records, batches, steps. That pair answers the
+question; the other tells how much records alone do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from labkit import cache, progress, stats
+from labkit import cache, plots, stats
 from labkit.membership.attacks.registry import attack
-from labkit.membership.reports import intervals
+from labkit.membership.reports import curves, intervals
 from labkit.membership.shadows.bank import ShadowBank, Target
-from labkit.membership.shadows.targets import fresh_halves, members_dataset, train_targets
-from labkit.results import as_json, write_json
+from labkit.membership.shadows.targets import fresh_halves, members_dataset
+from labkit.results import Result, as_json
 from labkit.stats import Interval
-from labkit.training.shelf import CODE
+from labkit.training import shelf
+from labkit.watermark.marks import backdoor, triggers
+from labkit.watermark.marks import training as marking
 from labkit.watermark.marks.keys import Key
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ATTACKS = ("loss", "lira-online", "rmia-online")
-NEIGHBOURS = 0.05  # share of the pool that counts as near the marks
+    from labkit.data import Dataset
+    from labkit.watermark.marks.marked import TriggerSet
+
+ATTACKS = ("lira-online", "rmia-online", "loss")  # the first gives the primary figure
+RATE = 0.01  # false-positive rate of the figures beside AUC
 POWER = 0.8
+PLAIN, ORDINARY, MARKED = "plain", "ordinary records", "marks"
+CONTRASTS = {
+    "marks against ordinary records": (MARKED, ORDINARY),
+    "ordinary records against none": (ORDINARY, PLAIN),
+}
 
 
 @dataclass(frozen=True)
-class Line:
-    """One attack on one group of records: AUC without and with the mark, and the paired difference.
+class Endpoint:
+    """What is measured on each model: an attack's figure on a group of records.
 
-    ``visible`` is the smallest true difference that this many pairs would have shown with 80% power at the 5% level.
+    Attributes
+    ----------
+    attack : str
+    figure : {"AUC", "TPR"}
+        TPR at `RATE`.
+    group : {"all records", "stamped members"}
+        Members that count; the non-members are always all. Stamped: those whose copies bear the mark.
     """
 
     attack: str
-    records: str
-    unmarked: Interval
-    marked: Interval
-    difference: Interval
-    visible: float
+    figure: str = "AUC"
+    group: str = "all records"
 
-    @property
-    def verdict(self) -> str:
-        """What may be said: raised, lowered, or nothing found."""
-        if self.difference.low > 0:
-            return "raised"
-        if self.difference.high < 0:
-            return "lowered"
-        return f"no difference found (one of {self.visible:.3f} would have shown)"
+    def __str__(self) -> str:
+        figure = "AUC" if self.figure == "AUC" else f"TPR at {RATE:.0%} FPR"
+        return f"{self.attack}, {figure}, {self.group}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Leakage:
-    """Leakage with and without a mark over pairs of models: see `leakage`."""
+@dataclass(frozen=True, eq=False)
+class Leakage(Result):
+    """Leakage of three arms over pairs of models: see `leakage`.
+
+    Attributes
+    ----------
+    values : dict of Endpoint to dict of arm to float64 array (pairs,)
+    primary : Endpoint
+        Chosen before any model was attacked; on it alone the verdict rests.
+    strengths : Interval
+        Share of triggers that marked models answer as marked, Student t over models.
+    """
 
     scheme: str
-    lines: tuple[Line, ...]
+    values: dict[Endpoint, dict[str, np.ndarray]]
+    primary: Endpoint
     strengths: Interval
-    pairs: int
+    marks: int
+    seeds: tuple[int, ...]
     source: str
     profile: str
 
-    def table(self) -> pd.DataFrame:
-        """Return one row per attack and group of records, each figure with its 95% interval over pairs."""
-        import pandas as pd
+    @property
+    def pairs(self) -> int:
+        return len(self.seeds)
 
-        rows = [
-            {
-                "attack": line.attack,
-                "records": line.records,
-                "AUC unmarked": str(line.unmarked),
-                "AUC marked": str(line.marked),
-                "marked - unmarked": str(line.difference),
-                "verdict": line.verdict,
-            }
-            for line in self.lines
-        ]
-        return pd.DataFrame(rows).set_index(["attack", "records"])
+    def difference(self, endpoint: Endpoint, contrast: str = "marks against ordinary records") -> Interval:
+        """Return the mean paired difference with its 95% Student t interval.
 
-    def plot(self) -> Figure:
-        """Draw the paired differences with their intervals; zero is no change."""
-        from labkit import plots
+        An interval over members' halves and trainings, on this pool and with these shadow models.
+        """
+        more, less = CONTRASTS[contrast]
+        return stats.mean_interval(self.values[endpoint][more] - self.values[endpoint][less])
 
-        fig, ax = plots.figure(7.2, 0.45 * len(self.lines) + 1.6)
-        for row, line in enumerate(self.lines):
-            gap = line.difference
-            colour, shape = (
-                (plots.COLOURS[0], "o") if line.records == "all records" else (plots.COLOURS[1], "s")
-            )
-            ax.errorbar(
-                gap.estimate,
-                row,
-                xerr=[[gap.estimate - gap.low], [gap.high - gap.estimate]],
-                marker=shape,
-                color=colour,
-                linestyle="none",
-                capsize=3,
-            )
-        ax.axvline(0, color="#777777", linewidth=1, linestyle="-")
-        ax.set_yticks(range(len(self.lines)), [f"{line.attack}, {line.records}" for line in self.lines])
-        ax.set(
-            xlabel=f"change in attack AUC through the mark ({self.pairs} pairs, 95% interval)",
-            title=f"Did the {self.scheme} mark raise leakage?\n{self.source}",
-        )
-        ax.invert_yaxis()
-        seen = "; ".join(f"{ln.attack}, {ln.records}: {ln.difference.estimate:+.3f}" for ln in self.lines)
-        return plots.describe(
-            fig, f"Paired differences in attack AUC, marked minus unmarked, {self.source}: {seen}."
-        )
+    def visible(self, endpoint: Endpoint, contrast: str = "marks against ordinary records") -> float:
+        """Return the smallest true difference that so many pairs would have shown: see `visible_difference`."""
+        more, less = CONTRASTS[contrast]
+        gaps = self.values[endpoint][more] - self.values[endpoint][less]
+        return visible_difference(float(gaps.std(ddof=1)), self.pairs)
 
-    def save(self, path: str | Path) -> Path:
-        """Write the figures as JSON, atomically, and return the path."""
+    @property
+    def verdict(self) -> str:
+        """What may be said of the marks, on the primary figure: raised, lowered, or nothing found."""
+        found = self.difference(self.primary)
+        if found.low > 0:
+            return "raised"
+        if found.high < 0:
+            return "lowered"
+        return f"no difference found (one of {self.visible(self.primary):.3f} would have shown)"
+
+    def numbers(self) -> dict[str, Any]:
+        """Return all differences, the values behind them and where they are from."""
         lines = [
             {
-                "attack": line.attack,
-                "records": line.records,
-                "unmarked": as_json(line.unmarked),
-                "marked": as_json(line.marked),
-                "difference": as_json(line.difference),
-                "visible_at_80_percent_power": line.visible,
-                "verdict": line.verdict,
+                "endpoint": str(endpoint),
+                "primary": endpoint == self.primary,
+                "contrast": contrast,
+                "difference": as_json(self.difference(endpoint, contrast)),
+                "visible_at_80_percent_power": self.visible(endpoint, contrast),
             }
-            for line in self.lines
+            for endpoint in self.values
+            for contrast in CONTRASTS
         ]
-        facts = {"source": self.source, "profile": self.profile, "scheme": self.scheme, "pairs": self.pairs}
-        return write_json(path, facts | {"mark_strength": as_json(self.strengths), "lines": lines})
+        arms = {
+            str(endpoint): {arm: values.tolist() for arm, values in found.items()}
+            for endpoint, found in self.values.items()
+        }
+        facts = {"scheme": self.scheme, "marks": self.marks, "pairs": self.pairs, "seeds": list(self.seeds)}
+        facts |= {"source": self.source, "profile": self.profile, "mark_strength": as_json(self.strengths)}
+        return facts | {"verdict": self.verdict, "lines": lines, "values": arms}
 
-    def __repr__(self) -> str:
-        return f"{self.source}, {self.scheme} mark, {self.pairs} pairs\n{self.table().to_string()}"
-
-    def _repr_html_(self) -> str:
-        head = (
-            f"<p><b>Leakage through the {self.scheme} mark</b> ({self.source}; {self.pairs} pairs of models; mark "
-            f"strength {self.strengths.percent(1)}; profile {self.profile})</p>"
+    def summary(self) -> str:
+        """Return the verdict in one line."""
+        found = self.difference(self.primary)
+        return (
+            f"{self.scheme} marks, {self.primary}: {found.estimate:+.4f} [{found.low:+.4f}, {found.high:+.4f}] over "
+            f"{self.pairs} pairs, {self.verdict} ({self.marks} marks; strength {self.strengths.percent(1)}; "
+            f"{self.source}; profile {self.profile}; seeds {', '.join(map(str, self.seeds))})"
         )
-        return head + self.table().to_html(border=0)
+
+    def table(self) -> pd.DataFrame:
+        """Return one row a figure: each arm's mean, and both differences with 95% intervals over pairs."""
+        import pandas as pd
+
+        def told(gap: Interval) -> str:
+            return f"{gap.estimate:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
+
+        rows = [
+            {"figure": f"{endpoint}{' (primary)' if endpoint == self.primary else ''}"}
+            | {arm: f"{values.mean():.4f}" for arm, values in found.items()}
+            | {contrast: told(self.difference(endpoint, contrast)) for contrast in CONTRASTS}
+            for endpoint, found in self.values.items()
+        ]
+        return pd.DataFrame(rows).set_index("figure")
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw both differences for each figure with their intervals; zero is no change."""
+        fig, ax = plots.figure(8.2, 0.5 * len(self.values) + 1.9) if ax is None else (ax.figure, ax)
+        for number, contrast in enumerate(CONTRASTS):
+            gaps = [self.difference(endpoint, contrast) for endpoint in self.values]
+            places = np.arange(len(gaps)) + (number - 0.5) * 0.3
+            middle = np.array([gap.estimate for gap in gaps])
+            ends = np.array([[gap.estimate - gap.low, gap.high - gap.estimate] for gap in gaps]).T
+            style = {"marker": "os"[number], "color": plots.COLOURS[number + 1 if number else 0]}
+            ax.errorbar(middle, places, xerr=ends, linestyle="none", capsize=3, label=contrast, **style)
+        ax.axvline(0, color="#777777", linewidth=1, linestyle="-")
+        names = [f"{e}{' *' if e == self.primary else ''}" for e in self.values]
+        ax.set_yticks(range(len(names)), names)
+        ax.set_xlabel(f"paired difference ({self.pairs} pairs, 95% intervals; * primary figure)")
+        ax.set_title(f"Leakage through the {self.scheme} mark\n{self.source}")
+        ax.invert_yaxis()
+        ax.legend()
+        seen = "; ".join(
+            f"{e}, {contrast}: {self.difference(e, contrast).estimate:+.4f}"
+            for e in self.values
+            for contrast in CONTRASTS
+        )
+        return plots.describe(fig, f"Paired differences in what attacks find, {self.source}: {seen}.")
 
 
 def visible_difference(spread: float, pairs: int, *, power: float = POWER, level: float = 0.05) -> float:
@@ -166,128 +209,164 @@ def visible_difference(spread: float, pairs: int, *, power: float = POWER, level
     return float((t.ppf(1 - level / 2, freedom) + t.ppf(power, freedom)) * spread / np.sqrt(pairs))
 
 
-def marked_targets(
-    bank: ShadowBank, scheme: str, key: Key, seeds: Sequence[int], **options: Any
-) -> list[tuple[Target, Interval, Tensor]]:
-    """Train what `train_targets` trains, on the same halves, with a mark on top: (target, mark strength, triggers).
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """One half of the pool, trained on in all arms: targets, triggers, and which members bear marks."""
 
-    Parameters
-    ----------
-    seeds : sequence of int
-        Those of the unmarked models: each pair shares its members, initial weights and recipe.
-    **options
-        Of the scheme.
+    targets: dict[str, Target]
+    asked: TriggerSet
+    stamped: np.ndarray
+
+
+def whole_batches(marks: int, batch_size: int) -> int:
+    """Return ``marks`` rounded to whole batches: the last batch is then as long with them as without.
+
+    Examples
+    --------
+    >>> whole_batches(200, 128), whole_batches(20, 64)
+    (256, 64)
     """
-    from labkit.watermark.marks.embed import embed
-
-    made = []
-    halves = fresh_halves(bank, seeds)
-    for seed, half in progress.track(list(zip(seeds, halves, strict=True)), f"{scheme} marks, {bank.source}"):
-
-        def train(seed: int = seed, half: np.ndarray = half) -> dict[str, Any]:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(7_000_003 + seed)
-                model = bank.make_model()
-            done = embed(
-                scheme,
-                model,
-                members_dataset(bank, half),
-                key,
-                recipe=bank.recipe,
-                seed=7_000_003 + seed,
-                **options,
-            )
-            return {
-                "state": done.model.state_dict(),
-                "strength": done.strength,
-                "triggers": done.triggers.x,
-            }
-
-        settings = {
-            "bank": bank.key,
-            "scheme": scheme,
-            "key": key.fingerprint,
-            "seed": seed,
-            "options": options,
-        }
-        done = cache.cached("marked-targets", settings, train, code=[embed, *CODE])
-        model = bank.make_model()
-        model.load_state_dict(done["state"])
-        target = bank.query(model.eval(), half, name=f"marked (seed {seed})")
-        made.append((target, done["strength"], done["triggers"]))
-    return made
-
-
-def neighbours(pool: Tensor, triggers: Tensor, share: float = NEIGHBOURS) -> np.ndarray:
-    """Return the positions of the ``share`` of ``pool`` (n, C, H, W) that lie nearest to any trigger, pixel by pixel.
-
-    Distances are taken on images averaged to 8x8, where a patch weighs little and the scene weighs much.
-    """
-
-    def coarse(x: Tensor) -> Tensor:
-        return torch.nn.functional.adaptive_avg_pool2d(x, 8).flatten(1)
-
-    near = torch.cdist(coarse(pool), coarse(triggers)).min(1).values
-    return torch.argsort(near)[: max(20, round(share * len(pool)))].sort().values.numpy()
+    return max(1, round(marks / batch_size)) * batch_size
 
 
 def leakage(
     bank: ShadowBank,
-    scheme: str,
+    others: Dataset,
     key: Key,
     *,
-    seeds: Sequence[int] = (1, 2, 3, 4, 5),
+    scheme: str = "patch",
+    seeds: Sequence[int] = (1, 2, 3, 4, 5, 6, 7, 8),
     attacks: Sequence[str] = ATTACKS,
+    marks: int | None = None,
+    count: int | None = None,
     **options: Any,
 ) -> Leakage:
-    """Attack pairs of models, marked and unmarked, and return the paired differences in AUC.
+    """Attack models of three arms, pair by pair.
 
-    The attacker's shadow models are unmarked: an attacker outside does not know the key.
+    The attacker's shadow models bear no marks: an attacker outside does not know the key.
 
     Parameters
     ----------
     bank : ShadowBank
-        Shadow models and pool; targets are trained on fresh halves of it by its recipe.
+        Shadow models and pool; every half of it is trained on in all arms, by the bank's recipe and weights of one seed.
+    others : Dataset
+        Its train records are the ordinary ones that the second arm adds: none of them in the pool.
+    scheme : str
+        A kind of trigger made from records, such as "patch".
     seeds : sequence of int
-        One pair each.
-    **options
-        Of the scheme, see `labkit.watermark.marks.embed`.
+        One half, and one model of each arm, each.
+    attacks : sequence of str
+        The first gives the primary figure: its AUC on all records.
+    marks : int, optional
+        A whole number of batches; default: about one mark for every fifty records.
+    count : int, optional
+        Triggers that the marks' strength is measured with.
 
     Raises
     ------
     ValueError
-        If there are fewer than two pairs, or the scheme has no triggers.
+        If there are fewer than two pairs, ``marks`` is no whole number of batches, or ``others`` holds too few records.
     """
     if len(seeds) < 2:
         raise ValueError(f"got {len(seeds)} pair; a paired interval needs at least 2 seeds")
-    plain = train_targets(bank, seeds=seeds)
-    marked = marked_targets(bank, scheme, key, seeds, **options)
-    groups = {
-        "all records": [None] * len(seeds),
-        "near the marks": [neighbours(bank.x, triggers) for _, _, triggers in marked],
+    half, batch = len(bank.y) // 2, bank.recipe.batch_size
+    marks = whole_batches(max(50, half // 50), batch) if marks is None else marks
+    if marks < 1 or marks % batch or len(others.train_y) < marks:
+        raise ValueError(
+            f"got marks={marks} and {len(others.train_y):,} other records, for batches of {batch}: expected a multiple of "
+            "the batch size, so that the last batch is as long in all arms, and at least as many other records"
+        )
+    halves = fresh_halves(bank, seeds)
+    made = [
+        _train(bank, others, key, scheme, seed, members, marks, count, options)
+        for seed, members in zip(seeds, halves, strict=True)
+    ]
+    endpoints = [Endpoint(name) for name in attacks]
+    endpoints += [Endpoint(attacks[0], "TPR"), Endpoint(attacks[0], "AUC", "stamped members")]
+    scored = {
+        arm: [_scores(pair.targets[arm], bank, attacks) for pair in made] for arm in (PLAIN, ORDINARY, MARKED)
     }
-    lines = []
-    for name in attacks:
-        for group, chosen in groups.items():
-            before = np.array([_auc(name, t, bank, r) for t, r in zip(plain, chosen, strict=True)])
-            after = np.array([_auc(name, t, bank, r) for (t, _, _), r in zip(marked, chosen, strict=True)])
-            lines.append(_line(name, group, before, after))
-    strengths = stats.mean_share([strength.estimate for _, strength, _ in marked])
-    return Leakage(scheme, tuple(lines), strengths, len(seeds), bank.source, bank.profile)
-
-
-def _auc(name: str, target: Target, bank: ShadowBank, records: np.ndarray | None) -> float:
-    result = attack(name, target, bank, records=records)
-    return intervals.auc(result.scores, result.members).estimate
-
-
-def _line(name: str, group: str, before: np.ndarray, after: np.ndarray) -> Line:
-    gaps = after - before
-    return Line(
-        attack=name,
-        records=group,
-        unmarked=stats.mean_interval(before),
-        marked=stats.mean_interval(after),
-        difference=stats.mean_interval(gaps),
-        visible=visible_difference(float(gaps.std(ddof=1)), len(gaps)),
+    values = {
+        endpoint: {
+            arm: np.array(
+                [_value(endpoint, rows, pair) for rows, pair in zip(scored[arm], made, strict=True)]
+            )
+            for arm in scored
+        }
+        for endpoint in endpoints
+    }
+    strengths = [marking.strength(pair.targets[MARKED].model, pair.asked).estimate for pair in made]
+    return Leakage(
+        scheme,
+        values,
+        endpoints[0],
+        stats.mean_share(strengths),
+        marks,
+        tuple(seeds),
+        bank.source,
+        bank.profile,
     )
+
+
+def _train(
+    bank: ShadowBank,
+    others: Dataset,
+    key: Key,
+    scheme: str,
+    seed: int,
+    members: np.ndarray,
+    marks: int,
+    count: int | None,
+    options: dict[str, Any],
+) -> _Pair:
+    """Train one model of each arm on this half: the same seed, so the same initial weights and order of records."""
+    held = members_dataset(bank, members)
+    learnt, asked = backdoor.draw_both(scheme, key, held, marks, count, **options)
+    extra = {
+        PLAIN: (held.train_x[:0], held.train_y[:0]),
+        ORDINARY: (others.train_x[:marks], others.train_y[:marks]),
+        MARKED: (learnt.x, learnt.y),
+    }
+    n = len(held.train_y)
+    x = torch.cat([held.train_x, *(part for part, _ in extra.values())])
+    y = torch.cat([held.train_y, *(part for _, part in extra.values())])
+    masks = np.zeros((len(extra), len(y)), bool)
+    masks[:, :n] = True
+    start = n
+    for row, (part, _) in enumerate(extra.values()):
+        masks[row, start : start + len(part)] = True
+        start += len(part)
+    made = [bank.recipe, seed, x, y, masks, *shelf.model_identity(bank.make_model), *shelf.CODE]
+    folder = cache.directory() / "leakage" / cache.digest(made)[:32]
+    states = shelf.train_missing(
+        [folder / f"{arm.replace(' ', '-')}.pt" for arm in extra],
+        bank.make_model,
+        x,
+        y,
+        masks,
+        bank.recipe,
+        seeds=[7_000_003 + seed] * len(extra),
+        what=f"arms of seed {seed}, {bank.source}",
+    )
+    targets = {
+        arm: bank.query(shelf.model_of(bank.make_model, state), members, name=f"{arm} (seed {seed})")
+        for arm, state in zip(extra, states, strict=True)
+    }
+    rows = triggers.bases(scheme, key, marks, dataset=held, part="marks", **options)
+    stamped = np.zeros(len(members), bool)
+    stamped[np.flatnonzero(members)[np.unique(rows)]] = True
+    return _Pair(targets, asked, stamped)
+
+
+def _scores(target: Target, bank: ShadowBank, attacks: Sequence[str]) -> dict[str, np.ndarray]:
+    return {name: attack(name, target, bank).scores for name in attacks}
+
+
+def _value(endpoint: Endpoint, scores: dict[str, np.ndarray], pair: _Pair) -> float:
+    """Return an endpoint of one model."""
+    members = pair.targets[PLAIN].members
+    shown = ~members | (pair.stamped if endpoint.group == "stamped members" else members)
+    found, inside = scores[endpoint.attack][shown], members[shown]
+    if endpoint.figure == "AUC":
+        return intervals.auc(found, inside).estimate
+    return float(curves.tpr_at(found, inside, np.array([RATE]))[0])

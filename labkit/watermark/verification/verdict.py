@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labkit import plots, stats
-from labkit.results import as_json, write_json
+from labkit.results import Result, as_json
 from labkit.stats import Interval
 from labkit.watermark.verification import binomial
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from labkit.watermark.verification.redrawn_keys import RedrawnKeys
+
+SUPPORTED = 1e-6  # a binomial at the highest of some tens of null models is not shown to hold further out
 NULLS = 20  # fewer independent models say too little about the next one
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Verdict:
+class Verdict(Result):
     """What the triggers say about one suspect: see `verify`.
 
     Attributes
@@ -37,6 +40,8 @@ class Verdict:
         What was asked: the kind of trigger, or bits.
     suspect, source, profile : str
     seed : int
+    redrawn : RedrawnKeys, optional
+        The same suspect asked about keys drawn anew: its p-value is exact, whatever the suspect's architecture.
     """
 
     hit: np.ndarray
@@ -47,6 +52,7 @@ class Verdict:
     source: str
     profile: str
     seed: int = 0
+    redrawn: RedrawnKeys | None = None
 
     @property
     def hits(self) -> int:
@@ -82,12 +88,29 @@ class Verdict:
 
     @property
     def p_value(self) -> float:
+        """The p-value that a claim rests on: of keys drawn anew where they were asked, else `model_based_p_value`."""
+        return self.model_based_p_value if self.redrawn is None else self.redrawn.p_value
+
+    @property
+    def model_based_p_value(self) -> float:
         """Exact binomial tail at `null_rate`.
 
         It counts chance in the triggers. That no innocent model's rate lies above the highest of k is an assumption:
         without it, all that k models can say is `rank_p_value`.
         """
         return binomial.tail(self.hits, self.n, self.null_rate)
+
+    @property
+    def p_text(self) -> str:
+        """The p-value with what it rests on, and no more digits than that supports."""
+        if self.redrawn is not None:
+            return f"p = {self.p_value:.2g} among {len(self.redrawn.redrawn):,} keys drawn anew"
+        shown = (
+            f"< {SUPPORTED:g}"
+            if self.model_based_p_value < SUPPORTED
+            else f"= {self.model_based_p_value:.1g}"
+        )
+        return f"model-based p {shown}, rank p = {self.rank_p_value:.2g}"
 
     @property
     def rank_p_value(self) -> float:
@@ -100,8 +123,9 @@ class Verdict:
 
     @property
     def decided(self) -> bool:
-        """Whether the mark is proven: p-value below alpha, against enough null models."""
-        return self.enough_nulls and self.p_value < self.alpha
+        """Whether the mark is proven: more hits than any of enough null models, and the p-value at most alpha."""
+        above = self.enough_nulls and self.hits > self.null_hits.max()
+        return above and self.p_value <= self.alpha and self.model_based_p_value < self.alpha
 
     @property
     def needed(self) -> int | None:
@@ -147,17 +171,23 @@ class Verdict:
     @property
     def verdict(self) -> str:
         """One sentence that can stand in a report."""
-        against = f"{self.hits} of {self.n} hits, null models at most {self.null_rates.max():.1%}, p = {self.p_value:.2g}"
+        against = (
+            f"{self.hits} of {self.n} hits, null models at most {self.null_rates.max():.1%}, {self.p_text}"
+        )
         if not self.enough_nulls:
             return f"no claim: {len(self.null_hit)} null models are too few null models for a claim, {NULLS} are needed ({against})"
         if self.decided:
-            return f"mark found: {against} < alpha = {self.alpha:g}"
+            return f"mark found: {against}, alpha = {self.alpha:g}"
         return f"mark not found: {against}, alpha = {self.alpha:g}; {self.needed or 'more than all'} hits would prove it"
 
     def __str__(self) -> str:
         return f"{self.suspect}: {self.verdict} [{self.what}; {self.source}; profile {self.profile}; seed {self.seed}]"
 
     def __repr__(self) -> str:
+        return str(self)
+
+    def summary(self) -> str:
+        """Return the verdict with its source, in one line."""
         return str(self)
 
     def table(self) -> pd.DataFrame:
@@ -172,8 +202,7 @@ class Verdict:
                 f"{self.null_rates.min():.1%} to {self.null_rates.max():.1%}, mean {self.null_rates.mean():.1%}",
             ),
             ("rate under H0", f"{self.null_rate:.2%}"),
-            ("p-value (binomial)", f"{self.p_value:.3g}"),
-            ("p-value (rank)", f"{self.rank_p_value:.3g}"),
+            ("p-value", self.p_text),
             ("hits needed", f"{self.needed or 'more than all'} for p < {self.alpha:g}"),
             ("power", f"{self.power:.3f}"),
             ("false claims", self.false_claim_rate.percent(1)),
@@ -182,9 +211,9 @@ class Verdict:
         ]
         return pd.DataFrame(rows, columns=["figure", self.suspect]).set_index("figure")
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Draw the suspect's hits beside those of the null models."""
-        fig, ax = plots.figure(6.4, 3.2)
+        fig, ax = plots.figure(6.4, 3.2) if ax is None else (ax.figure, ax)
         rates, times = np.unique(self.null_rates, return_counts=True)
         ax.vlines(
             100 * rates,
@@ -211,7 +240,7 @@ class Verdict:
                 label=f"{self.needed} hits: p < {self.alpha:g}",
             )
         ax.set(xlabel="triggers answered as marked (%)", ylabel="null models", xlim=(-2, 102), ylim=(0, top))
-        ax.set_title(f"{self.what}, {self.n} queries: p = {self.p_value:.2g}\n{self.source}")
+        ax.set_title(f"{self.what}, {self.n} queries\n{self.p_text}\n{self.source}")
         ax.legend(loc="best")
         return plots.describe(
             fig,
@@ -233,6 +262,8 @@ class Verdict:
             "null_hits": self.null_hits.tolist(),
             "null_rate": self.null_rate,
             "p_value": self.p_value,
+            "p_value_rests_on": "null models, binomial" if self.redrawn is None else "keys drawn anew",
+            "model_based_p_value": self.model_based_p_value,
             "rank_p_value": self.rank_p_value,
             "alpha": self.alpha,
             "hits_needed": self.needed,
@@ -242,10 +273,6 @@ class Verdict:
             "profile": self.profile,
             "seed": self.seed,
         }
-
-    def save(self, path: str | Path) -> Path:
-        """Write the figures as JSON, atomically, and return the path."""
-        return write_json(path, self.numbers())
 
     def _repr_html_(self) -> str:
         return self.table().to_html(border=0)

@@ -9,7 +9,7 @@ image classification DNN watermarking?" (arXiv 2108.04974).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from labkit.watermark.marks.marked import TriggerSet
 from labkit.watermark.verification.asking import Suspect, answers, probabilities
 from labkit.watermark.verification.binomial import ALPHA, hits_needed, power, queries_needed, tail
 from labkit.watermark.verification.verdict import NULLS, Verdict
+
+if TYPE_CHECKING:
+    from labkit.watermark.verification.redrawn_keys import RedrawnKeys
 
 __all__ = [
     "ALPHA",
@@ -46,6 +49,7 @@ def judge(
     suspect: str = "suspect",
     source: str = "",
     seed: int = 0,
+    redrawn: RedrawnKeys | None = None,
 ) -> Verdict:
     """Test hits that are already counted: the statistics of `verify` alone.
 
@@ -80,7 +84,7 @@ def judge(
             f"got {len(null_hit)} null models; {max(minimum, 2)} are needed: train them with "
             "watermark.null_models (a rehearsal may pass a smaller minimum=, and then proves nothing)"
         )
-    return Verdict(hit, null_hit, alpha, what, suspect, source, profiles.current().name, seed)
+    return Verdict(hit, null_hit, alpha, what, suspect, source, profiles.current().name, seed, redrawn)
 
 
 def verify(
@@ -94,6 +98,7 @@ def verify(
     name: str = "suspect",
     source: str = "",
     seed: int = 0,
+    redrawn: RedrawnKeys | None = None,
 ) -> Verdict:
     """Test by queries whether a suspect carries a mark; labels suffice.
 
@@ -112,6 +117,9 @@ def verify(
         Ask the first so many triggers only; the null models answer the same ones.
     name, source, seed
         For titles and tables: the suspect's name, where the data came from, and the seed of the run.
+    redrawn : RedrawnKeys, optional
+        The suspect asked about keys drawn anew: see `labkit.watermark.verification.redrawn_keys.redrawn_keys`. With it
+        the verdict rests on an exact p-value, and null models are a second guard.
 
     Returns
     -------
@@ -140,6 +148,7 @@ def verify(
         suspect=name,
         source=source,
         seed=seed,
+        redrawn=redrawn,
     )
 
 
