@@ -3,12 +3,15 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 import torch
 from torch import nn
 
+from labkit.data import Dataset
+from labkit.strict_json import TamperError
 from labkit.watermark import Key, commit
 from labkit.watermark.court.commitments import Commitment, model_digest
 
@@ -34,29 +37,75 @@ def test_the_owner_opens_it_and_nobody_else_does() -> None:
     assert len(made.problems(KEY, network(1))) == 1  # the key is right, and it says so
 
 
-def test_it_binds_each_thing_that_it_names() -> None:
+TERMS = {
+    "kind": "patch",
+    "claimant": "Ada",
+    "options": {"blend": 1.0},
+    "count": 40,
+    "records": None,
+    "of": 1,
+    "moment": MOMENT,
+}
+
+
+def records(seed: int) -> Dataset:
+    x = torch.rand(9, 3, 2, 2, generator=torch.Generator().manual_seed(seed))
+    return Dataset(
+        "d", "made in the test", False, x[:6], torch.arange(6) % 2, x[6:], torch.arange(3) % 2, ("a", "b")
+    )
+
+
+@pytest.mark.parametrize(
+    ("term", "other"),
+    [
+        ("kind", "noise"),
+        ("claimant", "Bea"),
+        ("options", {"blend": 0.5}),
+        ("options", {"blend": 1.0, "size": 5}),
+        ("count", 41),
+        ("records", records(0)),
+        ("of", 2),
+    ],
+)
+def test_it_binds_each_term(term: str, other: object) -> None:
+    model = network()
+    made, changed = commit(KEY, model, **TERMS), commit(KEY, model, **(TERMS | {term: other}))
+    assert made.digest != changed.digest
+    swapped = replace(made, **{term: getattr(changed, term)})
+    assert not swapped.verify(KEY, model)
+    assert any("does not open" in said for said in swapped.problems(KEY, model))
+
+
+def test_it_binds_key_model_and_generator() -> None:
     model = network()
     digests = {
-        commit(key, each, kind=kind, moment=MOMENT).digest
+        commit(key, each, **TERMS).digest
         for key in (KEY, Key.from_phrase("b"))
         for each in (model, network(1))
-        for kind in ("patch", "noise")
     }
-    assert len(digests) == 8
-    made = commit(KEY, model, kind="patch", moment=MOMENT)
-    for changed in (
-        Commitment(made.digest, made.model, "noise", made.generator, made.moment),
-        Commitment(made.digest, model_digest(network(1)), "patch", made.generator, made.moment),
-        Commitment(made.digest, made.model, "patch", "another-generator/9", made.moment),
-    ):
-        assert not changed.verify(KEY, model)
+    assert len(digests) == 4
+    made = commit(KEY, model, **TERMS)
+    assert not replace(made, model=model_digest(network(1))).verify(KEY, network(1))
+    assert not replace(made, generator="another-generator/9").verify(KEY, model)
+    assert (
+        commit(KEY, model, **(TERMS | {"records": records(0)})).records
+        != commit(KEY, model, **(TERMS | {"records": records(1)})).records
+    )
 
 
 def test_the_digest_is_the_documented_hash() -> None:
-    made = commit(KEY, network(), kind="patch", moment=MOMENT)
-    parts = ["labkit-commitment/1", "labkit-keyed-generator/1", "patch", made.model, KEY.seed.hex()]
-    content = "".join(f"{len(part)}:{part}" for part in parts)
-    assert made.digest == hashlib.sha256(content.encode()).hexdigest()
+    made = commit(KEY, network(), **TERMS)
+    terms = {k: v for k, v in asdict(made).items() if k not in ("digest", "moment")}
+    text = json.dumps(["labkit-commitment/2", terms, KEY.seed.hex()], sort_keys=True, separators=(",", ":"))
+    assert made.digest == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_what_cannot_be_written_down_is_refused() -> None:
+    with pytest.raises(ValueError, match="option base_x is no number or text"):
+        commit(KEY, network(), kind="patch", options={"base_x": torch.zeros(2)})
+    for wrong in ({"count": 0}, {"of": 0}):
+        with pytest.raises(ValueError, match="at least 1 trigger and 1 commitment"):
+            commit(KEY, network(), kind="patch", **wrong)
 
 
 def test_the_record_binds_the_moment_which_is_kept_in_utc() -> None:
@@ -104,13 +153,19 @@ def test_files_come_back_whole_and_changes_are_noticed(tmp_path) -> None:
     for change, message in (
         ({"moment": "2020-01-01T00:00:00+00:00"}, "was changed"),
         ({"digest": "0" * 64}, "was changed"),
-        ({"format": "other/1"}, "has format 'other/1'"),
+        ({"format": "other/1"}, "is no labkit-commitment/2 file"),
+        ({"note": "reviewed"}, "expected exactly"),
+        ({"count": "1"}, "count is str"),
     ):
         path.write_text(json.dumps(content | change))
         with pytest.raises(ValueError, match=message):
             Commitment.load(path)
-    path.write_text(json.dumps({"format": "labkit-commitment/1"}))
-    with pytest.raises(ValueError, match="lacks digest"):
+    path.write_text(json.dumps({"format": "labkit-commitment/2"}))
+    with pytest.raises(ValueError, match="expected exactly"):
+        Commitment.load(path)
+    twice = json.dumps(content).replace('"moment"', '"moment": "2020-01-01T00:00:00+00:00", "moment"', 1)
+    path.write_text(twice)
+    with pytest.raises(TamperError, match="'moment' stands twice"):
         Commitment.load(path)
     path.write_text("not JSON")
     with pytest.raises(ValueError, match="is not JSON"):

@@ -11,8 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,12 +19,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the usual name)
 
 from labkit import profiles, progress, training
-from labkit.results import write_json
+from labkit.results import Result
 from labkit.training.recipe import Recipe
 from labkit.watermark.attacks.weight_attacks import RECORDS, TUNING, some, tune
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from labkit.data import Dataset
@@ -64,7 +64,7 @@ class Found:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Cleansed:
+class Cleansed(Result):
     """What the attack found, and the model after it: see `cleanse`.
 
     Attributes
@@ -101,10 +101,30 @@ class Cleansed:
             index=pd.Index(self.classes, name="class"),
         )
 
-    def plot(self) -> Figure:
-        """Draw each class's trigger on black, with its size and anomaly index."""
+    def finding(self, marked: int) -> str:
+        """Say whether the search found the class that was marked: only a flagged class is found.
+
+        Parameters
+        ----------
+        marked : int
+            The mark's answer, which the attacker does not know.
+        """
+        name, index = self.classes[marked], f"index {self.anomaly[marked]:+.1f}, threshold {THRESHOLD:g}"
+        others = ", ".join(self.classes[label] for label in self.flagged if label != marked)
+        if marked in self.flagged:
+            return f"found: {name} is flagged ({index})" + (f", and so is {others}" if others else "")
+        first = " though no class opens more easily" if self.unlearned == marked else ""
+        return f"not found: {name} is not flagged{first} ({index}); flagged: {others or 'no class'}"
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw each class's trigger on black, with its size and anomaly index; on one ``ax``, the indices as bars."""
         from labkit import plots
 
+        if ax is not None:
+            ax.bar(self.classes, self.anomaly)
+            ax.axhline(THRESHOLD, color="black", linestyle=":")
+            ax.set(ylabel="anomaly index", title=f"Neural Cleanse ({self.source})")
+            return plots.describe(ax.figure, self.summary())
         titles = [
             f"{name}\n{norm:.0f} px, {index:+.1f}"
             for name, norm, index in zip(self.classes, self.found.norms, self.anomaly, strict=True)
@@ -115,9 +135,9 @@ class Cleansed:
         alt = f"Smallest trigger for each class, {self.source} (size, anomaly index): {seen}. Flagged: {flagged}."
         return plots.images(pictures, titles, columns=5, alt=alt)
 
-    def save(self, path: str | Path) -> Path:
-        """Write the figures as JSON, atomically, and return the path."""
-        facts = {
+    def numbers(self) -> dict[str, Any]:
+        """Return all figures as plain numbers and text."""
+        return {
             "source": self.source,
             "profile": self.profile,
             "seed": self.seed,
@@ -129,14 +149,14 @@ class Cleansed:
             "flagged": list(self.flagged),
             "unlearned": self.unlearned,
         }
-        return write_json(path, facts)
 
-    def __repr__(self) -> str:
-        return f"Neural Cleanse, {self.source}, seed {self.seed}\n{self.table().to_string()}"
-
-    def _repr_html_(self) -> str:
-        head = f"<p><b>Neural Cleanse</b> ({self.source}; profile {self.profile}; seed {self.seed})</p>"
-        return head + self.table().to_html(border=0)
+    def summary(self) -> str:
+        """Return one line: what is flagged, and what was unlearned."""
+        flagged = ", ".join(self.classes[label] for label in self.flagged) or "no class"
+        return (
+            f"flags {flagged}; unlearned: {self.classes[self.unlearned]}, index {self.anomaly[self.unlearned]:+.1f} "
+            f"({self.source}; profile {self.profile}; seed {self.seed})"
+        )
 
 
 def reverse_engineer(

@@ -22,6 +22,7 @@ from labkit import profiles
 from labkit.training.recipe import Recipe
 from labkit.watermark.attacks import weight_attacks as weights
 from labkit.watermark.attacks.interface import Api, Marker, as_targets
+from labkit.watermark.marks import light
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
@@ -43,6 +44,9 @@ class Removal:
         One sentence for tables.
     family : {"weights", "input", "anew", "adaptive"}
     citation : str
+    doses : tuple of dict
+        Options of each dose that a matrix tries, the gentlest first. An attack is judged by its best dose: one dose says
+        what that dose does, not what the attack can do (Lukas et al. vary the parameters of each).
     """
 
     name: str
@@ -50,6 +54,21 @@ class Removal:
     what: str
     family: str
     citation: str
+    doses: tuple[dict[str, Any], ...] = ({},)
+
+
+def parts_of(name: str) -> list[Removal]:
+    """Return the attacks of a name such as ``"prune + fine-tune all"``, in the order in which they are done.
+
+    Raises
+    ------
+    ValueError
+        If one is unknown.
+    """
+    names = name.split(" + ")
+    if unknown := [part for part in names if part not in REMOVALS]:
+        raise ValueError(f"attack {unknown[0]!r} is unknown; expected one of {', '.join(REMOVALS)}")
+    return [REMOVALS[part] for part in names]
 
 
 def remove(name: str, model: nn.Module, data: Dataset, *, seed: int = 0, **options: Any) -> nn.Module:
@@ -58,22 +77,28 @@ def remove(name: str, model: nn.Module, data: Dataset, *, seed: int = 0, **optio
     Parameters
     ----------
     name : str
-        A key of `REMOVALS`.
+        A key of `REMOVALS`, or several joined by ``" + "``, done in that order.
     data : Dataset
         The attacker's: its train records and their labels are used, its test records never.
     seed : int
         Fixes which records are used, and all that is random in the attack.
     **options
-        Of the attack's own function, such as ``share`` for "prune" or ``records`` and ``recipe`` for those that train.
+        Of a single attack's own function, such as ``share`` for "prune" or ``records`` and ``recipe`` for those that
+        train.
 
     Raises
     ------
     ValueError
         If the attack is unknown, an option is out of range, or the model lacks what it works on.
     """
-    if name not in REMOVALS:
-        raise ValueError(f"attack {name!r} is unknown; expected one of {', '.join(REMOVALS)}")
-    return REMOVALS[name].run(model, data, seed, **options).to(profiles.device()).eval()
+    parts = parts_of(name)
+    if options and len(parts) > 1:
+        raise ValueError(
+            f"{name!r} is several attacks: options go to one at a time, so do them one after the other"
+        )
+    for part in parts:
+        model = part.run(model, data, seed, **options).to(profiles.device()).eval()
+    return model
 
 
 class Preprocessed(nn.Module):
@@ -119,6 +144,35 @@ def mirror(model: nn.Module, data: Dataset, seed: int) -> nn.Module:
     return Preprocessed(copy.deepcopy(model), mirrored)
 
 
+def evened(x: Tensor) -> Tensor:
+    """Take the light out of images (n, C, H, W): the slow changes that `labkit.watermark.marks.light` is made of."""
+    waves = torch.from_numpy(light.cosines(tuple(x.shape[1:]))).to(x)
+    flat = x.flatten(1)
+    return (flat - (flat - x.new_tensor(0.5)) @ waves.T @ waves).reshape(x.shape).clamp(0, 1)
+
+
+def even_light(
+    model: nn.Module,
+    data: Dataset,
+    seed: int,
+    *,
+    records: int = weights.RECORDS,
+    recipe: Recipe | None = weights.TUNING,
+) -> nn.Module:
+    """Answer on an image without its light, after training on such images: who knows the class-feature mark does this.
+
+    Parameters
+    ----------
+    recipe : Recipe, optional
+        Of the training; None for none.
+    """
+    seen = copy.deepcopy(model)
+    if recipe is not None:
+        x, y = weights.some(data, records, seed)
+        seen = weights.tune(lambda: copy.deepcopy(model), evened(x), y, recipe, seed)
+    return Preprocessed(seen, evened)
+
+
 def train_anew(
     model: nn.Module,
     data: Dataset,
@@ -160,11 +214,20 @@ def cleanse(model: nn.Module, data: Dataset, seed: int, **options: Any) -> nn.Mo
     return neural_cleanse.cleanse(model, data, seed=seed, **options).model
 
 
+def reshape(model: nn.Module, data: Dataset, seed: int, **options: Any) -> nn.Module:
+    """Move the borders that marks need: see `labkit.watermark.attacks.wrk.reshape_borders`."""
+    from labkit.watermark.attacks import wrk
+
+    return wrk.reshape_borders(model, data, seed, **options)
+
+
 def _named(*attacks: Removal) -> dict[str, Removal]:
     return {attack.name: attack for attack in attacks}
 
 
 ADI = "Adi et al. 2018 (arXiv 1802.04633, section 5)"
+LUKAS = "Lukas et al. 2021 (arXiv 2108.04974, section IV)"
+LONGER = ({"recipe": weights.TUNING}, {"recipe": weights.HARD})
 REMOVALS: dict[str, Removal] = _named(
     Removal(
         "fine-tune last",
@@ -172,14 +235,16 @@ REMOVALS: dict[str, Removal] = _named(
         "train the last layer on",
         "weights",
         ADI,
+        LONGER,
     ),
-    Removal("fine-tune all", weights.fine_tune, "train all layers on", "weights", ADI),
+    Removal("fine-tune all", weights.fine_tune, "train all layers on", "weights", ADI, LONGER),
     Removal(
         "retrain last",
         partial(weights.fine_tune, only_last=True, anew=True),
         "train the last layer from fresh weights",
         "weights",
         ADI,
+        LONGER,
     ),
     Removal(
         "prune",
@@ -187,6 +252,7 @@ REMOVALS: dict[str, Removal] = _named(
         "set the smallest weights to zero",
         "weights",
         "Han et al. 2015 (arXiv 1506.02626), one round, no training after",
+        ({"share": 0.5}, {"share": 0.8}),
     ),
     Removal(
         "fine-prune",
@@ -194,20 +260,23 @@ REMOVALS: dict[str, Removal] = _named(
         "cut off idle units, then train all layers on",
         "weights",
         "Liu et al. 2018 (arXiv 1805.12185, section 3)",
+        ({"share": 0.4, "recipe": weights.TUNING}, {"share": 0.8, "recipe": weights.HARD}),
     ),
     Removal(
-        "int8",
+        "round",
         weights.quantise,
-        "round weights to int8 per channel (simulated)",
+        "round weights to 8 or 4 bits per channel (simulated)",
         "weights",
-        "Lukas et al. 2021 (arXiv 2108.04974, section IV)",
+        LUKAS,
+        ({"bits": 8}, {"bits": 4}),
     ),
     Removal(
         "noise",
         weights.weight_noise,
         "add Gaussian noise to the weights",
         "weights",
-        "Lukas et al. 2021 (arXiv 2108.04974, section IV)",
+        LUKAS,
+        ({"scale": 0.15}, {"scale": 0.4}),
     ),
     Removal(
         "overwrite",
@@ -215,6 +284,7 @@ REMOVALS: dict[str, Removal] = _named(
         "train on with a mark of the attacker's own",
         "weights",
         "Uchida et al. 2017 (arXiv 1701.04082, section 4), with a backdoor mark",
+        LONGER,
     ),
     Removal(
         "blur",
@@ -222,8 +292,9 @@ REMOVALS: dict[str, Removal] = _named(
         "answer on a blurred image",
         "input",
         "Xu et al. 2018 (arXiv 1704.01155, section III), Gaussian",
+        ({"sigma": 0.6}, {"sigma": 1.0}),
     ),
-    Removal("mirror", mirror, "answer on the mirror image", "input", "Lukas et al. 2021 (section IV)"),
+    Removal("mirror", mirror, "answer on the mirror image", "input", LUKAS),
     Removal(
         "distil",
         train_anew,
@@ -244,5 +315,22 @@ REMOVALS: dict[str, Removal] = _named(
         "reverse-engineer the trigger, then unlearn it",
         "adaptive",
         "Wang et al. 2019 (IEEE S&P, sections IV to VI)",
+        LONGER,
+    ),
+    Removal(
+        "WRK",
+        reshape,
+        "move the borders that marks sit at, then train on changed images",
+        "adaptive",
+        "Xiao et al. 2025 (arXiv 2511.07947)",
+        LONGER,
+    ),
+    Removal(
+        "even light",
+        even_light,
+        "take slow changes of light out of every image, after training on such images",
+        "adaptive",
+        "this kit, against its own class-feature mark",
+        LONGER,
     ),
 )

@@ -10,30 +10,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from labkit import cache, profiles, progress, stats, training
-from labkit.results import as_json, write_json
-from labkit.training import many
-from labkit.training import recipe as recipes
+from labkit import cache, profiles, stats, training
+from labkit.results import Result, as_json
+from labkit.training import shelf
 from labkit.training.recipe import Recipe
-from labkit.training.shelf import model_identity
 from labkit.watermark.attacks.interface import Api, as_targets
 from labkit.watermark.attacks.selection import by_k_centre, by_margin
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from labkit.data import Dataset
 
 STRATEGIES = ("random", "margin", "k-center")
-# What a trained thief depends on: a change to one of these makes saved thieves stale.
-CODE = (recipes.train_one, recipes.batches, recipes.augment, recipes.optimizer_of, training.one_cycle)
+CODE = shelf.CODE  # that makes a thief from its answers
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Point:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Theft:
+class Theft(Result):
     """A stolen model, what it cost and how near it came: see `steal`.
 
     Attributes
@@ -106,11 +103,11 @@ class Theft:
         ]
         return pd.DataFrame(rows).set_index("queries")
 
-    def plot(self) -> Figure:
-        """Draw accuracy and agreement against queries."""
-        return plot_thefts({self.title: self})
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw accuracy and agreement against queries; on one ``ax``, agreement alone."""
+        return plot_thefts({self.title: self}, ax)
 
-    def numbers(self) -> dict:
+    def numbers(self) -> dict[str, Any]:
         """Return all figures as plain numbers and text, for JSON."""
         curve = [
             {"queries": p.queries, "accuracy": as_json(p.accuracy), "agreement": as_json(p.agreement)}
@@ -126,21 +123,12 @@ class Theft:
             "curve": curve,
         }
 
-    def save(self, path: str | Path) -> Path:
-        """Write the figures as JSON, atomically, and return the path."""
-        return write_json(path, self.numbers())
-
-    def __repr__(self) -> str:
+    def summary(self) -> str:
+        """Return one line: how, with how many queries, and how near."""
         return (
-            f"Theft({self.title}: {self.queries:,} queries, accuracy {self.accuracy.percent(1)}, agreement "
-            f"{self.agreement.percent(1)}; {self.source}; profile {self.profile}; seed {self.seed})"
+            f"{self.title}: {self.queries:,} queries, accuracy {self.accuracy.percent(1)}, agreement "
+            f"{self.agreement.percent(1)}; {self.source}; profile {self.profile}; seed {self.seed}"
         )
-
-    def _repr_html_(self) -> str:
-        head = (
-            f"<p><b>Theft by {self.title}</b> ({self.source}; profile {self.profile}; seed {self.seed})</p>"
-        )
-        return head + self.table().to_html(border=0)
 
 
 def steal(
@@ -266,31 +254,27 @@ def _train(
     recipe: Recipe,
     seed: int,
 ) -> list[nn.Module]:
-    """Train a thief on each of the first ``sizes`` records, or read it from disk."""
-    key = cache.digest(x, targets, recipe, seed, *model_identity(make_model), list(CODE))[:32]
+    """Return a thief trained on each of the first ``sizes`` records."""
+    key = cache.digest(x, targets, recipe, seed, *shelf.model_identity(make_model), list(CODE))[:32]
     paths = [cache.directory() / "thieves" / f"{key}-{size}.pt" for size in sizes]
-    missing = [row for row, path in enumerate(paths) if not path.is_file()]
-    masks = torch.arange(len(x))[None, :] < torch.tensor([sizes[row] for row in missing])[:, None]
-    seeds = [seed] * len(missing)
-    trained = many.train_many(make_model, x, targets, masks.numpy(), recipe, seeds=seeds) if missing else ()
-    for row, state in progress.track(trained, "thieves", total=len(missing)):
-        with cache.atomic_path(paths[missing[row]]) as path:
-            torch.save(state, path)
-    thieves = []
-    for path in paths:
-        thief = make_model()
-        thief.load_state_dict(torch.load(path, weights_only=True))
-        thieves.append(thief.eval())
-    return thieves
+    masks = torch.arange(len(x))[None, :] < torch.tensor(sizes)[:, None]
+    states = shelf.train_missing(
+        paths, make_model, x, targets, masks.numpy(), recipe, seeds=[seed] * len(sizes), what="thieves"
+    )
+    return [shelf.model_of(make_model, state) for state in states]
 
 
-def plot_thefts(thefts: dict[str, Theft]) -> Figure:
-    """Draw accuracy and agreement against queries, one line for each named theft, with the victim's accuracy."""
+def plot_thefts(thefts: dict[str, Theft], ax: Axes | None = None) -> Figure:
+    """Draw accuracy and agreement against queries, one line for each named theft, with the victim's accuracy.
+
+    On one ``ax``, agreement alone.
+    """
     from labkit import plots
 
-    fig, axes = plots.figure(8.6, 3.8, ncols=2, sharex=True)
+    fig, axes = plots.figure(8.6, 3.8, ncols=2, sharex=True) if ax is None else (ax.figure, [ax])
+    drawn = ("accuracy", "agreement") if ax is None else ("agreement",)
     budgets = sorted({point.queries for theft in thefts.values() for point in theft.curve})
-    for ax, figure in zip(axes, ("accuracy", "agreement"), strict=True):
+    for ax, figure in zip(axes, drawn, strict=True):
         for name, theft in thefts.items():
             x = [point.queries for point in theft.curve]
             values = [getattr(point, figure) for point in theft.curve]
@@ -304,9 +288,10 @@ def plot_thefts(thefts: dict[str, Theft]) -> Figure:
         ax.set_xticks(budgets, [f"{budget:,}" for budget in budgets])
         ax.minorticks_off()
     first = next(iter(thefts.values()))
-    axes[0].axhline(
-        100 * first.victim.estimate, color="#777777", linewidth=1, linestyle="-", label="the victim"
-    )
+    if "accuracy" in drawn:
+        axes[0].axhline(
+            100 * first.victim.estimate, color="#777777", linewidth=1, linestyle="-", label="the victim"
+        )
     axes[0].set_title(f"Thieves against the victim\n{first.source}")
     axes[0].legend()
     seen = "; ".join(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 RECORDS = 4000  # of the attacker, for attacks that change a model
 TUNING = Recipe(epochs=2, learning_rate=0.05, mirror=True, shift=2)
+HARD = Recipe(epochs=8, learning_rate=0.1, mirror=True, shift=2)  # the second dose: longer, in larger steps
 
 
 def some(data: Dataset, records: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -144,16 +145,18 @@ def _activity(model: nn.Module, x: Tensor) -> Tensor:
     return torch.stack(seen).sum(0) / len(x)
 
 
-def quantise(model: nn.Module, data: Dataset, seed: int) -> nn.Module:
-    """Round the weights of convolutions and linear layers to int8, one scale for each output channel.
+def quantise(model: nn.Module, data: Dataset, seed: int, *, bits: int = 8) -> nn.Module:
+    """Round the weights of convolutions and linear layers to integers, one scale for each output channel.
 
-    Simulated: the rounded weights are kept as floats and activations are not rounded, so it shows what int8 storage
-    does to a mark, not what it does to speed.
+    Simulated: the rounded weights are kept as floats and activations are not rounded, so it shows what storage in few
+    bits does to a mark, not what it does to speed.
     """
-    rounded = copy.deepcopy(model)
+    if not 2 <= bits <= 16:
+        raise ValueError(f"bits is {bits}; expected 2 to 16")
+    rounded, most = copy.deepcopy(model), 2 ** (bits - 1) - 1
     with torch.no_grad():
         for layer in _weighted(rounded):
-            scale = layer.weight.abs().flatten(1).amax(1).clamp_min(1e-12) / 127
+            scale = layer.weight.abs().flatten(1).amax(1).clamp_min(1e-12) / most
             scale = scale.reshape(-1, *[1] * (layer.weight.ndim - 1))
             layer.weight.copy_((layer.weight / scale).round() * scale)
     return rounded

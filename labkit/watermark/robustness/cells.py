@@ -1,23 +1,24 @@
-"""One cell of the robustness matrix, and a scheme's cells under one attack over seeds."""
+"""One cell of the robustness matrix, and a scheme's cells under one attack over doses and seeds."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from labkit import stats
 
 NONE = "none"  # the column of models that nobody attacked
-
-
 ALLOWED = 0.05  # accuracy that an attack may cost
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One marked model after one attack.
+    """One marked model after one dose of one attack.
 
     Attributes
     ----------
+    dose : int
+        Which of the attack's doses, the gentlest is 0.
     strength : Interval
         Share of triggers (or bits) that still answer as marked, Clopper-Pearson.
     p_value : float
@@ -41,6 +42,7 @@ class Cell:
     accuracy: stats.Interval
     lost: float
     seconds: float
+    dose: int = 0
 
     @property
     def beaten(self) -> bool:
@@ -48,11 +50,29 @@ class Cell:
         return self.attack != NONE and not self.verified and self.lost <= ALLOWED
 
 
+def best_dose(cells: Iterable[Cell]) -> Cell:
+    """Return what the attacker would have chosen among doses on one model.
+
+    The cheapest dose that beats the mark; else the cheapest that takes it at all; else, of those within the price, the one
+    that leaves least of it; else the gentlest.
+    """
+    cells = sorted(cells, key=lambda cell: cell.dose)
+    for fits, order in (
+        (lambda c: c.beaten, lambda c: c.lost),
+        (lambda c: not c.verified, lambda c: c.lost),
+        (lambda c: c.lost <= ALLOWED, lambda c: c.strength.estimate),
+    ):
+        if found := [cell for cell in cells if fits(cell)]:
+            return min(found, key=order)
+    return cells[0]
+
+
 @dataclass(frozen=True)
 class Pooled:
-    """The cells of one scheme and attack over seeds: means with Student t intervals, and counts.
+    """The cells of one scheme and attack over seeds, each at the attacker's best dose: means and counts.
 
-    With a single seed the interval is that cell's own (over triggers, over records), since one seed has no spread.
+    Over several seeds intervals are Student's t. With a single seed the interval is that cell's own (over triggers, over
+    records), since one seed has no spread.
     """
 
     cells: tuple[Cell, ...]

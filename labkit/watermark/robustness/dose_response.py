@@ -5,17 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit import cache, profiles, stats
-from labkit.results import as_json, write_json
+from labkit.results import Result, as_json
 from labkit.watermark.attacks import removal
 from labkit.watermark.robustness import measure as matrix
 from labkit.watermark.verification import verify
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from labkit.data import Dataset
@@ -34,20 +34,20 @@ class Point:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Doses:
+class Doses(Result):
     """What each dose leaves: see `doses`.
 
     Attributes
     ----------
     option : str
         Of the attack's own function.
-    usual : float
-        Its default: the dose of the robustness matrix.
+    usual : tuple of float
+        The doses of the robustness matrix.
     """
 
     attack: str
     option: str
-    usual: float
+    usual: tuple[float, ...]
     points: tuple[Point, ...]
     source: str
     profile: str
@@ -82,24 +82,27 @@ class Doses:
         ]
         return pd.DataFrame(rows).set_index(["scheme", self.option])
 
-    def plot(self) -> Figure:
-        """Draw strength and accuracy against the dose, one line a scheme; a dotted line is the matrix's dose."""
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw strength and accuracy against the dose, one line a scheme; dotted lines are the matrix's doses.
+
+        Given one ``ax``, strength alone.
+        """
         from labkit import plots
 
-        fig, axes = plots.figure(8.8, 3.5, ncols=2, sharex=True)
-        for ax, figure, label in zip(
-            axes, ("strength", "accuracy"), ("mark strength (%)", "test accuracy (%)"), strict=True
-        ):
+        fig, axes = plots.figure(8.8, 3.5, ncols=2, sharex=True) if ax is None else (ax.figure, [ax])
+        labels = {"strength": "mark strength (%)", "accuracy": "test accuracy (%)"}
+        for ax, (figure, label) in zip(axes, labels.items(), strict=False):
             for scheme in self.schemes:
                 found = [(point.dose, getattr(point, figure)) for point in self.of(scheme)]
                 at = [dose for dose, _ in found]
                 (line,) = ax.plot(at, [100 * v.estimate for _, v in found], marker="o", ms=4, label=scheme)
                 low, high = [100 * v.low for _, v in found], [100 * v.high for _, v in found]
                 plots.band(ax, at, low, high, color=line.get_color(), alpha=0.12)
-            ax.axvline(self.usual, color="black", linestyle=":", linewidth=1)
+            for usual in self.usual:
+                ax.axvline(usual, color="black", linestyle=":", linewidth=1)
             ax.set(xlabel=f"{self.attack}: {self.option}", ylabel=label, ylim=(-3, 103))
-        axes[0].set_title(f"{self.note}\n(dotted: the matrix's dose)", fontsize=9)
-        axes[1].legend(fontsize=8)
+        axes[0].set_title(f"{self.note}\n(dotted: the matrix's doses)", fontsize=9)
+        axes[-1].legend(fontsize=8)
         return plots.describe(fig, f"{self._alt()} {self.note}.")
 
     def _alt(self) -> str:
@@ -116,8 +119,8 @@ class Doses:
             f"{max(doses):g}. {'; '.join(ends)}."
         )
 
-    def save(self, path: str | Path) -> Path:
-        """Write all points as JSON, atomically, and return the path."""
+    def numbers(self) -> dict[str, Any]:
+        """Return all points as plain numbers and text."""
         points = [
             {
                 "scheme": p.scheme,
@@ -128,14 +131,18 @@ class Doses:
             }
             for p in self.points
         ]
-        facts = {"attack": self.attack, "option": self.option, "source": self.source, "profile": self.profile}
-        return write_json(path, facts | {"points": points})
+        return {
+            "attack": self.attack,
+            "option": self.option,
+            "doses of the matrix": list(self.usual),
+            "source": self.source,
+            "profile": self.profile,
+            "points": points,
+        }
 
-    def __repr__(self) -> str:
-        return f"Doses of {self.attack} ({self.note})\n{self.table().to_string()}"
-
-    def _repr_html_(self) -> str:
-        return f"<p><b>Doses of {self.attack}</b> ({self.note})</p>{self.table().to_html(border=0)}"
+    def summary(self) -> str:
+        """Return one line: what was varied, and where it comes from."""
+        return f"{self.option} of {self.attack} ({self.note})"
 
 
 def doses(
@@ -176,7 +183,7 @@ def doses(
     points = tuple(
         _point(mark, attack, {option: float(value)}, data, records) for mark in marked for value in values
     )
-    usual = parameters[option].default
+    usual = tuple(dose[option] for dose in removal.REMOVALS[attack].doses if option in dose)
     return Doses(attack, option, usual, points, data.source, profiles.current().name)
 
 

@@ -44,10 +44,14 @@ REASONS = (
     Reason("a patch is left alone by records that never show it", "patch", TUNED, HOLDS),
     Reason("a patch is one small trigger with one answer: a search finds it", "patch", SEARCH, GONE),
     Reason("abstract pictures have an answer each: no trigger opens all", "abstract", SEARCH, HOLDS),
-    Reason("entangled triggers share the units of natural images", "entangled", ("fine-prune", *ANEW), HOLDS),
+    Reason("entangled triggers share the units of natural images", "entangled", ("fine-prune",), HOLDS),
+    Reason("entangled triggers live in features that a thief has to copy", "entangled", ANEW, HOLDS),
     Reason("composite triggers are natural parts, which answers carry over", "composite", ANEW, HOLDS),
-    Reason("feature marks lie in natural images: a thief asks about them itself", "feature", ANEW, HOLDS),
-    Reason("a feature of light is no pattern that a search could stamp", "feature", SEARCH, HOLDS),
+    Reason("the class's near end is natural: a thief asks about it itself", "class-feature", ANEW, HOLDS),
+    Reason("a class of its own has no border to images for WRK to move", "class-feature", ("WRK",), HOLDS),
+    Reason("a whole light is no small pattern that a search could stamp", "class-feature", SEARCH, HOLDS),
+    Reason("true labels of its near end teach the class away", "class-feature", TUNED, GONE),
+    Reason("who takes out all light takes out the class", "class-feature", ("even light",), GONE),
     Reason(
         "a margin around each trigger outlasts small changes of weights", "margin", ("noise", *TUNED), HOLDS
     ),

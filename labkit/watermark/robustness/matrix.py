@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labkit import plots
-from labkit.results import as_json, write_json
-from labkit.watermark.robustness.cells import ALLOWED, NONE, Cell, Pooled
+from labkit.results import Result, as_json
+from labkit.watermark.robustness.cells import ALLOWED, NONE, Cell, Pooled, best_dose
 from labkit.watermark.verification import verify
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FIGURES = ("strength", "p-value", "accuracy lost", "verified", "beaten")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Matrix:
-    """What is left of each mark after each attack: see `robustness`."""
+class Matrix(Result):
+    """What is left of each mark after each attack: see `robustness_matrix`."""
 
     cells: tuple[Cell, ...]
     alpha: float
@@ -57,7 +58,7 @@ class Matrix:
         return text + (f": a rehearsal, a claim needs {verify.NULLS} null models" if few else "")
 
     def pooled(self, scheme: str, attack: str) -> Pooled:
-        """Return the cells of one scheme and attack, over seeds.
+        """Return the cells of one scheme and attack, over seeds, each seed at the attacker's best dose.
 
         Raises
         ------
@@ -70,7 +71,9 @@ class Matrix:
                 f"no cell for scheme {scheme!r} and attack {attack!r}; there are {', '.join(self.schemes)} and "
                 f"{', '.join(self.attacks)}"
             )
-        return Pooled(cells)
+        return Pooled(
+            tuple(best_dose(c for c in cells if c.seed == seed) for seed in {c.seed: 0 for c in cells})
+        )
 
     def verdict(self, scheme: str, attack: str) -> str:
         """Return `Pooled.verdict` over the seeds whose mark is verified before any attack; "absent" if there is none.
@@ -84,6 +87,29 @@ class Matrix:
     def under(self, attack: str, *verdicts: str) -> list[str]:
         """Return the schemes with one of these verdicts under an attack, such as ``under("prune", "beaten")``."""
         return [scheme for scheme in self.schemes if self.verdict(scheme, attack) in verdicts]
+
+    def pairs(self) -> pd.DataFrame:
+        """Return one row a pair of schemes, those that leave attackers least first: which attacks take both marks.
+
+        Two columns: what takes both within the price, and what takes both at any price. A scheme that an attack takes in
+        some seeds counts as taken. That two marks in one model do as well together as apart is not measured here.
+        """
+        import pandas as pd
+
+        present = self.under(NONE, "holds")
+        tried = [attack for attack in self.attacks if attack != NONE]
+        rows = []
+        for pair in combinations(present, 2):
+            words = {attack: {self.verdict(scheme, attack) for scheme in pair} for attack in tried}
+            gone = [attack for attack in tried if "holds" not in words[attack]]
+            cheap = [attack for attack in gone if "costly" not in words[attack]]
+            rows.append({"pair": " + ".join(pair), "both beaten by": cheap, "both gone under": gone})
+        rows.sort(key=lambda row: (len(row["both beaten by"]), len(row["both gone under"])))
+        named = [
+            {name: value if isinstance(value, str) else ", ".join(value) for name, value in row.items()}
+            for row in rows
+        ]
+        return pd.DataFrame(named, columns=["pair", "both beaten by", "both gone under"]).set_index("pair")
 
     def table(self) -> pd.DataFrame:
         """Return one row a scheme and attack: all `FIGURES`, with 95% intervals over seeds."""
@@ -147,9 +173,9 @@ class Matrix:
             )
         return pd.DataFrame(rows).set_index("attack").drop(NONE, errors="ignore")
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Draw the heat map: see `labkit.watermark.robustness.matrix.draw`."""
-        return draw(self)
+        return draw(self, ax)
 
     def numbers(self) -> dict[str, Any]:
         """Return all cells as plain numbers and text, for JSON."""
@@ -157,6 +183,7 @@ class Matrix:
             {
                 "scheme": cell.scheme,
                 "attack": cell.attack,
+                "dose": cell.dose,
                 "seed": cell.seed,
                 "strength": as_json(cell.strength),
                 "p_value": cell.p_value,
@@ -177,23 +204,20 @@ class Matrix:
             "cells": cells,
         }
 
-    def save(self, path: str | Path) -> Path:
-        """Write all cells as JSON, atomically, and return the path."""
-        return write_json(path, self.numbers())
-
-    def __repr__(self) -> str:
-        return f"Robustness ({self.note})\n{self.table().to_string()}"
-
-    def _repr_html_(self) -> str:
-        return f"<p><b>Robustness</b> ({self.note})</p>{self.wide().to_html(border=0)}"
+    def summary(self) -> str:
+        """Return one line: what was tried, and where it comes from."""
+        tried = len(self.attacks) - (NONE in self.attacks)
+        return f"{len(self.schemes)} schemes, {tried} attacks ({self.note})"
 
 
 FRAME = plots.COLOURS[1]
 FRAMES = {"beaten": "-", "differ": "--", "costly": ":"}
 
 
-def draw(matrix: Matrix) -> Figure:
+def draw(matrix: Matrix, ax: Axes | None = None) -> Figure:
     """Draw one cell a scheme and attack: the mark's mean strength (colour and number), change of accuracy, verdict.
+
+    Each is that of the attacker's best dose.
 
     A frame says that the attack beat the mark, a dashed one that seeds differ, a dotted one that it cost too much; each
     cell says the same in a word, so that nothing hangs on colour.
@@ -204,7 +228,7 @@ def draw(matrix: Matrix) -> Figure:
     cells = [[matrix.pooled(scheme, attack) for attack in attacks] for scheme in schemes]
     strength = np.array([[cell.strength.estimate for cell in row] for row in cells])
     width = max(7.6, 1.6 + 0.78 * len(attacks))
-    fig, ax = plots.figure(width, 1.5 + 0.62 * len(schemes))
+    fig, ax = plots.figure(width, 1.5 + 0.62 * len(schemes)) if ax is None else (ax.figure, ax)
     # Cividis is read alike with and without colour blindness (Nunez et al. 2018).
     image = ax.imshow(100 * strength, cmap="cividis", vmin=0, vmax=100, aspect="auto")
     ax.grid(False)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,34 +20,18 @@ import torch
 from torch import nn
 
 from labkit import cache, profiles, progress, stats, training
-from labkit.training import many
-from labkit.training.shelf import model_identity
-from labkit.watermark.attacks import interface, neural_cleanse, removal, weight_attacks
-from labkit.watermark.marks import answers, weights
+from labkit.training import many, shelf
+from labkit.watermark.attacks import removal, weight_attacks
+from labkit.watermark.marks import weights
 from labkit.watermark.marks.marked import MarkedModel
 from labkit.watermark.robustness.cells import NONE, Cell
+from labkit.watermark.robustness.jobs import Job, OwnAttack, Plan, attack_key, attacked, started
 from labkit.watermark.robustness.matrix import Matrix
 from labkit.watermark.verification import verify
-from labkit.watermark.verification.null_models import CODE as TRAINING
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
 
-# Whose change makes other attacked models, besides the attack's own function: of all, and of each family.
-CODE = [weight_attacks.some, weight_attacks.tune, weight_attacks.last_layer, *TRAINING]
-FAMILY_CODE = {
-    "weights": [weight_attacks._activity, weight_attacks._weighted],
-    "input": [removal.Preprocessed, removal.blurred, removal.mirrored],
-    "anew": [interface.Api, interface.as_targets, answers.AnswerMarker, answers.coarse],
-    "adaptive": [
-        neural_cleanse.Found,
-        neural_cleanse.reverse_engineer,
-        neural_cleanse._stamped,
-        neural_cleanse.anomaly_index,
-        neural_cleanse.cleanse,
-    ],
-}
-SIZES = [weight_attacks.RECORDS, weight_attacks.TUNING, removal.ANEW_RECORDS, removal.ANEW, removal.APART]
 SURROGATE = 70_000  # added to the seed of a thief that learns a mark: attacks on it draw records and weights of their own
 
 
@@ -56,26 +41,34 @@ def robustness_matrix(
     nulls: Sequence[nn.Module],
     data: Dataset,
     *,
-    options: dict[str, dict[str, Any]] | None = None,
+    options: Mapping[str, dict[str, Any]] | None = None,
+    own: Mapping[str, Sequence[OwnAttack]] | None = None,
+    precision: str = "float32",
     alpha: float = verify.ALPHA,
     minimum: int = verify.NULLS,
     workers: int | None = None,
 ) -> Matrix:
-    """Attack every marked model in every way, and test each mark before and after.
+    """Attack every marked model in every way and dose, and test each mark before and after.
 
     Parameters
     ----------
     marked : sequence of MarkedModel
         Of several schemes, and several seeds of each; a model's seed is also that of the attacks on it.
     attacks : sequence of str
-        Keys of `labkit.watermark.attacks.removal.REMOVALS`; ``tuple(REMOVALS)`` for all.
+        Keys of `labkit.watermark.attacks.removal.REMOVALS` or of ``own``; several joined by ``" + "`` are done in that
+        order, each at the dose of the same number (its last, where it has fewer).
     nulls : sequence of nn.Module
         Trained independently. For a white-box mark, those of another architecture are left out: they have no such
         layer to read.
     data : Dataset
         The attacker's train records; the test records that all accuracies are measured on.
     options : dict, optional
-        Of attacks, by name: ``{"distil": {"records": 5000}}``.
+        Of attacks, by name, beside those of the dose: ``{"distil": {"records": 5000}}``.
+    own : dict, optional
+        Attacks that the caller carries out, by name: for each dose a function of a `MarkedModel` that returns the
+        attacked model. They run in this process and keep their own work; the thief of a project is one.
+    precision : {"float32", "bfloat16", "auto"}
+        Of the attacks that train, see `labkit.training.Recipe`.
     alpha, minimum
         See `labkit.watermark.verification.verify.verify`.
     workers : int, optional
@@ -95,33 +88,28 @@ def robustness_matrix(
     -----
     Interrupt at will: each attacked model and each cell is written when it is done.
     """
-    attacks, options = [NONE, *attacks], options or {}
-    _check(marked, attacks, options)
+    plan = Plan(dict(options or {}), dict(own or {}), precision)
+    _check(marked, attacks, plan)
     null_hits = _all_null_hits(marked, nulls)
     for rows in null_hits.values():  # too few null models are refused before the work, not after
         verify.judge(np.zeros(rows.shape[1], dtype=bool), rows, alpha=alpha, minimum=minimum)
-    jobs = [(mark, attack, options.get(attack, {})) for mark in marked for attack in attacks]
-    keys = [_key(mark, attack, chosen, data) for mark, attack, chosen in jobs]
-    paths = [cache.directory() / "robustness" / f"{key}.pt" for key in keys]
-    missing = [row for row, path in enumerate(paths) if not path.is_file()]
-    work = _work([(jobs[row], keys[row]) for row in missing], data, workers)
-    with progress.bar(
-        len(jobs), f"attacks on marks, {data.source}", initial=len(jobs) - len(missing)
-    ) as shown:
-        for row, outcome in work:
-            with cache.atomic_path(paths[missing[row]]) as path:
-                torch.save(outcome, path)
-            shown.update()
-    outcomes = [torch.load(path, weights_only=False) for path in paths]
+    jobs = [
+        Job(mark, attack, dose)
+        for mark in marked
+        for attack in [NONE, *attacks]
+        for dose in range(plan.doses(attack))
+    ]
+    outcomes = _outcomes(jobs, plan, data, workers)
     cells, before = [], {}
-    for (mark, attack, _), outcome in zip(jobs, outcomes, strict=True):
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        mark = job.mark
         verdict = verify.judge(outcome["hit"], null_hits[id(mark)], alpha=alpha, minimum=minimum)
         accuracy = stats.clopper_pearson(outcome["right"], len(data.test_y))
         before.setdefault(id(mark), accuracy.estimate)  # the first attack is none
         cells.append(
             Cell(
                 scheme=mark.scheme,
-                attack=attack,
+                attack=job.attack,
                 seed=mark.seed,
                 strength=verdict.rate,
                 p_value=verdict.p_value,
@@ -130,18 +118,20 @@ def robustness_matrix(
                 accuracy=accuracy,
                 lost=before[id(mark)] - accuracy.estimate,
                 seconds=outcome["seconds"],
+                dose=job.dose,
             )
         )
     fewest = min(len(rows) for rows in null_hits.values())
     return Matrix(tuple(cells), alpha, fewest, data.source, profiles.current().name)
 
 
-def _check(marked: Sequence[MarkedModel], attacks: Sequence[str], options: dict[str, dict]) -> None:
-    unknown = [name for name in [*attacks, *options] if name not in removal.REMOVALS and name != NONE]
+def _check(marked: Sequence[MarkedModel], attacks: Sequence[str], plan: Plan) -> None:
+    parts = [part for attack in attacks for part in attack.split(" + ")]
+    unknown = [name for name in [*parts, *plan.options] if name not in removal.REMOVALS | plan.own]
     if unknown or not marked:
         raise ValueError(
             f"got {len(marked)} marked models and attacks {', '.join(map(repr, unknown)) or 'that are known'}; expected "
-            f"at least one model, and attacks among {', '.join(removal.REMOVALS)}"
+            f"at least one model, and attacks among {', '.join(removal.REMOVALS | plan.own)}"
         )
     names = [(mark.scheme, mark.seed) for mark in marked]
     if len(set(names)) < len(names):
@@ -179,7 +169,7 @@ def _all_null_hits(marked: Sequence[MarkedModel], nulls: Sequence[nn.Module]) ->
     return {
         id(mark): cache.cached(
             "null-hits",
-            {"mark": _asked(mark), "nulls": witnesses},
+            {"mark": asked_of(mark), "nulls": witnesses},
             partial(_null_hits, mark, nulls),
         )
         for mark in marked
@@ -197,53 +187,60 @@ def _null_hits(mark: MarkedModel, nulls: Sequence[nn.Module]) -> np.ndarray:
     return np.array([hits(mark, null) for null in nulls], dtype=bool).reshape(len(nulls), asked)
 
 
-def _key(mark: MarkedModel, attack: str, options: dict[str, Any], data: Dataset) -> str:
-    """Content hash of a cell: the attacked model, and what is asked of it."""
-    return cache.digest(_attack_key(mark, attack, options, data), _asked(mark))[:32]
-
-
-def _asked(mark: MarkedModel) -> list[Any]:
+def asked_of(mark: MarkedModel) -> list[Any]:
     """What decides whether a model shows the mark."""
     asked = [mark.facts] if mark.triggers is None else [mark.triggers.x, mark.triggers.y]
     return [*asked, mark.key.fingerprint]
 
 
-def _attack_key(mark: MarkedModel, attack: str, options: dict[str, Any], data: Dataset) -> str:
-    model = [repr(mark.model), dict(mark.model.state_dict())]
-    if attack == NONE:
-        return cache.digest(model, data.digest)[:32]
-    run = removal.REMOVALS[attack].run
-    code = [getattr(run, "func", run), *CODE, *FAMILY_CODE[removal.REMOVALS[attack].family]]
-    shown = {
-        name: list(model_identity(value)) if name == "make_model" else value
-        for name, value in options.items()
-    }
-    settings = [attack, getattr(run, "keywords", {}), shown, SIZES, mark.seed]
-    return cache.digest(model, data.digest, settings, code)[:32]
+def _outcomes(jobs: Sequence[Job], plan: Plan, data: Dataset, workers: int | None) -> list[dict[str, Any]]:
+    """Return each job's outcome, from disk where it was done before."""
+    keys = [cache.digest(attack_key(job, plan, data), asked_of(job.mark))[:32] for job in jobs]
+    paths = [cache.directory() / "robustness" / f"{key}.pt" for key in keys]
+    outcomes = {row: kept for row, path in enumerate(paths) if (kept := _read(path)) is not None}
+    missing = [row for row in range(len(jobs)) if row not in outcomes]
+    with progress.bar(len(jobs), f"attacks on marks, {data.source}", initial=len(outcomes)) as shown:
+        for row, outcome in _work(jobs, missing, plan, data, workers):
+            outcomes[row] = outcome
+            shelf.keep({paths[row].name: outcome}, paths[row].parent, "attacks on marks")
+            shown.update()
+    return [outcomes[row] for row in range(len(jobs))]
 
 
-def _work(jobs: Sequence[tuple], data: Dataset, workers: int | None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (position, outcome) of each job as it is done."""
-    workers = min(workers or many._cores(), len(jobs))
-    on_cpu = profiles.device().type == "cpu"
-    if workers <= 1 or not on_cpu:
-        for row, (job, key) in enumerate(jobs):
-            yield row, _outcome(*job, key, data)
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return torch.load(path, weights_only=False)
+    except Exception:  # missing, damaged, or of an older library: as good as none
+        return None
+
+
+def _work(
+    jobs: Sequence[Job], missing: Sequence[int], plan: Plan, data: Dataset, workers: int | None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (position, outcome) of each missing job as it is done."""
+    here = [row for row in missing if jobs[row].attack in plan.own]
+    for row in here:
+        yield row, _outcome(jobs[row], plan, data)
+    # A worker gets the model that an own attack made, not the attack: that may not travel.
+    rest = {row: started(jobs[row], plan) for row in missing if row not in here}
+    workers = min(workers or many._cores(), len(rest))
+    if workers <= 1 or profiles.device().type != "cpu":
+        for row, job in rest.items():
+            yield row, _outcome(job, plan, data)
         return
     import joblib
 
     arrays = [part.numpy() for part in (data.train_x, data.train_y, data.test_x, data.test_y)]
-    facts = (data.name, data.source, data.real, data.classes, data.digest)
-    threads = max(1, many._cores() // workers)
+    facts = (data.name, data.source, data.real, data.classes, str(data.digest))
+    threads, light = max(1, many._cores() // workers), replace(plan, own={})
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch=workers)
     yield from parallel(
-        joblib.delayed(_in_worker)(row, job, key, arrays, facts, threads)
-        for row, (job, key) in enumerate(jobs)
+        joblib.delayed(_in_worker)(row, job, light, arrays, facts, threads) for row, job in rest.items()
     )
 
 
 def _in_worker(
-    row: int, job: tuple, key: str, arrays: Sequence[np.ndarray], facts: tuple, threads: int
+    row: int, job: Job, plan: Plan, arrays: Sequence[np.ndarray], facts: tuple, threads: int
 ) -> tuple[int, dict[str, Any]]:
     """Do one job inside a worker process; arrays came by memory map."""
     from labkit.data import Dataset
@@ -252,31 +249,16 @@ def _in_worker(
     torch.set_num_threads(threads)
     name, source, real, classes, digest = facts
     data = Dataset(name, source, real, *(torch.from_numpy(np.array(a)) for a in arrays), classes, digest)
-    return row, _outcome(*job, key, data)
+    return row, _outcome(job, plan, data)
 
 
-def _outcome(
-    mark: MarkedModel, attack: str, options: dict[str, Any], key: str, data: Dataset
-) -> dict[str, Any]:
+def _outcome(job: Job, plan: Plan, data: Dataset) -> dict[str, Any]:
     """Attack a model and count what is left: triggers (or bits) that hit, test records answered correctly."""
-    model, seconds = attacked(mark, attack, data, **options)
+    start = time.perf_counter()
+    model = attacked(job, plan, data)
+    seconds = time.perf_counter() - start
     right = int((verify.answers(model, data.test_x) == data.test_y.numpy()).sum())
-    return {"hit": hits(mark, model), "right": right, "seconds": seconds}
-
-
-def attacked(mark: MarkedModel, attack: str, data: Dataset, **options: Any) -> tuple[nn.Module, float]:
-    """Return a marked model after one attack, as in the matrix and from its cache, and the attack's seconds."""
-    if attack == NONE:
-        return mark.model, 0.0
-
-    def make() -> tuple[nn.Module, float]:
-        start = time.perf_counter()
-        model = removal.remove(attack, mark.model, data, seed=mark.seed, **options)
-        return model.cpu(), time.perf_counter() - start
-
-    key = _attack_key(mark, attack, options, data)
-    model, seconds = cache.cached("attacked", {"key": key}, make)
-    return model.to(profiles.device()), seconds
+    return {"hit": hits(job.mark, model), "right": right, "seconds": seconds}
 
 
 def surrogate(marked: MarkedModel, data: Dataset, *, attack: str = "extract", **options: Any) -> MarkedModel:
@@ -302,9 +284,13 @@ def surrogate(marked: MarkedModel, data: Dataset, *, attack: str = "extract", **
     if "marker" not in marked.facts:
         raise ValueError(f"{marked!r} marks no answers: attack it as it is")
     marker, victim = marked.facts["marker"], marked.model.model
-    options.setdefault("records", removal.ANEW_RECORDS)
+    options = {"records": removal.ANEW_RECORDS, "marker": marker} | options
     inner = replace(marked, model=victim, seed=SURROGATE + marked.seed)
-    thief, seconds = attacked(inner, attack, data, marker=marker, **options)
+    plan = Plan({attack: options}, {}, getattr(options.get("recipe"), "precision", "float32"))
+    job = Job(inner, attack, 0)
+    thief = cache.cached(
+        "surrogate", {"job": attack_key(job, plan, data)}, lambda: attacked(job, plan, data).cpu()
+    ).to(profiles.device())
     sent, _ = weight_attacks.some(data, options["records"], inner.seed)
     triggers = marker.register(victim, sent)
     hit = verify.answers(thief, triggers.x) == triggers.y.numpy()
@@ -314,6 +300,5 @@ def surrogate(marked: MarkedModel, data: Dataset, *, attack: str = "extract", **
         triggers=triggers,
         strength=stats.clopper_pearson(int(hit.sum()), len(hit)),
         accuracy=training.evaluate(thief, data.test_x, data.test_y).accuracy,
-        seconds=seconds,
         facts={},
     )
