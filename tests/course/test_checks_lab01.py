@@ -173,7 +173,7 @@ MISTAKES = [
     ("01.gaussian_delta", delta_with(weight=lambda e: 1), "missing its factor"),
     ("01.gaussian_delta", delta_with(weight=lambda e: 2**e), "natural logarithm"),
     ("01.gaussian_delta", delta_with(sensitivity=lambda d: 1.0), "sensitivity is missing"),
-    ("01.gaussian_delta", lambda e, s, d: 1e-5, "compare them one by one"),
+    ("01.gaussian_delta", lambda e, s, d: 1e-5, "compare the two terms one by one"),
     ("01.estimate_share", share_with(solve=lambda s, p: s), "share of responses that say 1"),
     ("01.estimate_share", share_with(solve=lambda s, p: s / p), "take 1 - keep off first"),
     ("01.estimate_share", share_with(solve=lambda s, p: s - 1 + p), "still has to be divided"),

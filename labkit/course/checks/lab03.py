@@ -200,7 +200,7 @@ def check_closed_form_norm(attempt: Callable) -> None:
         * (x.square().sum(1) + 1).sqrt(),
         "the bias adds 1 to |x|², under the root, not to |x|": r.norm(dim=1) * (x.norm(dim=1) + 1),
     }
-    because = "the gradient is the outer product of (softmax - onehot) and (x, 1): its norm is the product of theirs"
+    because = "write one record's gradient as a column times a row (the bias is a weight, too): what is the norm of such a matrix?"
     if isinstance(got, torch.Tensor) and got.shape == wanted.shape:
         because = next(
             (why for why, value in mistakes.items() if torch.allclose(got, value, rtol=1e-4)), because

@@ -377,7 +377,7 @@ def check_precision(attempt: Callable) -> None:
             (1 - caught / (caught + alarms), "that is the share of the accused who are NOT members"),
             ((prior * tpr) / (prior * tpr + fpr), "the false alarms come from the others alone: weigh fpr by 1 - prior"),
         ]  # fmt: skip
-        otherwise = "accused members / (accused members + accused others)"
+        otherwise = "take a million candidates: how many members are accused, and how many others?"
         _expect(attempt(tpr, fpr, prior), caught / (caught + alarms), given, causes, otherwise)
 
 

@@ -74,7 +74,7 @@ def check_logit_confidence(attempt: Callable) -> None:
         "that is the confidence in the top class: read off the label's, right or wrong": top,
         "that is the label's raw logit: what counts is its distance from the others'": own,
     }
-    because = "z_y minus the log-sum-exp of all other logits"
+    because = "write p / (1 - p) with the exponentials of the logits: what is left below the fraction?"
     if ordinary.shape == (2,) and np.allclose(ordinary, expected[[0, 4]], rtol=1e-6) and got.shape == (5,):
         lost = ~np.isclose(got, expected, rtol=1e-6)
         if lost.any() and not np.isfinite(got).all():

@@ -33,7 +33,7 @@ def check_gaussian_delta(attempt: Callable) -> None:
         exact = float(np.trapezoid(np.maximum(excess, 0), y))
         causes = _gaussian_mistakes(epsilon, sigma, sensitivity)
         got = attempt(epsilon, sigma, sensitivity)
-        other = "the two terms are Φ(a) - e^ε Φ(b) with a = Δ/2σ - εσ/Δ and b = -Δ/2σ - εσ/Δ: compare them one by one"
+        other = "no slip that is known here: try ε = 0 first, where δ is how far apart the two Gaussians are, then compare the two terms one by one"
         expect_close(
             got, exact, given=given, because=nearest(causes, got, other, rtol=1e-4), rtol=1e-4, atol=1e-9
         )
@@ -145,7 +145,7 @@ def check_roc_ceiling(attempt: Callable) -> None:
         given = {"fpr": fpr, "epsilon": epsilon, "delta": delta}
         got, best = attempt(fpr, epsilon, delta), _best_test(fpr, epsilon, delta)
         _name_ceiling_mistake(got, fpr, epsilon, delta, best, given)
-        because = "the ceiling is the lower of two lines, e^ε fpr + δ and 1 - e^-ε (1 - δ - fpr), kept within 0 and 1"
+        because = "the promise holds with the worlds swapped as well, so there are two lines: which of them is lower, at a small and at a large rate?"
         expect_close(got, best, given=given, because=because, rtol=1e-9, atol=1e-9)
 
 
@@ -170,7 +170,7 @@ def _name_ceiling_mistake(
         (steep, "a rate cannot exceed 1: the first line alone leaves the unit square"),
         (
             np.minimum(steep, 1),
-            "one line is missing: the same promise with the worlds swapped gives tpr <= 1 - e^-ε (1 - δ - fpr), which is lower on the right",
+            "one line is missing: the same promise with the worlds swapped, for what the test does *not* accept, is lower on the right",
         ),
         (
             np.minimum(growth * fpr, 1 - (1 - fpr) / growth),

@@ -107,7 +107,7 @@ def check_laplace_mechanism(attempt: Callable) -> None:
                 sensitivity * epsilon,
                 "the scale was multiplied by epsilon: a *smaller* epsilon must mean *more* noise, so divide by it",
             ),
-            (1 / right, "the scale is upside down: it is sensitivity / epsilon"),
+            (1 / right, "the scale is upside down: which of the two has to make the noise larger?"),
             (
                 1 / epsilon,
                 "the sensitivity is missing from the scale: an answer that one record moves further needs more noise",
@@ -169,7 +169,7 @@ def _check_laplace(
     else:
         causes = [(value, why) for value, why in causes if not 0.9 < value / scale < 1.1]
         shape = "the spread is about right but the shape is not Laplace: `rng.laplace(0, scale)` draws it"
-        wrong = "the scale of the noise is wrong: it should be sensitivity / epsilon"
+        wrong = "the scale of the noise is wrong: how must it grow when one record moves the answer further, and when ε falls?"
         because = nearest(causes, spread, shape if 0.7 < spread / scale < 1.3 else wrong, rtol=0.08)
     raise Wrong(given=given, got=got, expected=expected, because=because)
 
@@ -199,8 +199,8 @@ def check_private_mean(attempt: Callable) -> None:
     low, high, epsilon = -3.0, 2.0, 0.5
     spread_out = [0.5, 1.0, -2.5, 1.5, 1.5, 0.0, 2.0, -1.0, 0.5]
     cases = [np.array([*spread_out, outlier]) for outlier in (-3.0, 500.0, -500.0)]
-    # Equal values show a range that was read off the data; two values tell n from n - 1.
-    for values in (*cases, np.full(10, 0.5), np.array([0.5, 1.0])):
+    # Equal values come first: they show a range that was read off the data. Two values tell n from n - 1.
+    for values in (np.full(10, 0.5), *cases, np.array([0.5, 1.0])):
         n, rng = len(values), np.random.default_rng(1)
         given = {"values": values, "low": low, "high": high, "epsilon": epsilon}
         outputs = _numbers(
@@ -216,10 +216,13 @@ def check_private_mean(attempt: Callable) -> None:
             (right * n, "that is the noise for a *sum*: one of n records moves a mean n times less"),
             (
                 largest / (n * epsilon),
-                "max(|low|, |high|) / n is too little: replacing `low` by `high` moves the mean by (high - low) / n",
+                "max(|low|, |high|) / n is too little: which record, replaced by which other, moves the mean furthest?",
             ),
             (right * epsilon**2, "multiplied by epsilon where the noise should be divided by it"),
-            (high / (n * epsilon), "the lower bound matters as well: the sensitivity is (high - low) / n"),
+            (
+                high / (n * epsilon),
+                "the lower bound matters as well: a record can move from one bound to the other",
+            ),
             (right * epsilon, "epsilon is missing from the scale of the noise"),
             (
                 right / math.sqrt(2),
@@ -235,7 +238,7 @@ def _check_public_bounds(outputs: np.ndarray, values: np.ndarray, given: Any) ->
     if np.ptp(values) == 0 and np.ptp(outputs) == 0:
         because = (
             "the sensitivity was read off the data (max - min, or a deviation), so the noise gives away how they"
-            " spread: it must come from the public bounds, (high - low) / n"
+            " spread: it must come from the public bounds `low` and `high`"
         )
         raise Wrong(
             given=given, got="no noise on equal values", expected="noise as for any values", because=because
@@ -328,5 +331,5 @@ def _biased_because(epsilon: float, keep: float, share: float, mean: float, esti
             "an estimate cut to [0, 1] is biased: let it go below 0 or above 1, and average many of them"
         )
     else:
-        otherwise = "solve seen = share * keep + (1 - share) * (1 - keep) for the share"
+        otherwise = "which share of the responses says 1 when the true share is s? Turn that equation round"
     return nearest(slips, mean, otherwise, rtol=1e-6)

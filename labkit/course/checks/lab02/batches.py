@@ -240,7 +240,7 @@ def check_clip_per_sample(attempt: Callable) -> None:
             given=given,
             got=shown,
             expected=wanted,
-            because="multiply each row by min(1, max_grad_norm / its norm)",
+            because="a row that is too long keeps its direction and ends at length max_grad_norm; any other stays as it is",
         )
 
 

@@ -116,7 +116,7 @@ def check_mark_p_value(attempt: Callable) -> None:
         (got,) = _numbers([attempt(hits, n, np.array(null))], 1, given, "a p-value")
         if math.isclose(got, expected, rel_tol=1e-4):
             continue
-        because = "P[Binomial(n, highest null rate) >= hits]"
+        because = "a tail of the binomial law: at which rate does the likeliest innocent hit, and what is at least as extreme?"
         causes = {
             sum(_law(n, 0.1)[hits:]): (
                 "that tests against 1/10, one over the number of classes; how often an innocent model hits is an "

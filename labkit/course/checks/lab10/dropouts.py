@@ -68,9 +68,7 @@ def _expect_secret(got: Any, secret: int, held: dict[int, int], prime: int) -> N
     elif got % prime == sum(held.values()) % prime:
         because = "that is the sum of the shares: each needs its weight"
     else:
-        because = (
-            "sum of share_i times the product over the other holders j of j / (j - i), all modulo the prime"
-        )
+        because = "the polynomial's value at 0 is a weighted sum of the shares, modulo the prime: a share's weight depends on the numbers of all holders"
     raise Wrong(given=given, got=got, expected=secret, because=because)
 
 

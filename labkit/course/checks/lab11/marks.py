@@ -87,7 +87,10 @@ def _why_ceiling(got: float, epsilon: float, delta: float, fpr: float) -> str:
         (min(1.0, shrink * fpr + delta), "the exponent has a wrong sign: a larger ε allows more"),
     ]
     fitting = (text for wrong, text in causes if math.isclose(got, wrong, rel_tol=1e-9, abs_tol=1e-12))
-    return next(fitting, "the smallest of 1, e^ε fpr + δ, and 1 - e^-ε (1 - δ - fpr)")
+    return next(
+        fitting,
+        "each of the two promises bounds the true positives: solve each for them, and keep what both allow",
+    )
 
 
 def reference_rank_p(strength: float, redrawn: np.ndarray) -> float:
@@ -177,4 +180,4 @@ def _why_p(got: float, strength: float, redrawn: np.ndarray) -> str:
             return text
     if any(math.isclose(got, value, rel_tol=1e-3, abs_tol=1e-15) for value in normal):
         return "a normal tail says more than the keys can carry: with k keys, count, and p is never below 1 / (k + 1)"
-    return "(1 + keys that read at least as strong) / (1 + keys)"
+    return "among how many keys is this one ranked, and how many of those read at least as strong?"

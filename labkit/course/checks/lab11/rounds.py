@@ -276,4 +276,6 @@ def _why_step(
     fitting = (text for change, text in causes if np.allclose(got, weights + change, rtol=1e-9, atol=1e-12))
     if np.allclose(got, -push / here):
         return "this is the step alone: add it to the weights"
-    return next(fitting, "weights - rate * total / (declared records of the survivors)")
+    return next(
+        fitting, "a step of gradient descent goes against the mean gradient: over whose records is that mean?"
+    )

@@ -66,7 +66,7 @@ def check_boosted_update(attempt: Callable) -> None:
             ((total - own) / own * wanted, "the mean divides by all records, your own included"),
         ]
         mean = (own * got + honest) / total
-        otherwise = f"with your update the server's mean is {mean.round(3)}; solve (own v + honest) / total = wanted for v"
+        otherwise = f"with your update the server's mean is {mean.round(3)}; write that mean with your update as the unknown"
         because = next((text for wrong, text in causes if np.allclose(got, wrong)), otherwise)
         raise Wrong(given=given, got=got.round(3), expected=expected.round(3), because=because)
 

@@ -71,7 +71,9 @@ def check_who_is_in(attempt: Callable) -> None:
         elif np.allclose(got, inner, atol=1e-6):
             because = "inner products are a hint, no solution: records that resemble each other share them; solve for all at once"
         else:
-            because = "each round says rows.T @ coins = sum, one equation a weight: stack them and solve by least squares"
+            because = (
+                "the coins are the same in all rounds: what does each round say about them, weight by weight?"
+            )
         raise Wrong(given=given, got=got.round(2), expected=coins, because=because)
 
 
@@ -138,7 +140,7 @@ def _expect_rows(
         ),
         (-expected, "the sign is turned: dW = δ x and db = δ have the same δ"),
     ]
-    otherwise = "each row of dW divided by its own entry of db"
+    otherwise = "for one record through one neuron: what do its weights' gradient and its bias's gradient have in common?"
     because = next((text for wrong, text in causes if np.allclose(found, wrong, rtol=1e-6)), otherwise)
     raise Wrong(given=given, got=found.round(3), expected=expected.round(3), because=because)
 
