@@ -14,6 +14,7 @@ from labkit.watermark import MarkedModel, TriggerSet
 from labkit.watermark.attacks.interface import Api
 from labkit.watermark.marks.keys import Key
 from labkit.watermark.verification import binomial, verify
+from labkit.watermark.verification.redrawn_keys import RedrawnKeys
 
 CLASSES = 5
 
@@ -333,7 +334,7 @@ def redrawn(p: float) -> RedrawnKeys:
 @pytest.mark.parametrize(("p", "found"), [(0.001, True), (0.002, False)])
 def test_with_keys_drawn_anew_the_verdict_rests_on_them(p: float, found: bool) -> None:
     hit, null_hit = np.ones(100, bool), np.zeros((20, 100), bool)
-    verdict = judge(hit, null_hit, redrawn=redrawn(p))
+    verdict = verify.judge(hit, null_hit, redrawn=redrawn(p))
     assert verdict.p_value == pytest.approx(p)
     assert verdict.decided is found
     assert "999 keys drawn anew" in verdict.verdict
@@ -342,11 +343,11 @@ def test_with_keys_drawn_anew_the_verdict_rests_on_them(p: float, found: bool) -
 def test_a_suspect_that_no_key_explains_but_a_null_model_equals_is_not_convicted() -> None:
     hit, null_hit = np.ones(100, bool), np.zeros((20, 100), bool)
     null_hit[3] = True
-    assert not judge(hit, null_hit, redrawn=redrawn(0.001)).decided
+    assert not verify.judge(hit, null_hit, redrawn=redrawn(0.001)).decided
 
 
 def test_a_model_based_p_value_is_called_so_and_shows_no_digits_that_nulls_do_not_support() -> None:
-    verdict = judge(np.ones(200, bool), np.zeros((20, 200), bool))
+    verdict = verify.judge(np.ones(200, bool), np.zeros((20, 200), bool))
     assert verdict.model_based_p_value < 1e-100
     assert "model-based p < 1e-06, rank p = 0.048" in verdict.verdict
     assert "e-1" not in verdict.verdict
