@@ -6,14 +6,21 @@ from functools import cache
 
 import numpy as np
 import pytest
-from court_stand_ins import BEFORE, RECIPE, RELEASED, network, world
+import torch
+from court_stand_ins import BEFORE, JUDGE, NOTARY, RECIPE, RELEASED, network, world
 
-from labkit import evidence
-from labkit.watermark.court import claims, hearing, line_up
+from labkit.cache import directory as cache_folder
+from labkit.evidence import Evidence, Signer
+from labkit.watermark.court import hearing, line_up
 from labkit.watermark.court import verdicts as board
 from labkit.watermark.court.affidavit import affidavit
+from labkit.watermark.court.cases import Accused, Case
+from labkit.watermark.court.docket import Docket
 from labkit.watermark.court.plan import QUERIES, Plan
-from labkit.watermark.court.trial import Accused, try_suspects
+from labkit.watermark.court.trial import open_trial, try_suspects
+from labkit.watermark.marks.keys import Key
+
+PLAN = Plan(alpha=0.05)  # the more there is to convict, the fewer keys to draw
 
 
 @cache
@@ -31,20 +38,39 @@ def lined_up():
 
 @cache
 def tried():
+    return judged(PLAN, *lined_up().accused)
+
+
+def judged(plan, *accused, nulls=None, docket=None):
     everybody = world()
-    return try_suspects(Plan(), lined_up().accused, everybody.nulls, everybody.owner)
+    return try_suspects(
+        plan,
+        accused,
+        everybody.nulls if nulls is None else nulls,
+        everybody.owner,
+        notary=NOTARY.public,
+        judge=JUDGE,
+        docket=Docket() if docket is None else docket,
+    )
 
 
-def test_three_thieves_are_convicted_and_two_innocents_are_not():
+def test_thieves_who_kept_weights_are_convicted_and_innocents_are_not():
+    """The extracted model resembles the owner's and no line with a direction speaks: related, and no more."""
     score = lined_up().score(tried())
-    assert (score.right, score.innocents_convicted, score.thieves_missed) == (5, 0, 0)
+    assert score.innocents_convicted == 0
+    found = {lined_up().reveal(k).name: tried()[one.name] for k, one in enumerate(lined_up().accused, 1)}
+    assert found["fine_tuned"].derived
+    assert found["pruned"].derived
+    assert found["extracted"].outcome in ("derived", "related")
+    assert found["accused_by_forger"].outcome == "dismissed"
+    assert found["independent"].outcome == "not shown"
 
 
 def test_every_line_speaks_against_the_owners_own_model_and_the_rule_convicts_no_null_model():
     owner = next(control for control in tried().controls if control.claimant == "the owner")
     assert owner.speaking == list(Plan().queries)
     assert tried().false_claims.estimate <= 1 / 20
-    assert tried().false_claims.method.endswith("40 trials")  # 20 null models for each of two claims
+    assert tried().false_claims.method.endswith("20 trials")  # each null model once, whatever the claim
 
 
 def test_no_line_speaks_against_the_innocents():
@@ -60,60 +86,114 @@ def test_the_forgers_claim_is_dismissed_and_its_own_lines_fail_as_well():
     assert not case.speaking
 
 
-def test_alpha_is_shared_out_over_suspects_and_lines():
-    assert Plan(alpha=0.02).threshold(5) == pytest.approx(0.02 / 20)
-    assert tried().threshold == pytest.approx(1e-3 / 20)
+def test_alpha_is_shared_out_over_suspects_and_lines_with_a_direction():
+    assert Plan(alpha=0.02).threshold(5) == pytest.approx(0.02 / 10)
+    assert Plan(alpha=0.02, queries={"mark": 50, "mistakes": 50}).threshold(5) == pytest.approx(0.02 / 5)
+    assert tried().threshold == pytest.approx(0.05 / 10)
     assert all(line.alpha == tried().threshold for case in tried().cases for line in case.lines.values())
 
 
-def test_queries_are_those_of_the_plan_and_no_suspect_gets_more():
+def test_a_party_that_announced_ten_commitments_leaves_a_tenth_of_alpha():
     everybody = world()
-    plan = Plan(queries={"mark": 30, "mistakes": 40, "agreement": 50, "inference": 60}, needed=1)
+    ten = replace(everybody.claim, commitment=replace(everybody.claim.commitment, of=10))
+    level = {
+        of: open_trial(
+            PLAN,
+            [Accused("one", everybody.innocents[0], claim, RELEASED)],
+            everybody.nulls,
+            everybody.owner,
+            notary=NOTARY.public,
+            judge=JUDGE,
+        ).level
+        for of, claim in ((1, everybody.claim), (10, ten))
+    }
+    assert level[10] == pytest.approx(level[1] / 10)
+
+
+def test_a_suspect_is_asked_what_the_plan_says_shuffled_and_some_of_it_twice():
+    everybody = world()
+    plan = Plan(queries={"mark": 30, "mistakes": 40, "agreement": 50, "inference": 60}, alpha=0.05)
     asked = []
 
     def counting(x):
-        asked.append(len(x))
+        asked.append(x)
         return everybody.innocents[0](x).softmax(1).detach()
 
-    verdicts = try_suspects(
-        plan, [Accused("one", counting, everybody.claim)], everybody.nulls, everybody.owner
-    )
-    assert sum(asked) == 180 == verdicts["one"].queries
+    judged(plan, Accused("one", counting, everybody.claim, RELEASED))
+    first = torch.cat(asked)[:1239]  # 180 questions, 1,000 ordinary records, and a twentieth of them again
+    assert max(len(part) for part in asked) <= 100
+    mark = {row.numpy().tobytes() for row in everybody.claim.triggers.x[:30]}
+    places = [k for k, row in enumerate(first) if row.numpy().tobytes() in mark]
+    assert len(places) >= 30
+    assert np.ptp(places) > 500  # nowhere a batch of triggers
 
 
 def test_a_plan_may_leave_lines_out():
     everybody = world()
-    plan = Plan(queries={"mark": 50}, needed=1)
-    verdicts = try_suspects(
-        plan, [Accused("copy", everybody.marked.model, everybody.claim)], everybody.nulls, everybody.owner
-    )
+    plan = Plan(queries={"mark": 50}, needed=1, alpha=0.05)
+    verdicts = judged(plan, Accused("copy", everybody.marked.model, everybody.claim, RELEASED))
     assert list(verdicts["copy"].lines) == ["mark"]
     assert verdicts["copy"].derived
 
 
-def test_a_late_commitment_voids_the_best_evidence():
+def test_lines_without_a_direction_never_convict():
     everybody = world()
-    late = claims.bring("the owner", everybody.marked, everybody.owner, moment=RELEASED + timedelta(days=1))
-    accused = Accused("copy", everybody.marked.model, late, RELEASED)
-    verdicts = try_suspects(Plan(), [accused], everybody.nulls, everybody.owner)
-    assert len(verdicts["copy"].speaking) == 4
-    assert not verdicts["copy"].derived
+    plan = Plan(queries={"mistakes": 400, "agreement": 400}, needed=1, alpha=0.05)
+    case = judged(plan, Accused("copy", everybody.marked.model, everybody.claim, RELEASED))["copy"]
+    assert case.speaking == ["mistakes", "agreement"]
+    assert case.outcome == "related"
+    assert any("nobody can be convicted" in fault for fault in plan.faults())
+    with pytest.raises(ValueError, match="count as one"):
+        replace(plan, needed=2)
+
+
+def speaking(*names):
+    """Return lines of these names that speak, and none of the others."""
+
+    class Said:
+        by, queries = "", 1
+
+        def __init__(self, decided):
+            self.decided = decided
+
+    every = ("mark", "mistakes", "agreement", "inference")
+    return {name: Said(name in names) for name in every}
+
+
+@pytest.mark.parametrize(
+    ("names", "needed", "outcome"),
+    [
+        (("mark", "mistakes"), 2, "derived"),
+        (("inference", "agreement"), 2, "derived"),
+        (("mark", "inference"), 2, "derived"),
+        (("mistakes", "agreement"), 2, "related"),
+        (("mistakes",), 1, "related"),
+        (("mark",), 2, "not shown"),
+        (("mark",), 1, "derived"),
+        (("mark", "mistakes", "agreement"), 3, "not shown"),
+        (("mark", "inference", "agreement"), 3, "derived"),
+        ((), 1, "not shown"),
+    ],
+)
+def test_the_rule_counts_likeness_once_and_asks_for_a_direction(names, needed, outcome):
+    assert Case("s", "c", speaking(*names), (), needed).outcome == outcome
+    assert Case("s", "c", speaking(*names), ("a problem",), needed).outcome == "dismissed"
 
 
 def test_a_rehearsal_with_few_null_models_convicts_nobody():
     everybody = world()
-    accused = [Accused("copy", everybody.marked.model, everybody.claim)]
-    verdicts = try_suspects(Plan(minimum=5), accused, everybody.nulls[:6], everybody.owner)
+    accused = Accused("copy", everybody.marked.model, everybody.claim, RELEASED)
+    verdicts = judged(replace(PLAN, minimum=5), accused, nulls=everybody.nulls[:6])
     assert not verdicts["copy"].derived
     with pytest.raises(ValueError, match="got 6 null models; the plan asks for 20"):
-        try_suspects(Plan(), accused, everybody.nulls[:6], everybody.owner)
+        judged(PLAN, accused, nulls=everybody.nulls[:6])
 
 
 def test_faults_of_a_plan_are_named():
     assert Plan().faults() == []
     careless = Plan(queries={"mistakes": 100}, alpha=0.05, needed=1, minimum=3)
     said = " ".join(careless.faults())
-    for part in ("3 null models", "one innocent in 20", "one line alone", "who copied whom"):
+    for part in ("3 null models", "up to one trial of innocents in 20", "one line alone", "who copied whom"):
         assert part in said
     assert "removed the mark" in Plan(queries={"mark": 100, "inference": 100}).faults()[0]
 
@@ -121,13 +201,42 @@ def test_faults_of_a_plan_are_named():
 def test_the_digest_binds_every_setting():
     plans = [
         Plan(),
-        Plan(alpha=0.01),
+        Plan(alpha=0.02),
         Plan(seed=1),
         Plan(needed=3),
         Plan(queries={"mark": 99, "mistakes": 99}),
     ]
     assert len({plan.digest for plan in plans}) == len(plans)
     assert Plan().digest == Plan().digest
+
+
+def test_the_digest_binds_suspects_claims_null_models_questions_and_the_court():
+    everybody = world()
+    one = Accused("one", everybody.innocents[0], everybody.claim, RELEASED)
+
+    def bound(*accused, nulls=everybody.nulls, public=everybody.owner, **settings):
+        settings = {"notary": NOTARY.public, "judge": JUDGE} | settings
+        return open_trial(PLAN, accused, nulls, public, **settings).plan.digest
+
+    fewer = replace(
+        everybody.owner, test_x=everybody.owner.test_x[:1500], test_y=everybody.owner.test_y[:1500]
+    )
+    digests = [
+        bound(one),
+        bound(replace(one, name="another")),
+        bound(replace(one, model=everybody.innocents[1])),
+        bound(replace(one, claim=everybody.forged)),
+        bound(replace(one, released=RELEASED + timedelta(days=1))),
+        bound(replace(one, answer=everybody.forged)),
+        bound(one, Accused("two", everybody.innocents[1], everybody.claim, RELEASED)),
+        bound(one, nulls=[*everybody.nulls[1:], everybody.innocents[3]]),
+        bound(one, public=fewer),
+        bound(one, judge=Key.from_phrase("another secret")),
+        bound(one, notary="00" * 32),
+        bound(one, published=[everybody.owner.train_x[:300]]),
+    ]
+    assert len(set(digests)) == len(digests)
+    assert bound(one) == digests[0]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +246,7 @@ def test_the_digest_binds_every_setting():
         {"queries": {}},
         {"queries": {"mark": 5}},
         {"alpha": 1.5},
-        {"needed": 5},
+        {"needed": 4},
         {"needed": 0},
     ],
 )
@@ -151,7 +260,7 @@ def test_suspects_need_names_of_their_own():
     twice = [Accused("a", everybody.nulls[0], everybody.claim)] * 2
     for accused in (twice, []):
         with pytest.raises(ValueError, match="a name of its own"):
-            try_suspects(Plan(), accused, everybody.nulls, everybody.owner)
+            judged(PLAN, *accused)
 
 
 def test_the_line_up_hides_the_truth_behind_numbers_and_seeds_shuffle_it():
@@ -185,13 +294,18 @@ def test_the_answer_key_counts_both_kinds_of_error():
         lined_up().score({"suspect 1": True})
 
 
-def test_suspects_come_from_the_cache_the_second_time(monkeypatch):
+def test_suspects_come_from_the_cache_the_second_time():
     everybody = world()
-    maker = line_up.Maker(everybody.claim, everybody.others, network, RECIPE, 0)
+    maker = line_up.Maker(everybody.claim.model, everybody.others, network, RECIPE, 0)
+
+    def kept():
+        return {path: path.stat().st_mtime_ns for path in (cache_folder() / "suspects").glob("*.pt")}
+
     first = line_up._made(maker, "pruned").state_dict()
-    monkeypatch.setattr(line_up.removal, "remove", lambda *a, **k: pytest.fail("made again"))
+    files = kept()
     again = line_up._made(maker, "pruned").state_dict()
     assert all((first[name] == again[name]).all() for name in first)
+    assert kept() == files != {}
 
 
 def test_verdicts_show_save_and_sign_themselves(tmp_path):
@@ -201,27 +315,31 @@ def test_verdicts_show_save_and_sign_themselves(tmp_path):
     assert verdicts.plan.digest in verdicts.save(tmp_path / "verdicts.json").read_text()
     assert "faint patterns" in str(verdicts)
     assert "<table" in verdicts._repr_html_()
-    signer = evidence.Signer.from_seed(bytes(32))
-    signed = evidence.record(
-        "Case 1",
-        [("court", "fix the plan", {"digest": verdicts.plan.digest}), ("court", "try", verdicts)],
-        signer,
-        moment=BEFORE,
+    court, clerk = (Signer.from_seed(bytes([k] * 32)) for k in range(2))
+    record = Evidence("1", "Case 1").add(
+        "court", "plan", {"digest": verdicts.plan.digest}, court, moment=BEFORE
     )
-    assert evidence.Evidence.load(signed.save(tmp_path / "case.html")).verify(signer=signer.public) == signed
+    record = (
+        record.witness("clerk", clerk, moment=BEFORE)
+        .add("court", "try", verdicts, court)
+        .close("court", court)
+    )
+    roster = {"court": court.public, "clerk": clerk.public}
+    loaded = Evidence.load(record.save(tmp_path / "case.html"))
+    assert loaded.verify(roster, case="1", witnessed=("plan",)) == record
     assert Plan().queries == QUERIES
 
 
 def test_the_board_shows_every_p_value_and_the_verdict_in_words():
     verdicts = tried()
     truth = {name: f"the truth about {name}" for name in verdicts.answers()}
-    fig = verdicts.plot(truth)
+    fig = verdicts.plot(names=truth)
     written = [text.get_text() for text in fig.axes[0].texts]
     for case in verdicts.cases:
         for line in case.lines.values():
-            assert board.short(line.p_value) in written
-    # Three thieves and two controls, the forger's accused, the innocent.
-    assert [written.count(word) for word in ("derived", "dismissed", "not shown")] == [5, 1, 1]
+            assert board.shown(line) in written
+    outcomes = [case.outcome for case in (*verdicts.cases, *verdicts.controls)]
+    assert all(written.count(word) == outcomes.count(word) for word in outcomes)
     shown = [case.name for case in verdicts.cases]
     assert all(f"{name} ({truth[name]})" in fig.alt_text for name in shown)
     assert "accused by the owner" in "".join(
@@ -235,19 +353,25 @@ def test_a_line_that_could_not_be_asked_is_written_as_such():
         everybody.claim,
         triggers=replace(everybody.claim.triggers, kind="mine"),
     )
-    accused = [Accused("one", everybody.innocents[0], strange)]
-    verdicts = try_suspects(Plan(), accused, everybody.nulls, everybody.owner)
+    verdicts = judged(PLAN, Accused("one", everybody.innocents[0], strange, RELEASED))
     assert np.isnan(verdicts.p_values()).tolist() == [[True, False, False, False]]
-    assert "no triggers" in [text.get_text() for text in verdicts.plot().axes[0].texts]
+    assert "not asked" in [text.get_text() for text in verdicts.plot().axes[0].texts]
     assert set(verdicts.by_line()) == {"mistakes", "agreement"}
 
 
 @pytest.mark.parametrize(
-    ("p", "text"),
-    [(1, "1"), (0.034, "0.034"), (0.00056, "6e-4"), (3.2e-12, "3e-12"), (1e-120, "< 1e-99"), (0, "< 1e-99")],
+    ("p", "exact", "text"),
+    [
+        (1, False, "1"),
+        (0.034, False, "0.034"),
+        (0.00056, False, "6e-4"),
+        (3.2e-12, False, "< 1e-6"),
+        (0.0005, True, "5e-4"),
+        (0, False, "< 1e-6"),
+    ],
 )
-def test_p_values_are_written_shortly(p, text):
-    assert board.short(p) == text
+def test_p_values_are_written_shortly_and_without_digits_that_nothing_carries(p, exact, text):
+    assert board.short(p, exact=exact) == text
 
 
 def test_an_expert_says_what_the_results_say_and_nothing_else():
@@ -258,13 +382,12 @@ def test_an_expert_says_what_the_results_say_and_nothing_else():
     flat = " ".join(said.split())
     assert f"{(RELEASED - BEFORE).days} days before" in flat
     assert verdicts.plan.digest[:12] in flat
-    assert f"p = {heard.verdict.p_value:.2g}" in flat
-    assert "5 of 5 verdicts are right: 0 innocents convicted, 0 thieves missed" in flat
-    assert flat.count("is derived:") == 3
-    assert "(claim dismissed)" in flat
+    assert f"rank p = {heard.verdict.rank_p_value:.2g}" in flat
+    assert f"{score.right} of 5 verdicts are right: 0 innocents convicted" in flat
+    assert flat.count("is derived:") == sum(score.given.values())
+    assert "(the court: dismissed)" in flat
+    assert "resemblance in data is not theft" in flat
     assert "rehearsal" not in flat
     assert max(map(len, said.splitlines())) <= 110
-    with pytest.raises(ValueError, match="committed to nothing"):
-        affidavit(
-            replace(everybody.claim, commitment=None), heard, controls, verdicts, score, released=RELEASED
-        )
+    with pytest.raises(ValueError, match="deposited no commitment"):
+        affidavit(replace(everybody.claim, deposit=None), heard, controls, verdicts, score, released=RELEASED)
