@@ -48,7 +48,8 @@ def _array(value: Any) -> str:
     shape = tuple(value.shape)
     kind = str(value.dtype).removeprefix("torch.")
     if shape == ():
-        return f"{value.item():.6g} ({kind})" if kind != "bool" else str(bool(value))
+        item = value.item()
+        return f"{item:.6g} ({kind})" if isinstance(item, int | float) and kind != "bool" else brief(item)
     if 0 in shape or len(shape) > 3:
         return f"{type(value).__name__}{shape} of {kind}"
     flat = [item.item() for item in value.reshape(-1)[:13]]

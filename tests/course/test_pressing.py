@@ -1,0 +1,139 @@
+"""What no press of a check may do, proven on every exercise of every lab, in the very cells that a learner has."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from labkit.course import Solved, check, find
+from labkit.course.exercises import checking, progress
+from labkit.course.exercises.exercise import of_lab
+from labkit.course.grading import slicing
+from labkit.course.labs import LABS
+from labkit.course.notebooks import build, source
+
+IDS = [item.id for lab in LABS for item in of_lab(lab.number)]
+
+
+@functools.cache
+def cells(number: str) -> dict[str, tuple[str, str, str]]:
+    """Return {exercise: (function's name, all that its stub needs, its check cell)} of a lab's handout."""
+    lab = next(lab for lab in LABS if lab.number == number)
+    text = build.places(lab, build.checkout()).source.read_text(encoding="utf-8")
+    book = source.handout(source.solution(lab, text))
+    found = {}
+    for cell in book.cells:
+        for id in source.CHECK.findall(cell.source) if cell.cell_type == "code" else ():
+            call = ast.parse(cell.source).body[-1].value  # type: ignore[attr-defined]
+            name = call.args[1].id
+            found[id] = (name, slicing.needed(name, slicing.statements(book)), cell.source)
+    return found
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """Return a function that makes a kernel's names as they are once an exercise's stub cell has run."""
+    monkeypatch.setattr(checking, "_judged", {})
+
+    def opened(id: str) -> tuple[dict[str, Any], str, str]:
+        name, stub, press = cells(id[:2])[id]
+        space: dict[str, Any] = {"check": check}
+        exec(compile(stub, "stub", "exec"), space)
+        return space, name, press
+
+    return opened
+
+
+def record(id: str) -> tuple[str, int]:
+    entry = progress.read().exercises.get(id, {"status": "nothing", "tries": 0})
+    return entry["status"], entry["tries"]
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_a_check_cell_is_one_call_and_binds_nothing(id):
+    _, _, press = cells(id[:2])[id]
+    (statement,) = ast.parse(press).body
+    assert isinstance(statement, ast.Expr)
+    assert ast.unparse(statement.value).startswith("check(")
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_pressed_twice_an_unsolved_exercise_stays_unsolved(id, notebook):
+    """A forgotten run and a syntax error in the cell above leave the very same names behind: the stub's."""
+    space, name, press = notebook(id)
+    before = space[name]
+    for _ in range(2):
+        exec(press, space)
+        assert space[name] is before
+        assert record(id) == ("not attempted", 0)
+    assert checking.passed(id) is None
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_pressed_twice_a_wrong_answer_stays_wrong(id, notebook):
+    space, name, press = notebook(id)
+    space[name] = lambda *args, **kwargs: object()
+    for tries in (1, 2):
+        exec(press, space)
+        assert record(id) == ("wrong", tries)
+    assert checking.passed(id) is None
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_labkits_own_answer_is_nobodys_answer(id, notebook, capsys):
+    space, name, press = notebook(id)
+    space[name] = getattr(Solved(id[:2]), id[3:])
+    exec(press, space)
+    assert "run the cell above first" in capsys.readouterr().out
+    assert record(id) == ("nothing", 0)
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_a_right_answer_passes_however_often_it_is_pressed_and_then_stays_the_learners(id, notebook):
+    space, name, press = notebook(id)
+    own = space[name] = as_ones_own(find(id).answer)
+    for tries in (1, 2):
+        exec(press, space)
+        assert record(id) == ("passed", tries)
+    assert getattr(Solved(id[:2]), id[3:]) is own
+    space[name] = lambda *args, **kwargs: object()
+    exec(press, space)
+    assert getattr(Solved(id[:2]), id[3:]) is find(id).answer, "a broken version is not used"
+
+
+def test_a_renamed_function_turns_nothing_green(notebook):
+    space, name, press = notebook("02.clip_per_sample")
+    space["my_clip"] = space.pop(name)
+    with pytest.raises(NameError, match=name):
+        exec(press, space)
+    assert record("02.clip_per_sample") == ("nothing", 0)
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_not_a_number_is_never_right(id):
+    """Every comparison with NaN is false, so a check that asks `if difference > tolerance` lets it pass."""
+    made = [0]
+
+    def nan(value: Any) -> Any:
+        if isinstance(value, tuple | list):
+            return type(value)(map(nan, value))
+        kinds = (float, np.floating, np.ndarray, torch.Tensor)
+        if isinstance(value, kinds) and str(getattr(value, "dtype", "float")).find("float") >= 0:
+            made[0] += 1
+            return value * math.nan
+        return value
+
+    answer = find(id).answer
+    outcome = checking.judge(find(id), lambda *args, **kwargs: nan(answer(*args, **kwargs)))
+    assert outcome.status == ("wrong" if made[0] else "passed")
+
+
+def as_ones_own(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args, **kwargs: function(*args, **kwargs)
