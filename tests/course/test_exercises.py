@@ -1,5 +1,14 @@
 """Exercises and ``check``: the three outcomes, what each says, and that a learner's notebook never stops."""
 
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -164,3 +173,156 @@ def test_bad_definitions_are_refused(monkeypatch):
         exercise("99.x", title="", reference=None)(other)
     with pytest.raises(TypeError, match="likely cause"):
         Wrong(got=1)
+
+
+def test_an_endless_loop_is_told_and_a_sleeping_one_too(clamp, monkeypatch):
+    item = dataclasses.replace(find(clamp), seconds=0.2)
+    monkeypatch.setitem(exercises._registry, clamp, item)
+
+    def spins(x):
+        while True:
+            pass
+
+    for attempt in (spins, lambda x: time.sleep(60)):
+        outcome = check(clamp, attempt)
+        assert outcome.status == "wrong"
+        assert "endless loop" in outcome.problem.because
+
+
+def test_the_time_limit_holds_outside_of_the_main_thread(clamp, monkeypatch):
+    monkeypatch.setitem(exercises._registry, clamp, dataclasses.replace(find(clamp), seconds=0.2))
+    outcomes = []
+
+    def spins(x):
+        while True:
+            pass
+
+    thread = threading.Thread(target=lambda: outcomes.append(check(clamp, spins)), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert [outcome.status for outcome in outcomes] == ["wrong"]
+
+
+def test_somebody_elses_alarm_goes_on_after_a_check(clamp):
+    rung = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rung.append(True))
+    left, interval = signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        check(clamp, lambda x: x.clamp(max=1))
+        deadline = time.monotonic() + 30
+        while not rung and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert rung
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left, interval)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_ipythons_exit_does_not_end_the_kernel_that_checks(clamp):
+    ended = []
+    kernel = {"exit": lambda: ended.append(True)}
+    exec("def mine(x):\n    exit()\n    return x.clamp(max=1)", kernel)
+    outcome = check(clamp, kernel["mine"])
+    assert (outcome.status, ended) == ("wrong", [])
+    assert "exit() and quit() end Python" in outcome.problem.because
+    kernel["exit"]()
+    assert ended, "outside of checks it is IPython's own again"
+
+
+@pytest.mark.parametrize(
+    ("promise", "value", "kept"),
+    [
+        (np.ndarray, torch.ones(2), False),
+        (torch.Tensor, np.ones(2), False),
+        (float, np.float32(1), True),
+        (float, torch.tensor(1.0), False),
+        (int, np.int64(3), True),
+        (bool, np.bool_(True), True),
+        (float | None, None, True),
+        (tuple[float, float], (1.0, 2), True),
+        (tuple[float, float], (1.0, torch.tensor(2.0)), False),
+        (list[int], [1], True),
+        (Any, object(), True),
+    ],
+)
+def test_the_type_that_the_stub_promises_is_checked_last(monkeypatch, promise, value, kept):
+    monkeypatch.setattr(exercises, "_registry", {})
+
+    @exercise("99.typed", title="Typed", reference=lambda: 0)
+    def run(attempt):
+        attempt()
+
+    def mine():
+        return value
+
+    mine.__annotations__["return"] = promise
+    outcome = check("99.typed", mine)
+    assert outcome.status == ("passed" if kept else "wrong")
+    assert kept or "convert what you return" in outcome.problem.because
+
+
+@pytest.fixture
+def two_exercises(monkeypatch):
+    """Two exercises, the second of which may call the first; and a kernel with a wrong first and a right second."""
+    monkeypatch.setattr(exercises, "_registry", {})
+    monkeypatch.setattr(checking, "_judged", {})
+
+    def double(x):
+        return 2 * x
+
+    @exercise("99.double", title="Twice", reference=double)
+    def run_double(attempt):
+        expect_close(attempt(3.0), 6.0, given="3", because="twice as much")
+
+    @exercise("99.four", title="Four times", reference=lambda x: 4 * x)
+    def run_four(attempt):
+        expect_close(attempt(3.0), 12.0, given="3", because="four times as much")
+
+    kernel = {}
+    exec("def double(x):\n    return 3 * x\n\ndef four(x):\n    return double(double(x))", kernel)
+    return kernel
+
+
+@pytest.mark.parametrize("graded", [False, True])
+def test_a_right_answer_does_not_pay_for_a_wrong_one_that_it_calls(two_exercises, monkeypatch, graded):
+    """otter-grader issue 890: right where the student works, wrong when graded. It is passed in both."""
+    kernel = two_exercises
+    if graded:
+        monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+        with pytest.raises(CheckFailed):
+            check("99.double", kernel["double"])
+    else:
+        assert check("99.double", kernel["double"]).status == "wrong"
+    outcome = check("99.four", kernel["four"])
+    assert outcome.status == "passed"
+    assert "Judged with labkit's double" in outcome.remark
+    assert kernel["double"](1) == 3, "the learner's own name is left alone"
+    assert checking.passed("99.four") is None, "the cells below use it once both have passed"
+
+
+def test_grading_is_settled_before_any_answer_runs(tmp_path):
+    """nbgrader pull request 1324: one line of a student's must not make failed tests pass."""
+    code = (
+        "import os; from labkit.course import check, CheckFailed\n"
+        "os.environ.pop('NBGRADER_EXECUTION')\n"
+        "try:\n    check('00.first_check', None)\nexcept CheckFailed:\n    print('still graded')"
+    )
+    graded = os.environ | {
+        "NBGRADER_EXECUTION": "autograde",
+        "LABKIT_PROGRESS_FILE": str(tmp_path / "p.json"),
+    }
+    done = subprocess.run([sys.executable, "-c", code], env=graded, capture_output=True, text=True)
+    assert "still graded" in done.stdout, done.stderr
+    assert not (tmp_path / "p.json").exists(), "grading is not the learner's progress"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_what_an_output_cannot_encode_is_said_in_words(encoding, tmp_path):
+    """Output piped into a file on Windows is cp1252 (fastai pull request 2334, nbconvert issue 1868)."""
+    poor = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    poor["LABKIT_PROGRESS_FILE"] = str(tmp_path / "p.json")
+    code = "from labkit.course import check; check('02.epsilon', None); from labkit.course import showing; showing.show('', 'ε = 3')"
+    done = subprocess.run([sys.executable, "-c", code], env=poor, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert b"Not attempted" in done.stdout
+    assert b"epsilon = 3" in done.stdout
