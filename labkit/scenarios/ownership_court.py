@@ -38,7 +38,7 @@ COMMITTED = {  # deposited with a notary; the forger was early, which proves not
 NOTARY = Signer.from_seed(hashlib.sha256(b"labkit: the notary of lab 09").digest())
 JUDGE = Key.from_phrase("labkit: the court's secret")  # for the lesson alone: a court draws a new one
 RELEASED = datetime(2025, 9, 1, 9, tzinfo=UTC)  # when the suspects came to market
-SCHEME = "patch"  # of the owner's mark, which lab 07 made
+SCHEME = owner_and_thief.RESISTANT  # of the owner's mark, which lab 07 made
 SURROGATES = 3  # the fewest that `forgery.forge` takes: two to optimise on, one to tell what transfers
 
 
@@ -53,7 +53,7 @@ def judges(setup: Project) -> list[nn.Module]:
 
 
 def claim(setup: Project) -> Claim:
-    """Return the owner's claim, on the patch mark that lab 07 made."""
+    """Return the owner's claim, on the mark that lab 07 made to last."""
     return claims.bring(OWNER, victim(setup), setup.owner, notary=Notary(NOTARY), moment=COMMITTED[OWNER])
 
 
@@ -158,7 +158,7 @@ def queries(setup: Project) -> dict[str, int]:
     """
     triggers = len(victim(setup).triggers)
     return {
-        "mark": min(50, triggers),
+        "mark": min(40, triggers),
         "mistakes": 2000,
         "agreement": len(setup.owner.test_y) // 5,
         "inference": 4000,
@@ -170,8 +170,7 @@ def prepare() -> None:
     setup = owner_and_thief.project()
     if setup.profile == "laptop":
         print(
-            "lab 09: 4 models of a minute and a half and the forger's pictures, 8 minutes on 2 cores once lab 07 is "
-            "prepared (without it half an hour more, and lab 05's shadow models); interrupt at will"
+            "lab 09: five models of a minute each and the forger's pictures, beside what lab 07 prepares; interrupt at will"
         )
     judges(setup)
     line_up(setup, claim(setup), forged(setup))

@@ -1,15 +1,16 @@
 """Two claimants: the thief who marks again, who invents a key, who back-dates; and when nothing can be said."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
 
 import pytest
-from court_stand_ins import BEFORE, RECIPE, RELEASED, world
+from court_stand_ins import BEFORE, NOTARY, RECIPE, RELEASED, world
 
+from labkit.signing import Signer
 from labkit.watermark import Key
 from labkit.watermark.court import claims, commitments, two_owners
-from labkit.watermark.court.two_owners import resolve
+from labkit.watermark.court.deposits import Notary
 from labkit.watermark.marks import embed, triggers
 from labkit.watermark.verification import verify
 
@@ -23,7 +24,7 @@ def overwritten():
     gentle = replace(RECIPE, epochs=6, learning_rate=0.03)
     key = Key.from_phrase("the thief")
     target = (int(everybody.claim.triggers.y[0]) + 1) % 4
-    place = {"place": "top left", "pattern": "checker", "target": target}
+    place = {"place": "top left", "target": target}
     return embed.embed(
         "patch", everybody.marked.model, everybody.others, key, recipe=gentle, marks=140, count=100, **place
     ), place
@@ -31,7 +32,16 @@ def overwritten():
 
 def thief_claims(moment=LATER):
     marked, options = overwritten()
-    return claims.bring("the thief", marked, world().others, moment=moment, **options)
+    return claims.bring("the thief", marked, world().others, notary=fresh_notary(), moment=moment, **options)
+
+
+def fresh_notary():
+    """Return the court's notary with an empty book: each test's claimant comes for the first time."""
+    return Notary(Signer.from_seed(bytes([9] * 32)))
+
+
+def resolve(*arguments, **settings):
+    return two_owners.resolve(*arguments, notary=NOTARY.public, **settings)
 
 
 def test_who_marked_the_stolen_model_again_loses():
@@ -49,7 +59,7 @@ def test_marks_and_dates_that_contradict_each_other_decide_nothing():
     early = thief_claims(BEFORE - timedelta(days=1))
     dispute = resolve(everybody.claim, early, overwritten()[0].model, everybody.nulls, everybody.owner)
     assert dispute.winner is None
-    assert "who committed earlier" in dispute.reason
+    assert "who deposited earlier" in dispute.reason
 
 
 def test_a_commitment_after_the_suspects_release_is_not_heard():
@@ -73,14 +83,44 @@ def test_a_key_invented_after_the_fact_fits_innocents_as_well():
         stolen,
         key,
         drawn,
-        commitments.commit(key, stolen, kind="unrelated", moment=BEFORE),
+        commitments.commit(
+            key,
+            stolen,
+            kind="unrelated",
+            claimant="the inventor",
+            count=20,
+            records=everybody.owner,
+            moment=BEFORE,
+        ),
         everybody.owner,
     )
-    assert not invented.problems(everybody.owner, released=RELEASED)
+    invented = replace(invented, deposit=fresh_notary().deposit(invented.commitment, moment=BEFORE))
+    assert not invented.problems(everybody.owner, notary=NOTARY.public, released=RELEASED)
     assert not verify.verify(stolen, drawn, everybody.nulls).decided
     dispute = resolve(everybody.claim, invented, stolen, everybody.nulls, everybody.owner, released=RELEASED)
     assert dispute.winner == "the owner"
     assert "its mark is not proven" in dispute.reason
+
+
+def test_moments_are_compared_as_times_and_not_as_text():
+    """Ten in the evening in Tokyo is before three in the afternoon in London, though its text is greater."""
+    everybody = world()
+    tokyo = timezone(timedelta(hours=9))
+    owner = claims.bring(
+        "the owner",
+        everybody.marked,
+        everybody.owner,
+        notary=fresh_notary(),
+        moment=datetime(2025, 1, 1, 15, tzinfo=UTC),
+    )
+    early = thief_claims(datetime(2025, 1, 1, 22, tzinfo=tokyo))
+    written = replace(early.deposit, moment="2025-01-01T22:00:00+09:00", signature="")
+    signed = replace(written, signature=Signer.from_seed(bytes([9] * 32)).sign(written.message))
+    early = replace(early, deposit=signed)
+    assert early.deposit.moment > owner.deposit.moment  # as text
+    dispute = resolve(owner, early, overwritten()[0].model, everybody.nulls, everybody.owner)
+    assert dispute.winner is None
+    assert "who deposited earlier" in dispute.reason
 
 
 def test_nobody_wins_an_innocent_model():
@@ -106,7 +146,9 @@ def test_without_a_mark_in_either_rival_the_date_decides_and_the_reason_says_so(
         count=100,
         **overwritten()[1],
     )
-    clean = claims.bring("the thief", own, everybody.others, moment=LATER, **overwritten()[1])
+    clean = claims.bring(
+        "the thief", own, everybody.others, notary=fresh_notary(), moment=LATER, **overwritten()[1]
+    )
     dispute = resolve(
         everybody.claim,
         clean,
@@ -115,7 +157,7 @@ def test_without_a_mark_in_either_rival_the_date_decides_and_the_reason_says_so(
         everybody.owner,
     )
     assert dispute.winner == "the owner"
-    assert "the older commitment decides" in dispute.reason
+    assert "the older deposit decides" in dispute.reason
     assert "mistakes" in dispute.reason
 
 

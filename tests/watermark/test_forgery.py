@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from court_stand_ins import BEFORE, RELEASED, world
+from court_stand_ins import NOTARY, RELEASED, world
 from torch import nn
 
 from labkit.watermark.court import claims, commitments, forgery, hearing
@@ -88,7 +88,7 @@ def test_a_false_claim_fools_naive_judges_and_no_others():
 def test_an_early_date_does_not_help_the_forger_and_the_triggers_alone_give_him_away():
     everybody = world()
     assert everybody.forged.commitment.verify(everybody.forged.key, everybody.forged.model)
-    problems = everybody.forged.problems(everybody.owner, released=RELEASED)
+    problems = everybody.forged.problems(everybody.owner, notary=NOTARY.public, released=RELEASED)
     assert len(problems) == 1
     assert "do not follow from the key" in problems[0]
 
@@ -97,7 +97,7 @@ def test_the_owners_claim_stands_against_the_marked_model_and_not_against_innoce
     everybody = world()
     heard = hearing.hear(everybody.claim, everybody.marked.model, everybody.nulls, everybody.owner)
     assert heard.accepted
-    assert not everybody.claim.problems(everybody.owner, released=RELEASED)
+    assert not everybody.claim.problems(everybody.owner, notary=NOTARY.public, released=RELEASED)
     assert not hearing.hear(
         everybody.claim, everybody.innocents[0], everybody.nulls, everybody.owner
     ).accepted
@@ -127,21 +127,20 @@ def test_other_triggers_from_the_forgers_own_test_records_are_not_the_courts():
         (lambda c: replace(c, commitment=None), "nothing was committed"),
         (lambda c: replace(c, key=Key.from_phrase("another")), "does not open"),
         (lambda c: replace(c, model=world().nulls[0]), "another model"),
+        (lambda c: replace(c, deposit=None), "the claimant's own word"),
+        (lambda c: replace(c, claimant="another"), "is the owner's, not another's"),
+        (lambda c: replace(c, records=world().others), "the training records are not those"),
         (
-            lambda c: replace(
-                c, commitment=commitments.commit(c.key, c.model, kind="patch", moment=RELEASED)
-            ),
-            "not before the suspect's release",
-        ),
-        (
-            lambda c: replace(c, commitment=commitments.commit(c.key, c.model, kind="noise", moment=BEFORE)),
-            "noise was committed to, patch triggers are brought",
+            lambda c: replace(c, triggers=replace(c.triggers, kind="noise")),
+            "kind: patch was committed to, noise is brought",
         ),
     ],
 )
 def test_claims_are_dismissed_for_a_stated_reason(change, says):
     everybody = world()
-    assert says in "; ".join(change(everybody.claim).problems(everybody.owner, released=RELEASED))
+    assert says in "; ".join(
+        change(everybody.claim).problems(everybody.owner, notary=NOTARY.public, released=RELEASED)
+    )
 
 
 def test_kinds_that_no_generator_draws_are_not_heard():

@@ -8,6 +8,7 @@ import torch
 from labkit import cache
 from labkit.scenarios import owner_and_thief, ownership_court
 from labkit.watermark.court import trial
+from labkit.watermark.court.docket import Docket
 from labkit.watermark.court.plan import Plan
 
 
@@ -33,7 +34,9 @@ def test_the_court_calls_its_own_models_alone_and_they_saw_no_record_of_the_owne
 
 def test_the_owner_and_the_thief_may_be_heard_and_the_forger_may_not(setup) -> None:
     problems = {
-        claim.claimant: claim.problems(setup.owner, released=ownership_court.RELEASED)
+        claim.claimant: claim.problems(
+            setup.owner, notary=ownership_court.NOTARY.public, released=ownership_court.RELEASED
+        )
         for claim in (
             ownership_court.claim(setup),
             ownership_court.counter_claim(setup),
@@ -75,13 +78,20 @@ def test_the_line_up_is_made_once_and_its_thief_is_lab_07s(setup, monkeypatch) -
 def test_a_plan_of_these_queries_can_be_tried(setup) -> None:
     owner, forger = ownership_court.claim(setup), ownership_court.forged(setup)
     lined = ownership_court.line_up(setup, owner, forger)
-    asked = ownership_court.queries(setup)
-    assert asked.pop("mark") == len(owner.triggers)  # too few here for a plan
-    plan = Plan(queries=asked, minimum=setup.minimum)
-    verdicts = trial.try_suspects(plan, lined.accused, owner_and_thief.nulls(setup), setup.owner)
+    asked = {"mark": 20} | ownership_court.queries(setup)
+    plan = Plan(queries=asked | {"mark": max(20, asked["mark"])}, minimum=setup.minimum, alpha=0.05)
+    verdicts = trial.try_suspects(
+        plan,
+        lined.accused,
+        owner_and_thief.nulls(setup),
+        setup.owner,
+        notary=ownership_court.NOTARY.public,
+        judge=ownership_court.JUDGE,
+        docket=Docket(),
+    )
     assert not any(verdicts.answers().values())  # a rehearsal: too few null models
     for case in (*verdicts.cases, *verdicts.controls):
-        assert all(line.queries <= plan.queries[name] for name, line in case.lines.items())
+        assert all(line.n <= plan.queries[name] for name, line in case.lines.items())
 
 
 def test_prepare_leaves_nothing_to_train(setup, monkeypatch) -> None:
@@ -92,4 +102,5 @@ def test_prepare_leaves_nothing_to_train(setup, monkeypatch) -> None:
     ownership_court.counter_claim(setup)
     ownership_court.known_thief(setup)
     ownership_court.judges(setup)
+    ownership_court.twin(setup)
     assert files() == before

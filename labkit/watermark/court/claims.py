@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def options_of(kind: str) -> set[str]:
     """Return the options that triggers of a kind may be drawn with in court: numbers and words, no pictures."""
     known = triggers.KINDS.get(kind)
-    return set() if known is None else {*known.options, "target", "source"}
+    return set() if known is None else {*known.options, "target"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,8 +47,7 @@ class Claim:
     records : Dataset
         Train records: the claimant's own; test records: held out.
     options : dict
-        What `labkit.watermark.marks.triggers.draw` needs beside kind, key and count: see `options_of`; ``source`` keeps
-        base records to one class (entangled marks).
+        What `labkit.watermark.marks.triggers.draw` needs beside kind, key and count: see `options_of`.
     deposit : Deposit or None
         A notary's receipt: without it the commitment is dated by the claimant alone.
     """
@@ -100,9 +99,6 @@ class Claim:
                 f"{', '.join(sorted(options_of(kind)))}, each a number or a word"
             )
         base = replace(self.records, test_x=public.test_x, test_y=public.test_y, digest="not hashed")
-        if (source := options.pop("source", None)) is not None:
-            of_class = public.test_y == source
-            options |= {"base_x": public.test_x[of_class], "base_y": public.test_y[of_class]}
         return {"dataset": base, **options}
 
     def redraw(self, public: Dataset) -> TriggerSet:
@@ -212,8 +208,6 @@ def bring(
     """
     if marked.triggers is None:
         raise ValueError(f"scheme {marked.scheme!r} has no triggers: a claim by queries needs them")
-    if marked.scheme == "entangled":
-        options = {"target": int(marked.triggers.y[0]), "source": marked.facts["source"], **options}
     return claim_on(
         claimant, marked.model, marked.key, marked.triggers, records, notary=notary, moment=moment, **options
     )

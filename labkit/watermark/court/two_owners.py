@@ -211,7 +211,14 @@ def _decide(a: Side, b: Side) -> tuple[str | None, str]:
 
 
 def lucky_key(
-    model: Suspect, kind: str, records: Dataset, *, tries: int, count: int, phrase: str = "lucky"
+    model: Suspect,
+    kind: str,
+    records: Dataset,
+    *,
+    tries: int,
+    count: int,
+    phrase: str = "lucky",
+    **options: Any,
 ) -> tuple[Key, float]:
     """Return the key, of ``tries`` keys invented after the fact, whose triggers ``model`` hits most, and that share.
 
@@ -227,7 +234,7 @@ def lucky_key(
         raise ValueError(f"tries is {tries}; expected at least 1")
 
     def share(key: Key) -> float:
-        drawn = triggers.draw(kind, key, count, dataset=records)
+        drawn = triggers.draw(kind, key, count, dataset=records, **options)
         return float((answers(model, drawn.x) == drawn.y.numpy()).mean())
 
     keys = [Key.from_phrase(f"{phrase} {number}") for number in range(tries)]
