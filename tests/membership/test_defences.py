@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from labkit import membership
-from labkit.membership.shadows import presets
-from labkit.membership.studies import defences
+from labkit.membership.reports.operating import Refused
+from labkit.membership.shadows import completion, presets
+from labkit.membership.studies import defences, leave_one_out
+from labkit.training.recipe import Recipe
 
 
 def test_masking_hides_confidences_and_nothing_else(bank) -> None:
@@ -26,58 +28,105 @@ def test_masking_hides_confidences_and_nothing_else(bank) -> None:
     assert (noise[0] == noise[1]).all()  # and labels say what they said
 
 
-def test_defences_stand_in_one_table_with_intervals(bank, clouds, tmp_path) -> None:
+def test_a_masked_bank_answers_as_its_models_would_behind_the_mask(bank) -> None:
+    hidden = defences.masking(0.9).models(bank)
+    for k in (0, 5):
+        expected = defences.masked(bank.target(k)).logits
+        assert (hidden.logits(k) == expected).all()
+        assert (hidden.without(k).logits(0) == defences.masked_answers(bank.without(k).logits(0), 0.9)).all()
+    assert hidden.key != bank.key
+    assert hidden.target(3).model is not None
+
+
+def test_defences_stand_in_one_table_attacked_by_who_knows_them(bank, tmp_path) -> None:
+    few = bank.first(6)
     generator = torch.Generator().manual_seed(3)
     public = torch.randn(400, 8, generator=generator) + (torch.arange(400) % 2)[:, None]
     chosen = [
-        *(
-            d
-            for d in defences.standard(bank.recipe)
-            if d.name in ("none", "early stopping", "confidence masking")
-        ),
+        *(d for d in defences.standard(bank.recipe) if d.name in ("none", "label smoothing")),
+        defences.masking(),
         defences.distillation(public),
     ]
-    table = defences.compare_defences(bank, chosen, seeds=(1, 2, 3, 4), label_only_records=200)
+    canaries = np.arange(400) < 240
+    table = membership.compare_defences(few, chosen, canaries=canaries, label_only_records=100, reference=0.5)
     rows = {row.name: row for row in table.rows}
-    assert list(rows) == ["none", "early stopping", "confidence masking", "distillation"]
+    assert list(rows) == ["none", "label smoothing", "confidence masking", "distillation"]
+    none = rows["none"]
+    assert none.aware == none.unaware == membership.leave_one_out(few, "lira-online").auc
     # Fixed seeds. The undefended models memorise wrong labels; the student never saw them.
-    assert rows["distillation"].auc.estimate < rows["none"].auc.estimate
-    assert rows["confidence masking"].label_only == rows["none"].label_only
-    direct = [
-        membership.attack("rmia-offline", target, bank)
-        for target in membership.train_targets(bank, seeds=(1, 2, 3, 4))
-    ]
-    assert rows["none"].auc == membership.studies.leave_one_out.summarise("direct", direct).auc
-    assert rows["none"].ceiling is None
-    assert table.plot().alt_text
-    assert "refused" in table.table().loc["none", "TPR at 1% FPR"]
+    assert rows["distillation"].aware.estimate < none.aware.estimate
+    assert rows["confidence masking"].label_only == none.label_only
+    smooth = defences.standard(bank.recipe)[3].models(few)
+    by_hand = [membership.attack("lira-online", smooth.target(k), smooth.without(k)) for k in range(6)]
+    unaware = [membership.attack("lira-online", smooth.target(k), few.without(k)) for k in range(6)]
+    summed = [leave_one_out.summarise("by hand", results) for results in (by_hand, unaware)]
+    assert rows["label smoothing"].aware == summed[0].auc
+    assert rows["label smoothing"].unaware == summed[1].auc
+    assert rows["label smoothing"].aware != rows["label smoothing"].unaware
+    change = rows["label smoothing"].change
+    assert change.estimate == pytest.approx(summed[0].auc.estimate - none.aware.estimate)
+    assert change.confidence == pytest.approx(1 - 0.05 / 3), "three changes, jointly at 95%"
+    assert isinstance(none.tpr, Refused)
+    assert none.canary_tpr is not None
+    assert "refused" in table.table().loc["none", "TPR at 1% FPR, aware"]
+    assert "ε = 0" in str([t.get_text() for t in table.plot().axes[0].get_legend().get_texts()])
     saved = json.loads(table.save(tmp_path / "d.json").read_text(encoding="utf-8"))
-    assert saved["defences"]["none"]["auc"]["estimate"] == rows["none"].auc.estimate
-    assert "4 targets a row" in repr(table)
+    assert saved["defences"]["none"]["aware"]["estimate"] == none.aware.estimate
+    assert "4 shadow models on 6 targets a row" in repr(table)
 
 
-def test_an_attacker_who_knows_the_defence_trains_shadows_under_it(bank) -> None:
-    smooth = defences.from_recipe("label smoothing", replace(bank.recipe, label_smoothing=0.3, epochs=5))
-    found = defences.compare_defences(
-        bank.first(4), [smooth], seeds=(1, 2), know_defence=True, label_only_records=50
+def test_private_models_carry_their_statement_and_are_kept(bank, monkeypatch) -> None:
+    defence = defences.dp_sgd(2.0, epochs=1, expected_batch_size=50, delta=1e-3)
+    few = bank.first(6)
+    made = defence.models(few)
+    assert made.privacy.epsilon == pytest.approx(2.0, abs=0.01)
+    assert made.target(1).privacy is made.privacy
+    assert (made.masks == few.masks).all()
+    table = membership.compare_defences(few, [defences.from_recipe("none", bank.recipe), defence])
+    assert 0.5 < table.row("DP-SGD, ε = 2").ceiling < 1
+    monkeypatch.setattr(completion, "_keep", lambda *a: pytest.fail("trained again"))
+    assert (defence.models(few).logits(0) == made.logits(0)).all()
+
+
+def test_linear_models_see_features_alone(bank) -> None:
+    def features(dataset):
+        return replace(dataset, train_x=dataset.train_x[:, :3], test_x=dataset.test_x[:, :3])
+
+    plain = defences.on_features(defences.linear(Recipe(epochs=2, batch_size=50)), features)
+    private = defences.on_features(
+        defences.private_linear(4.0, steps=5, delta=1e-3, learning_rate=1.0), features
     )
-    assert found.rows[0].shadow_models == "same defence"
+    for defence in (plain, private):
+        made = defence.models(bank.first(4))
+        assert made.x.shape == (400, 3)
+        assert (made.masks == bank.masks[:4]).all()
+        assert made.key != bank.key
+    assert made.privacy.epsilon == pytest.approx(4.0, abs=0.01)
 
 
-def test_private_targets_carry_their_statement(bank) -> None:
-    pytest.importorskip("labkit.dp.accounting.statement")
-    defence = defences.dp_sgd(2.0, epochs=2, expected_batch_size=50, delta=1e-3)
-    table = defences.compare_defences(bank, [defence], seeds=(1, 2), label_only_records=50)
-    row = table.rows[0]
-    assert 0.5 < row.ceiling < 1
-    assert row.auc.estimate < row.ceiling
-    again = defence.targets(bank, (1,))[0]
-    assert again.privacy.epsilon == pytest.approx(2.0, abs=0.01)
+def test_a_change_in_a_private_trainer_makes_other_models(bank) -> None:
+    def trainer(scale: float):
+        def train(bank, k):
+            raise AssertionError(scale)
+
+        return train
+
+    keys = set()
+    for scale in (1.0, 2.0):
+        defence = defences.private("made", trainer(scale), made=[])
+        with pytest.raises(AssertionError, match=str(scale)):
+            defence.models(bank.first(4))
+        keys.add(scale)
+    assert len(keys) == 2
 
 
-def test_one_seed_is_refused(bank) -> None:
-    with pytest.raises(ValueError, match="at least 2"):
-        defences.compare_defences(bank, seeds=(1,))
+def test_too_few_models_and_bad_canaries_are_refused(bank) -> None:
+    with pytest.raises(ValueError, match="at least 4"):
+        membership.compare_defences(bank.first(2))
+    with pytest.raises(ValueError, match="canaries is int64"):
+        membership.compare_defences(bank, canaries=np.arange(400))
+    with pytest.raises(KeyError, match="no defence 'magic'"):
+        membership.compare_defences(bank, [defences.from_recipe("none", bank.recipe)]).row("magic")
 
 
 def test_every_preset_exists_in_every_profile() -> None:
@@ -98,9 +147,3 @@ def test_the_breast_cancer_bank_runs_at_smoke_size(monkeypatch) -> None:
     assert len(bank) == 8
     assert len(bank.labels) == 454
     membership.attack("rmia-online", bank.target(0), bank.without(0)).report()
-
-
-@pytest.mark.parametrize(("width", "size"), [(12, 32), (0, 32), (8, 30)])
-def test_bad_networks_are_refused(width: int, size: int) -> None:
-    with pytest.raises(ValueError, match="multiples of 8 and 4"):
-        presets.strided_cnn(width, size=size)

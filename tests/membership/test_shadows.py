@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from labkit import membership
-from labkit.membership.shadows import queries, training
+from labkit import cache, membership
+from labkit.membership.shadows import completion, queries, training
 from labkit.models import perceptron
 from labkit.training import many
 from labkit.training.recipe import Recipe
@@ -42,21 +42,21 @@ def build(clouds, **changes):
 
 def test_a_bank_resumes_model_by_model_and_grows(clouds, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
-    trained, real = [], many.train_one
+    trained, real = [], completion._keep  # not the training itself: a change to that makes another bank
 
-    def counting(*arguments):
+    def counting(bank, k, state):
         if len(trained) == 2:
             raise KeyboardInterrupt
-        trained.append(arguments[4])
-        return real(*arguments)
+        trained.append(k)
+        real(bank, k, state)
 
-    monkeypatch.setattr(many, "train_one", counting)
+    monkeypatch.setattr(completion, "_keep", counting)
     with pytest.raises(KeyboardInterrupt):
         build(clouds)
     assert len(list(tmp_path.rglob("model-*.pt"))) == 2
-    monkeypatch.setattr(many, "train_one", lambda *a: trained.append(a[4]) or real(*a))
+    monkeypatch.setattr(completion, "_keep", lambda bank, k, state: trained.append(k) or real(bank, k, state))
     resumed = build(clouds)
-    assert trained == [0, 1, 2, 3]  # seeds: nothing twice
+    assert trained == [0, 1, 2, 3]  # nothing twice
     assert not list(tmp_path.rglob("*.part"))
     assert build(clouds).seconds == 0 < resumed.seconds
     build(clouds, shadow_models=6)
@@ -150,6 +150,120 @@ def test_targets_train_on_fresh_halves_and_are_cached(bank, monkeypatch) -> None
     assert (again[0].logits == first[1].logits).all()
 
 
+def test_the_pool_keeps_the_data_set_s_order(clouds, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    part, whole = build(clouds, shadow_models=2, pool=100), build(clouds, shadow_models=2)
+    assert (np.diff(part.positions) > 0).all()
+    assert (part.x == clouds.train_x[part.positions]).all()
+    assert (whole.x == clouds.train_x).all()
+
+
+def test_members_are_told_in_the_caller_s_own_order(clouds, monkeypatch, tmp_path) -> None:
+    """A mask in the data set's order was once read in the bank's, and a model that leaks was signed off."""
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    part = build(clouds, shadow_models=2, pool=100)
+    rng = np.random.default_rng(0)
+    mine = np.sort(rng.permutation(400)[:200])  # what I trained on, as positions among my records
+    mask = np.isin(np.arange(400), mine)
+    model = perceptron(8, 64)
+    expected = np.isin(part.positions, mine)
+    for told in (mine, mask, mask[part.positions], rng.permutation(mine)):
+        assert (part.query(model, told).members == expected).all()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        (np.arange(400) % 2).astype(int),  # a mask of numbers
+        np.array([0, 1, 1]),
+        np.array([0, 400]),
+        np.array([0.5]),
+        np.ones(399, dtype=bool),
+    ],
+)
+def test_other_ways_to_tell_members_are_refused(bank, told) -> None:
+    with pytest.raises(
+        ValueError, match="expected distinct positions among 400 train records, or a bool mask"
+    ):
+        bank.query(perceptron(8, 64), told)
+
+
+def test_a_mask_of_numbers_is_no_target_s_truth(bank) -> None:
+    target = bank.target(0)
+    with pytest.raises(ValueError, match="expected a bool for each"):
+        replace(target, members=target.members.astype(int))
+
+
+def test_probabilities_are_no_logits(bank) -> None:
+    target = bank.target(0)
+    p = np.exp(target.logits - target.logits.max(-1, keepdims=True))
+    with pytest.raises(ValueError, match="these answers are probabilities"):
+        replace(target, logits=p / p.sum(-1, keepdims=True))
+    model = torch.nn.Sequential(perceptron(8, 64), torch.nn.Softmax(1))
+    with pytest.raises(ValueError, match="take the model's softmax off"):
+        bank.query(model, bank.masks[0])
+
+
+def test_a_network_that_ends_in_a_softmax_is_refused_before_training(clouds, monkeypatch) -> None:
+    monkeypatch.setattr(many, "train_many", lambda *a, **b: pytest.fail("trained"))
+    with pytest.raises(ValueError, match="these answers are probabilities"):
+        build(clouds, make_model=lambda: torch.nn.Sequential(perceptron(8), torch.nn.Softmax(1)))
+
+
+def test_records_are_positions_or_a_mask(bank) -> None:
+    target, rest = bank.target(0), bank.without(0)
+    mask = np.arange(400) < 300
+    by_mask, by_position = (
+        membership.attack("loss", target, rest, records=given) for given in (mask, np.arange(300))
+    )
+    assert (by_mask.scores == by_position.scores).all()
+    assert (by_mask.records == np.arange(300)).all()
+    with pytest.raises(
+        ValueError, match=r"records is int64 .* expected distinct positions among 400 records"
+    ):
+        membership.attack("loss", target, rest, records=mask.astype(int))
+
+
+def test_a_changed_forward_is_another_bank(clouds, monkeypatch, tmp_path) -> None:
+    """LeakPro pull request 415: outputs of an earlier definition of the model were used again in silence."""
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+
+    def define(activation):
+        class Net(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.a, self.b = torch.nn.Linear(8, 4), torch.nn.Linear(4, 2)
+
+            def forward(self, x):
+                return self.b(activation(self.a(x)))
+
+        return Net
+
+    short = replace(RECIPE, epochs=1)
+    first, second = (
+        build(clouds, make_model=define(f), recipe=short, shadow_models=2) for f in (torch.relu, torch.sin)
+    )
+    assert first.key != second.key
+    answers = second.model(0)(second.x).detach().numpy()
+    np.testing.assert_allclose(second.logits(0)[:, 0], answers, atol=1e-4)
+
+
+def test_where_nothing_can_be_written_the_work_is_kept(clouds, monkeypatch, tmp_path) -> None:
+    blocked = tmp_path / "no folder"
+    blocked.write_text("a file where the cache should be")
+    monkeypatch.setenv("LABKIT_CACHE", str(blocked))
+    with pytest.warns(cache.CacheWarning, match="model 3: kept in memory only"):
+        bank = build(clouds, recipe=replace(RECIPE, epochs=1))
+    assert len(membership.attack("rmia-offline", bank.target(0), bank.without(0)).scores) == 400
+    with pytest.warns(cache.CacheWarning):
+        (target,) = membership.train_targets(bank, seeds=[3], recipe=replace(RECIPE, epochs=1))
+    assert target.model is not None
+    assert bank.memory() == 4 * 600 * 2 * 4
+    with pytest.warns(cache.CacheWarning):
+        sibling = training.sibling(bank, recipe=replace(RECIPE, epochs=2))
+    assert (sibling.logits(0) != bank.logits(0)).any()
+
+
 def test_pool_and_reserve_share_the_records(clouds) -> None:
     pool, reserve = training.pool_of(clouds, 301, 0)[:300], training.reserve_of(clouds, 301, 0)
     assert sorted(torch.cat([pool, reserve]).tolist()) == list(range(400))
@@ -189,5 +303,5 @@ def test_a_broken_model_is_named(bank) -> None:
         model[-1].bias.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="NaN or infinity"):
         bank.query(model, bank.masks[0])
-    with pytest.raises(ValueError, match="with some of each"):
+    with pytest.raises(ValueError, match="expected some of each"):
         bank.query(perceptron(8), np.ones(400, bool))

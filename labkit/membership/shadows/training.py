@@ -215,7 +215,7 @@ def pool_of(dataset: Dataset, pool: int, seed: int) -> torch.Tensor:
 
     Those left are the attacker's reserve: see `reserve_of`.
     """
-    return _drawn(dataset, seed)[:pool].sort().values
+    return _drawn(dataset, seed)[: pool // 2 * 2].sort().values
 
 
 def reserve_of(dataset: Dataset, pool: int, seed: int) -> torch.Tensor:

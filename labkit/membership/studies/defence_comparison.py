@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def compare_defences(
     chosen = standard(bank.recipe) if defences is None else list(defences)
     found: list[tuple[Row, LeaveOneOut, list[float]]] = []
     for defence in progress.track(chosen, f"defences, {bank.source}"):
-        records = np.sort(np.random.default_rng(0).permutation(len(bank.y))[:label_only_records])
+        records = _some(len(bank.y), label_only_records)
         first = found[0][1:] if found else None
         found.append(
             _row(
@@ -125,8 +126,6 @@ def _row(
 
 
 def _among(result: AttackResult, chosen: np.ndarray) -> AttackResult:
-    from dataclasses import replace
-
     return replace(
         result,
         scores=result.scores[chosen],
@@ -134,6 +133,11 @@ def _among(result: AttackResult, chosen: np.ndarray) -> AttackResult:
         labels=result.labels[chosen],
         records=result.records[chosen],
     )
+
+
+def _some(n: int, count: int) -> np.ndarray:
+    """Return some positions in the pool; the seed is none that halves were drawn with (numpy takes 0 for [0, 0])."""
+    return np.sort(np.random.default_rng([2**31 + 4]).permutation(n)[:count])
 
 
 def _labels_alone(
