@@ -5,7 +5,7 @@ Everything is trained on demand and kept in the cache, model by model; sizes fol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit import cache, data, models, profiles
+from labkit import cache, data, models, profiles, progress
 from labkit.data import Dataset
 from labkit.membership.shadows.presets import preset
+from labkit.scenarios import one_off
+from labkit.training.many import side_by_side
 from labkit.training.recipe import Recipe, fresh, train_one
 from labkit.training.shelf import CODE, model_identity
 from labkit.watermark.marks.keys import Key
@@ -170,7 +172,6 @@ def kept(setup: Project, what: str, settings: dict[str, Any], compute: Callable[
 
 def plain(setup: Project, seed: int) -> nn.Module:
     """Return the owner's model without a mark."""
-    from labkit import progress
 
     def train() -> dict[str, Tensor]:
         with progress.bar(1, f"the owner's unmarked model, {setup.owner.source}") as shown:
@@ -331,19 +332,45 @@ def private(setup: Project, *, key: Key = KEY) -> UnderDP:
 def prepare() -> None:
     """Do the one-off work of lab 07, most needed first; model by model: an interrupt loses one model at most."""
     setup = project()
-    if setup.profile == "laptop":
-        print(
-            "lab 07: 44 models of a minute and a half, and 40 small ones: an hour and a quarter on 2 cores; "
-            "interrupt at will"
+    with one_off.part("null models"):
+        nulls(setup)
+    with one_off.part("unmarked and marked models"):
+        _side_by_side(partial(_plain, seed) for seed in setup.seeds)
+        _side_by_side(
+            partial(_marked, scheme, seed) for scheme in ("patch", RESISTANT) for seed in setup.seeds
         )
-    nulls(setup)
-    for seed in setup.seeds:
-        plain(setup, seed)
-        marked(setup, "patch", seed)
-    first = marked(setup, "patch", setup.seeds[0]).model
-    for answers in ("probabilities", "labels"):
-        stolen(setup, first, setup.seeds[0], answers=answers, budgets=setup.budgets)
-    leaked(setup)
-    for seed in setup.seeds:
-        stolen(setup, marked(setup, RESISTANT, seed).model, seed)
-    private(setup)
+    with one_off.part("thieves"):
+        first = marked(setup, "patch", setup.seeds[0]).model
+        for answers in ("probabilities", "labels"):
+            stolen(setup, first, setup.seeds[0], answers=answers, budgets=setup.budgets)
+        _side_by_side(partial(_stolen, RESISTANT, seed) for seed in setup.seeds)
+    with one_off.part("leakage, three arms"):
+        pairs = setup.pairs
+        _side_by_side(partial(_leaked, pairs[k : k + 2]) for k in range(0, len(pairs) - 1, 2))
+        leaked(setup)
+    with one_off.part("marks under DP-SGD"):
+        private(setup)
+
+
+def _side_by_side(jobs: Iterable[Callable[[], None]]) -> None:
+    """Do jobs in workers, where that pays; what they make is read from the cache."""
+    jobs, workers = list(jobs), profiles.current().pick(smoke=1, laptop=None, full=None)
+    for _ in progress.track(side_by_side(jobs, workers=workers), "models", total=len(jobs)):
+        pass
+
+
+def _plain(seed: int) -> None:
+    plain(project(), seed)
+
+
+def _marked(scheme: str, seed: int) -> None:
+    marked(project(), scheme, seed)
+
+
+def _stolen(scheme: str, seed: int) -> None:
+    setup = project()
+    stolen(setup, marked(setup, scheme, seed).model, seed)
+
+
+def _leaked(pairs: tuple[int, ...]) -> None:
+    leaked(replace(project(), pairs=pairs))
