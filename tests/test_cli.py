@@ -1,7 +1,9 @@
 """The command line: quick, helpful, and clear about what is missing."""
 
+import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,14 +15,16 @@ import pytest
 
 from labkit import cache, cli
 from labkit.course import labs
-from labkit.course.notebooks import build, page, run
+from labkit.course.notebooks import build, execute, page, run
 
 
 def main(*arguments):
     return cli.main(list(arguments))
 
 
-@pytest.mark.parametrize("command", ["", "doctor", "data", "prepare", "run", "build", "progress", "bench"])
+@pytest.mark.parametrize(
+    "command", ["", "doctor", "data", "prepare", "run", "build", "classroom", "progress", "bench"]
+)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main(*command.split(), "--help")
@@ -134,6 +138,7 @@ def tiny_lab(monkeypatch, tmp_path):
     lab = labs.Lab("97", "tiny", "A tiny lab", "test", 1, (1, 1, 1))
     monkeypatch.setattr(labs, "LABS", (*labs.LABS, lab))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LABKIT_PROFILE", "smoke")
     cells = [
         nbformat.v4.new_markdown_cell(
             r"# Tiny" "\n\n" r"$\varepsilon \le 3$ and $$\Pr[A] = \frac{1}{2}$$ and $\nonsense{$"
@@ -174,14 +179,100 @@ def test_run_leaves_a_notebook_and_a_page_that_fetches_nothing(tiny_lab, tmp_pat
     assert "noise" in capsys.readouterr().err
 
 
-def test_run_names_the_cell_that_fails(tiny_lab, capsys):
+def test_run_keeps_what_it_executed_and_names_the_cell_that_fails(tiny_lab, tmp_path, capsys):
+    """nbconvert issues 626, 1477 and 1662: a failing cell, and hours of outputs are gone."""
     notebook = nbformat.read(tiny_lab, 4)
-    notebook.cells[1].source = "def f():\n    return 1 / 0\nf()"
+    notebook.cells[2].source = "def f():\n    return 1 / 0\nf()"
     nbformat.write(notebook, tiny_lab)
     assert main("run", "97", "--out", "results") == 2
     error = capsys.readouterr().err
-    assert "code cell 1 stopped: ZeroDivisionError" in error
+    assert "code cell 2 stopped: ZeroDivisionError" in error
     assert "\x1b[" not in error
+    kept = nbformat.read(tmp_path / "results" / "97_tiny.ipynb", 4)
+    assert sys.executable in kept.cells[1].outputs[0].text
+    assert kept.cells[2].outputs[0].ename == "ZeroDivisionError"
+
+
+def test_run_shows_a_picture_of_the_web_as_a_link(tiny_lab, tmp_path):
+    notebook = nbformat.read(tiny_lab, 4)
+    notebook.cells = [nbformat.v4.new_markdown_cell("My note: ![a plot](https://example.org/plot.png)")]
+    nbformat.write(notebook, tiny_lab)
+    assert main("run", "97", "--out", "results") == 0
+    text = (tmp_path / "results" / "97_tiny.html").read_text(encoding="utf-8")
+    assert '<a href="https://example.org/plot.png">a plot</a>' in text
+    assert not page.FETCH.search(text)
+
+
+def test_run_keeps_the_notebook_where_the_page_cannot_be_made(tiny_lab, tmp_path, capsys):
+    notebook = nbformat.read(tiny_lab, 4)
+    notebook.cells[0].source = '<img src="https://example.org/plot.png">'
+    nbformat.write(notebook, tiny_lab)
+    assert main("run", "97", "--out", "results") == 2
+    assert "embed it in the notebook" in capsys.readouterr().err
+    assert sys.executable in (tmp_path / "results" / "97_tiny.ipynb").read_text(encoding="utf-8")
+
+
+def test_run_takes_notebooks_of_older_programs_and_of_other_kernels(tiny_lab, tmp_path):
+    """Format 4.4 has no cell ids (colabtools issue 5402); a conda kernel's name means nothing here (nbval issue 106)."""
+    old = json.loads(tiny_lab.read_text(encoding="utf-8"))
+    old["nbformat_minor"] = 4
+    old["metadata"]["kernelspec"] = {"name": "conda-env-py37-py", "display_name": "Python [conda env:py37]"}
+    old["cells"] = [cell | {"metadata": {}} for cell in old["cells"][:2]]
+    for cell in old["cells"]:
+        cell.pop("id")
+    tiny_lab.write_text(json.dumps(old), encoding="utf-8")
+    assert main("run", "97", "--out", "results") == 0
+    assert sys.executable in (tmp_path / "results" / "97_tiny.ipynb").read_text(encoding="utf-8")
+
+
+def test_run_and_classroom_work_below_spaces_and_umlauts(tiny_lab, tmp_path, monkeypatch):
+    odd = tmp_path / "mit Leerzeichen ü"
+    tiny_lab.parent.rename(odd.parent / "moved")
+    odd.mkdir()
+    (odd.parent / "moved").rename(odd / "notebooks")
+    monkeypatch.chdir(odd)
+    monkeypatch.setenv("LABKIT_CACHE", str(odd / "cache"))
+    assert main("run", "97", "--out", "results") == 0
+    assert sys.executable in (odd / "results" / "97_tiny.ipynb").read_text(encoding="utf-8")
+    item = labs.lab("00")
+    written = build._classroom({item: build.make(item, build.checkout())[0]}, odd / "kurs", force=False)
+    assert all(path.is_file() for path in written)
+
+
+def test_a_cell_with_an_interactive_widget_returns(tmp_path):
+    """nbclient issue 312, nbconvert issue 2029: sometimes it waits for ever; three runs, 40 seconds a cell at most."""
+    cells = (
+        "import ipywidgets\nfrom IPython.display import HTML\n"
+        "ipywidgets.interact(lambda x: HTML(x), x=ipywidgets.Dropdown(options=list('abc')))",
+        "print(1 + 1)",
+    )
+    for _ in range(3):
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        execute.execute(book, tmp_path, "widgets", cell_timeout=40)
+        assert book.cells[1].outputs[0].text.strip() == "2"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell's pipe")
+def test_a_reader_that_stops_early_is_no_error():
+    command = f"{shlex.quote(sys.executable)} -m labkit.cli progress | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.stdout.startswith("Lab")
+    assert done.stderr == ""
+
+
+def test_output_of_a_poor_encoding_is_no_error(tmp_path):
+    poor = os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    code = "import sys; from labkit import cli; cli.progress = lambda o: print('ε ≤ 3') or 0; cli.progress.__name__ = 'progress'; sys.exit(cli.main(['progress']))"
+    done = subprocess.run([sys.executable, "-c", code], env=poor, capture_output=True)
+    assert (done.returncode, done.stdout.strip()) == (0, b"epsilon ? 3")
+
+
+def test_figures_need_no_display():
+    """nipreps/mriqc issue 891: drawn with a backend for screens, and no screen."""
+    headless = {key: value for key, value in os.environ.items() if key != "DISPLAY"} | {"MPLBACKEND": "TkAgg"}
+    code = "import io; from labkit import plots; f, a = plots.figure(); a.plot([1, 2]); f.savefig(io.BytesIO()); print('drawn')"
+    done = subprocess.run([sys.executable, "-c", code], env=headless, capture_output=True, text=True)
+    assert done.stdout.strip() == "drawn", done.stderr
 
 
 def test_run_means_its_folders_as_seen_from_the_caller(tiny_lab, tmp_path, monkeypatch):
@@ -250,7 +341,6 @@ def test_a_lab_that_is_nowhere_says_where_it_was_looked_for(monkeypatch, tmp_pat
     "source",
     [
         '<img src="https://example.org/x.png">',
-        "![x](http://example.org/x.png)",
         '<script src="//cdn.example.org/x.js"></script>',
         "<style>@import 'x.css'</style>",
     ],

@@ -1,5 +1,7 @@
 """The doctor: every problem is seen, named, and given one fix."""
 
+import os
+import subprocess
 import sys
 from collections import namedtuple
 
@@ -126,6 +128,17 @@ def test_a_folder_that_cannot_be_written_is_a_problem(monkeypatch, tmp_path):
     item = finding(doctor._folders(), "Cache folder")
     assert item.level == doctor.PROBLEM
     assert "LABKIT_CACHE" in item.fix
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="a system without user ids")
+def test_a_user_without_a_home_gets_answers():
+    """jupyterhub/helm-chart issue 27: a container runs as an id that /etc/passwd does not know, and HOME is not set."""
+    start = "import os, pwd; os.environ.pop('HOME', None)\ndef no(_): raise KeyError('uid not found')\npwd.getpwuid = no\n"
+    code = "from labkit import doctor; from labkit.course.exercises import overview; print(doctor.text(doctor.examine()), overview.text())"
+    done = subprocess.run([sys.executable, "-c", start + code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "set HOME to a folder that can be written" in done.stdout
+    assert "Next exercise" in done.stdout
 
 
 def test_a_report_names_no_machine(monkeypatch, tmp_path):

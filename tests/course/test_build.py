@@ -166,6 +166,23 @@ def test_classroom_copies_have_no_answers(course, tmp_path):
     assert "code_stub" in (out / "nbgrader_config.py").read_text(encoding="utf-8")
 
 
+def test_an_instructors_edits_are_never_overwritten_without_a_word(course, tmp_path):
+    out = tmp_path / "class"
+    build.build(["00"], classroom=out)
+    build.build(["00"], classroom=out)  # nothing was edited: written anew without a word
+    config = out / "nbgrader_config.py"
+    handout = out / "handouts" / "00_start_here.ipynb"
+    config.write_text(config.read_text(encoding="utf-8") + "c.mine = True\n", encoding="utf-8")
+    handout.unlink()
+    with pytest.raises(build.BuildError, match=r"nbgrader_config\.py"):
+        build.build(["00"], classroom=out)
+    assert not handout.exists(), "nothing is written beside a file that stands in the way"
+    build.build(["00"], classroom=out, force=True)
+    assert "c.mine" not in config.read_text(encoding="utf-8")
+    assert "c.mine" in config.with_name("nbgrader_config.py.yours").read_text(encoding="utf-8")
+    assert handout.is_file()
+
+
 def test_missing_source_and_installed_wheel_say_so(course, monkeypatch):
     with pytest.raises(build.BuildError, match=r"03_\w+\.py is missing"):
         build.build(["03"])

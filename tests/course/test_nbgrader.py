@@ -68,6 +68,34 @@ def submit(folder: Path, student: str, release, answers: dict[str, str]) -> None
     nbformat.write(notebook, path)
 
 
+def test_a_deleted_check_cell_is_put_back_and_graded(tmp_path, monkeypatch):
+    """nbgrader issue 1682; the option is in the configuration that the build writes."""
+    from nbgrader.apps import NbGraderAPI
+    from traitlets.config.loader import PyFileConfigLoader
+
+    item = lab("00")
+    build._classroom({item: build.make(item, build.checkout())[0]}, tmp_path, force=False)
+    config = PyFileConfigLoader(str(tmp_path / "nbgrader_config.py")).load_config()
+    config.CourseDirectory.root = str(tmp_path)
+    config.NbGrader.db_url = f"sqlite:///{tmp_path / 'gradebook.db'}"
+    api = NbGraderAPI(config=config)
+    succeed(api.generate_assignment(item.name))
+    book, solved = (
+        nbformat.read(tmp_path / kind / item.name / f"{item.name}.ipynb", 4) for kind in ("release", "source")
+    )
+    for key, cell in exercises(book).items():
+        cell.source = exercises(solved)[key].source
+    book.cells.remove(next(cell for cell in book.cells if cell.metadata.get("nbgrader", {}).get("grade")))
+    path = tmp_path / "submitted" / "ada" / item.name / f"{item.name}.ipynb"
+    path.parent.mkdir(parents=True)
+    nbformat.write(book, path)
+    monkeypatch.setenv("LABKIT_PROFILE", "smoke")
+    succeed(api.autograde(item.name, "ada"))
+    with api.gradebook as gradebook:
+        grades = gradebook.find_submission_notebook(item.name, item.name, "ada").grades
+        assert all(grade.auto_score == grade.max_score for grade in grades)
+
+
 def test_release_agrees_with_the_handout(course):
     folder, _, release, _ = course
     handout = nbformat.read(folder / "handouts" / f"{LAB.name}.ipynb", 4)
