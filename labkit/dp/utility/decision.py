@@ -33,7 +33,11 @@ class Decision:
     accuracy : Interval
         Mean over seeds, with its interval.
     assured : float
-        Lower bound on accuracy that the choice was made by.
+        Accuracy that one deployed model has with 95% confidence, the choice among all ε of the curve counted.
+    prior : Interval
+        Accuracy at ε = 0, without a private record.
+    known : str
+        What that uses.
     question, reason : str
     privacy : PrivacyStatement
     source, pipeline, profile : str
@@ -50,6 +54,8 @@ class Decision:
     epsilon: float
     accuracy: stats.Interval
     assured: float
+    prior: stats.Interval
+    known: str
     question: str
     reason: str
     privacy: PrivacyStatement
@@ -72,8 +78,12 @@ class Decision:
             "Reason": self.reason,
             "Privacy": str(self.privacy),
             "Meaning": _meaning(self.privacy.epsilon, self.privacy.delta),
-            "Accuracy": f"{self.accuracy.percent()} ({self.accuracy.method}, 95%)",
-            "Assured accuracy": f"{100 * self.assured:.2f}% (lower 95% bound, over seeds and over {self.n_test:,} test records)",
+            "Accuracy": f"{self.accuracy.percent()} (mean over {self.seeds} runs, {self.accuracy.method}, 95%)",
+            "Assured accuracy": (
+                f"{100 * self.assured:.2f}% (one deployed model, 95% prediction bound over runs and {self.n_test:,} test "
+                f"records, for {len(self.considered)} measured ε at once)"
+            ),
+            "Without any private record": f"ε = 0 gives {self.prior.percent()} ({self.known})",
             "Data": f"{self.source}; {self.n_train:,} train records",
             "Pipeline": f"{self.pipeline}, profile {self.profile}, {self.seeds} seeds",
             "Tuning": self.tuning,
@@ -161,7 +171,8 @@ def decide(
 ) -> Decision:
     """Choose a point of the curve: the smallest ε that is accurate enough, or the best accuracy within a cap on ε.
 
-    Accuracy counts by its lower bound (`Tradeoff.assured`), so a lucky seed decides nothing.
+    Accuracy counts by a prediction bound for one deployed model (`Tradeoff.assured`), so a lucky seed decides nothing.
+    Whoever chooses among several ε has several chances to be lucky: the bound holds for all of the curve's at once.
 
     Parameters
     ----------
@@ -188,16 +199,30 @@ def decide(
     allowed = [e for e in tradeoff.epsilons if max_epsilon is None or statements[e].epsilon <= max_epsilon]
     if not allowed:
         raise NoDecision(_none_allowed(statements, max_epsilon, tuning))
-    enough = [e for e in allowed if required_accuracy is None or tradeoff.assured(e) >= required_accuracy]
+    bounds = {e: tradeoff.assured(e, among=len(tradeoff.epsilons)) for e in tradeoff.epsilons}
+    prior = stats.mean_share(tradeoff.prior)
+    if required_accuracy is not None and prior.estimate >= required_accuracy:
+        raise NoDecision(
+            f"{100 * required_accuracy:g}% needs no private record: ε = 0 gives {prior.percent()} ({tradeoff.known}). "
+            "Use that, or ask for more"
+        )
+    enough = [e for e in allowed if required_accuracy is None or bounds[e] >= required_accuracy]
     if not enough:
-        raise NoDecision(_none_enough(tradeoff, allowed, required_accuracy, max_epsilon))
-    chosen = max(enough, key=tradeoff.assured) if required_accuracy is None else min(enough)
+        raise NoDecision(_none_enough(tradeoff, bounds, allowed, required_accuracy, max_epsilon))
+    chosen = max(enough, key=bounds.__getitem__) if required_accuracy is None else min(enough)
+    if bounds[chosen] <= prior.estimate:
+        raise NoDecision(
+            f"at ε = {chosen:g} a deployed model has at least {100 * bounds[chosen]:.2f}%, no more than ε = 0 gives "
+            f"({prior.percent()}, {tradeoff.known}): private records are not shown to help. Allow a larger ε, or use none"
+        )
     return Decision(
         epsilon=chosen,
         accuracy=tradeoff.accuracy(chosen),
-        assured=tradeoff.assured(chosen),
+        assured=bounds[chosen],
+        prior=prior,
+        known=tradeoff.known,
         question=_question(required_accuracy, max_epsilon),
-        reason=_reason(tradeoff, chosen, allowed, required_accuracy),
+        reason=_reason(bounds, chosen, allowed, required_accuracy),
         privacy=statements[chosen],
         source=tradeoff.source,
         pipeline=tradeoff.pipeline,
@@ -207,7 +232,7 @@ def decide(
         seeds=len(tradeoff.at(chosen)),
         tuning=_tuning(tuning),
         owner=owner,
-        considered=tuple((e, tradeoff.accuracy(e).percent(), tradeoff.assured(e)) for e in tradeoff.epsilons),
+        considered=tuple((e, tradeoff.accuracy(e).percent(), bounds[e]) for e in tradeoff.epsilons),
     )
 
 
@@ -237,14 +262,16 @@ def _question(required_accuracy: float | None, max_epsilon: float | None) -> str
     return f"the smallest ε{cap} whose assured accuracy is at least {100 * required_accuracy:g}%"
 
 
-def _reason(tradeoff: Tradeoff, chosen: float, allowed: list[float], required: float | None) -> str:
-    bound = f"{100 * tradeoff.assured(chosen):.2f}%"
+def _reason(bounds: dict[float, float], chosen: float, allowed: list[float], required: float | None) -> str:
+    bound = f"{100 * bounds[chosen]:.2f}%"
     if required is None:
         return f"of the {len(allowed)} measured ε within the cap, its assured accuracy is highest ({bound})"
-    below = [e for e in tradeoff.epsilons if e < chosen]
+    below = [e for e in bounds if e < chosen]
     if not below:
         return f"assured accuracy {bound}; it is the smallest ε measured, a smaller one might do"
-    return f"assured accuracy {bound}; the next smaller ε, {below[-1]:g}, gives {100 * tradeoff.assured(below[-1]):.2f}%"
+    return (
+        f"assured accuracy {bound}; the next smaller ε, {below[-1]:g}, gives {100 * bounds[below[-1]]:.2f}%"
+    )
 
 
 def _tuning(tuning: TuningCost | None) -> str:
@@ -265,9 +292,11 @@ def _none_allowed(statements: dict[float, PrivacyStatement], cap: float, tuning:
     )
 
 
-def _none_enough(tradeoff: Tradeoff, allowed: list[float], required: float, cap: float | None) -> str:
-    best = max(allowed, key=tradeoff.assured)
-    mean, bound = tradeoff.accuracy(best).estimate, tradeoff.assured(best)
+def _none_enough(
+    tradeoff: Tradeoff, bounds: dict[float, float], allowed: list[float], required: float, cap: float | None
+) -> str:
+    best = max(allowed, key=bounds.__getitem__)
+    mean, bound = tradeoff.accuracy(best).estimate, bounds[best]
     message = (
         f"assured accuracy of {100 * required:g}% is not reached: the best is {100 * bound:.2f}% at ε = {best:g} "
         f"(mean {100 * mean:.2f}% over {len(tradeoff.at(best))} seeds). "
@@ -279,8 +308,11 @@ def _none_enough(tradeoff: Tradeoff, allowed: list[float], required: float, cap:
             "Better features, another model or more records would"
         )
     if mean >= required:
-        return message + "The mean is high enough: more seeds or more test records would narrow the interval"
-    outside = [e for e in tradeoff.epsilons if e not in allowed and tradeoff.assured(e) >= required]
+        return (
+            message
+            + "The mean is high enough: more seeds, more test records or fewer ε to choose from would raise the bound"
+        )
+    outside = [e for e in tradeoff.epsilons if e not in allowed and bounds[e] >= required]
     if cap is not None and outside:
         return (
             message

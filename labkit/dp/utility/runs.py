@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from labkit import cache, profiles
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ class Run:
     seed : int
     accuracy : float
         Share of correct answers on the data set's test records.
+    right : bool array of shape (n_test,) or None
+        Which test records were answered correctly: pairs two runs record by record. None where the model cannot be asked.
     seconds : float
     privacy : str
         The statement in full.
@@ -45,15 +49,13 @@ class Run:
     privacy: str
     events: tuple[Event, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+    right: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 def run_once(
     pipeline: Pipeline, dataset: Dataset, target_epsilon: float, delta: float, seed: int, settings: dict
 ) -> Run:
     """Return one run of ``pipeline``, from the cache where it was made before by the same code on the same data."""
-    from labkit import models
-    from labkit.dp.training import engines, gradients, layers, linear, run, textbook, train_private
-    from labkit.dp.utility import cnn_pipeline
 
     def compute() -> Run:
         result = pipeline(dataset, target_epsilon=target_epsilon, delta=delta, seed=seed, **settings)
@@ -66,6 +68,7 @@ def run_once(
             str(result.privacy),
             tuple(result.privacy.events),
             dict(settings),
+            _right(result, dataset),
         )
 
     # The profile belongs to the key: a recipe may ask for it. So do defaults: their names are in the code, not their values.
@@ -76,29 +79,25 @@ def run_once(
         "seed": seed,
     }
     key |= settings | {"profile": profiles.current().name}
-    code = [
-        pipeline,
-        train_private,
-        run,
-        engines,
-        gradients,
-        layers,
-        linear,
-        cnn_pipeline,
-        models,
-        textbook.poisson_batch,
-    ]
-    return cache.cached("private-runs", key, compute, code=code)
+    return cache.cached("private-runs", key, compute, code=[pipeline, _right])
+
+
+def _right(result: Any, dataset: Dataset) -> np.ndarray | None:
+    """Return which test records the trained model answers correctly, bool (n,), or None if it cannot be asked."""
+    from labkit import training
+
+    model = getattr(result, "model", None)
+    if model is None:
+        return None
+    return (training.logits(model, dataset.test_x).argmax(1) == dataset.test_y).numpy()
 
 
 def ceiling_once(ceiling: Pipeline, dataset: Dataset, seed: int) -> float:
-    """Return the accuracy of the ceiling with one seed, from the cache where it was measured before."""
-    from labkit import models, training
-    from labkit.dp.utility import cnn_pipeline
-
+    """Return the accuracy of training without privacy (or without private records) with one seed, cached."""
     key = {"data": dataset.digest, "seed": seed, "profile": profiles.current().name}
-    compute = lambda: float(ceiling(dataset, seed=seed).accuracy.estimate)  # noqa: E731
-    return cache.cached("public-runs", key, compute, code=[ceiling, training, models, cnn_pipeline])
+    return cache.cached(
+        "public-runs", key, lambda: float(ceiling(dataset, seed=seed).accuracy.estimate), code=[ceiling]
+    )
 
 
 def _defaults(function: Pipeline) -> dict[str, Any]:

@@ -5,22 +5,22 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit import cache, plots, profiles, progress
+from labkit import plots, profiles, progress
 from labkit.dp.utility.decision import Decision, NoDecision, decide
 from labkit.dp.utility.linear_pipeline import linear_pipeline
 from labkit.dp.utility.runs import Pipeline, Run, run_once
 from labkit.dp.utility.tradeoff import Tradeoff, tradeoff
+from labkit.results import Result
 
 if TYPE_CHECKING:
     import optuna
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from labkit.data import Dataset
@@ -86,8 +86,8 @@ def pareto_front(epsilons: Sequence[float], accuracies: Sequence[float]) -> list
     return sorted(kept, key=lambda i: (points[i], i))
 
 
-@dataclass(frozen=True)
-class Search:
+@dataclass(frozen=True, repr=False)
+class Search(Result):
     """Settings that were tried, and the best of them: see `search`.
 
     Attributes
@@ -99,6 +99,9 @@ class Search:
     n_train : int
     sampler : str
         Who proposed the settings.
+    failed : tuple of (dict, str)
+        Settings of trials that ended in an error, and the error: a loss that became NaN, for example. They looked at the
+        records, too, so `cost` counts them.
     """
 
     runs: tuple[Run, ...] = field(repr=False)
@@ -107,6 +110,7 @@ class Search:
     delta: float
     n_train: int
     sampler: str
+    failed: tuple[tuple[dict[str, Any], str], ...] = field(default=(), repr=False)
 
     @property
     def front(self) -> list[Run]:
@@ -141,7 +145,7 @@ class Search:
         Notes
         -----
         The first row is only true where the trials never touched the private records (they ran on synthetic or public
-        ones). "All released" composes all trials of this search; strictly, their ε must have been fixed beforehand. The
+        ones). "All released" composes all trials of this search (a failed one as the dearest); strictly, their ε must have been fixed beforehand. The
         rows of "another search" say what a search would have cost whose trials all spend the ε of the published run; the
         last is Papernot & Steinke (arXiv 2110.03620, theorem 2): a number of trials drawn from a geometric law, settings
         drawn without a look at other trials (this search, Optuna's, looks), and only the best run published. None counts
@@ -154,11 +158,13 @@ class Search:
         dearest = max(self.runs, key=lambda run: run.spent_epsilon)
         wanted = dearest.target_epsilon if epsilon is None else epsilon
         chosen = min(self.runs, key=lambda run: abs(run.target_epsilon - wanted))
-        k, n, delta = len(self.runs), self.n_train, self.delta
+        k, n, delta = len(self.runs) + len(self.failed), self.n_train, self.delta
         ways = {
             "tuned on other records": privacy_statement(chosen.events, delta=delta, n=n),
             f"this search, all {k} trials released": privacy_statement(
-                [event for run in self.runs for event in run.events], delta=delta, n=n
+                [event for run in (*self.runs, *(dearest for _ in self.failed)) for event in run.events],
+                delta=delta,
+                n=n,
             ),
             f"another search: {k} trials like the chosen one": privacy_statement(
                 chosen.events, delta=delta, n=n, tuning=TuningCost(k)
@@ -185,9 +191,9 @@ class Search:
         ]
         return pd.DataFrame(rows).sort_values("validation accuracy", ascending=False, ignore_index=True)
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Draw every trial, and the front as a staircase."""
-        fig, ax = plots.figure(7, 4)
+        fig, ax = plots.figure(7, 4) if ax is None else (ax.figure, ax)
         ax.plot(
             [r.spent_epsilon for r in self.runs],
             [100 * r.accuracy for r in self.runs],
@@ -211,16 +217,19 @@ class Search:
             fig, f"Validation accuracy of {len(self.runs)} trials against ε; the Pareto front is {steps}."
         )
 
-    def save(self, path: str | Path) -> Path:
-        """Write all trials as JSON, without their seed."""
-        rows = [{k: v for k, v in asdict(run).items() if k != "seed"} for run in self.runs]
-        facts = {key: value for key, value in vars(self).items() if key != "runs"} | {"runs": rows}
-        with cache.atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
-        return Path(path)
+    def summary(self) -> str:
+        """Return how many trials there were and the front, in one line."""
+        points = ", ".join(f"{run.accuracy:.2%} at ε = {run.spent_epsilon:.2f}" for run in self.front)
+        lost = f", {len(self.failed)} failed" if self.failed else ""
+        return (
+            f"{len(self.runs)} trials of {self.sampler}{lost}; front: {points} (validation accuracy, δ = {self.delta:g}; "
+            f"{self.source}; profile {self.profile})"
+        )
 
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+    def numbers(self) -> dict[str, Any]:
+        """Return all trials, without their seed: it would undo the noise."""
+        rows = [{k: v for k, v in asdict(run).items() if k not in ("seed", "right")} for run in self.runs]
+        return {key: value for key, value in vars(self).items() if key != "runs"} | {"runs": rows}
 
 
 def search(
@@ -259,6 +268,8 @@ def search(
     ------
     ValueError
         If there is no trial, a range is empty, or a pipeline comes without its own space.
+    RuntimeError
+        If every trial failed. A trial that fails alone is told as failed, and the search goes on.
     """
     import optuna
 
@@ -277,14 +288,25 @@ def search(
     try:
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(5, trials // 3))
         study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler)
-        runs = []
+        runs: list[Run] = []
+        failed: list[tuple[dict[str, Any], str]] = []
         for _ in progress.track(range(trials), "trials"):
             trial = study.ask()
             epsilon = round(budget.suggest(trial, "epsilon"), 2)
             settings = {name: values.suggest(trial, name) for name, values in space.items()}
-            runs.append(run_once(pipeline, split, epsilon, delta, seed, settings))
-            study.tell(trial, (runs[-1].spent_epsilon, runs[-1].accuracy))
+            try:
+                run = run_once(pipeline, split, epsilon, delta, seed, settings)
+            except (ArithmeticError, ValueError, RuntimeError) as error:
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                failed.append(({"epsilon": epsilon, **settings}, f"{type(error).__name__}: {error}"))
+                continue
+            study.tell(trial, (run.spent_epsilon, run.accuracy))
+            runs.append(run)
     finally:
         optuna.logging.set_verbosity(verbosity)
+    if not runs:
+        raise RuntimeError(f"all {trials} trials failed; the last with {failed[-1][0]}: {failed[-1][1]}")
     profile = profiles.current().name
-    return Search(tuple(runs), split.source, profile, delta, len(split.train_y), "TPE (Optuna)")
+    return Search(
+        tuple(runs), split.source, profile, delta, len(split.train_y), "TPE (Optuna)", tuple(failed)
+    )

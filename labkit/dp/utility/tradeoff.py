@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import operator
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit import cache, plots, profiles, progress, stats
-from labkit.dp.utility.linear_pipeline import linear_ceiling, linear_pipeline
+import numpy as np
+
+from labkit import plots, profiles, progress, stats
+from labkit.dp.utility.linear_pipeline import linear_ceiling, linear_pipeline, linear_prior
 from labkit.dp.utility.runs import Pipeline, Run, ceiling_once, run_once
+from labkit.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from labkit.data import Dataset
 
 
-@dataclass(frozen=True)
-class Tradeoff:
+MAJORITY = "always the commonest class"
+
+
+@dataclass(frozen=True, repr=False)
+class Tradeoff(Result):
     """Accuracy against ε: see `tradeoff`.
 
     Attributes
@@ -29,6 +35,10 @@ class Tradeoff:
         One for each ε and seed.
     ceiling : tuple of float
         Accuracies of the same model without privacy, one a seed.
+    prior : tuple of float
+        Accuracies at ε = 0, one a seed: of the same model trained on no private record, or of the commonest class.
+    known : str
+        What `prior` knows.
     pipeline, source, profile : str
         What was trained, on which data, under which profile.
     delta : float
@@ -38,6 +48,8 @@ class Tradeoff:
 
     runs: tuple[Run, ...] = field(repr=False)
     ceiling: tuple[float, ...]
+    prior: tuple[float, ...]
+    known: str
     pipeline: str
     source: str
     profile: str
@@ -67,24 +79,50 @@ class Tradeoff:
         """Return the mean accuracy over seeds at one ε, with its Student t interval."""
         return stats.mean_share([run.accuracy for run in self.at(epsilon)])
 
-    def assured(self, epsilon: float) -> float:
-        """Return the accuracy to count on at one ε: the lower of two 95% bounds.
+    def assured(self, epsilon: float, *, among: int = 1) -> float:
+        """Return the accuracy that one model, trained and deployed at this ε, has with 95% confidence.
 
-        One is for other seeds (Student t over runs), one for other test records (Clopper-Pearson at the mean).
+        A prediction bound over further runs and other test records (`labkit.stats.prediction_bound`), not the lower end
+        of an interval of the mean: a single run lies below that a third of the time.
+
+        Parameters
+        ----------
+        among : int
+            Number of ε that one of is chosen by this bound: each bound then holds with 1 - 0.05 / among, so that whichever
+            is chosen keeps 95% (Bonferroni).
         """
-        over_seeds = self.accuracy(epsilon)
-        over_records = stats.clopper_pearson(int(over_seeds.estimate * self.n_test), self.n_test)
-        return min(over_seeds.low, over_records.low)
+        accuracies = [run.accuracy for run in self.at(epsilon)]
+        return stats.prediction_bound(accuracies, self.n_test, 1 - 0.05 / among)
+
+    def summary(self) -> str:
+        """Return the curve in one line."""
+        points = ", ".join(f"{self.accuracy(e).percent()} at ε = {e:g}" for e in self.epsilons)
+        return (
+            f"{self.pipeline}: {points}; ε = 0: {stats.mean_share(self.prior).percent()} ({self.known}); no privacy: "
+            f"{stats.mean_share(self.ceiling).percent()} (δ = {self.delta:g}, add/remove; {self.source}; profile {self.profile})"
+        )
 
     def table(self) -> pd.DataFrame:
-        """Return one row for each ε, and one for no privacy (ε = ∞)."""
+        """Return one row for no private record (ε = 0), one for each ε, and one for no privacy (ε = ∞).
+
+        "One model" is `assured` for an ε that was fixed beforehand.
+        """
         import pandas as pd
 
-        rows = [
+        rows: list[dict[str, Any]] = [
+            {
+                "ε": 0.0,
+                "accuracy": stats.mean_share(self.prior).percent(),
+                "one model, at least": "",
+                "seeds": len(self.prior),
+                "seconds a run": "",
+            }
+        ]
+        rows += [
             {
                 "ε": epsilon,
                 "accuracy": self.accuracy(epsilon).percent(),
-                "assured": f"{100 * max(0.0, self.assured(epsilon)):.2f}%",
+                "one model, at least": f"{100 * self.assured(epsilon):.2f}%",
                 "seeds": len(self.at(epsilon)),
                 "seconds a run": round(sum(r.seconds for r in self.at(epsilon)) / len(self.at(epsilon)), 1),
             }
@@ -94,63 +132,52 @@ class Tradeoff:
             {
                 "ε": float("inf"),
                 "accuracy": stats.mean_share(self.ceiling).percent(),
-                "assured": "",
+                "one model, at least": "",
                 "seeds": len(self.ceiling),
                 "seconds a run": "",
             }
         )
         return pd.DataFrame(rows).set_index("ε")
 
-    def plot(self) -> Figure:
-        """Draw mean accuracy with its interval over seeds, each run as a dot, and the ceiling without privacy."""
-        fig, ax = plots.figure(7, 4.2)
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw mean accuracy with its interval over seeds, each run as a dot, and the lines at ε = 0 and without privacy."""
+        fig, ax = plots.figure(7, 4.4) if ax is None else (ax.figure, ax)
         x, bands = self.epsilons, [self.accuracy(epsilon) for epsilon in self.epsilons]
-        ceiling = 100 * stats.mean_interval(self.ceiling).estimate
+        top, start = (100 * stats.mean_share(values).estimate for values in (self.ceiling, self.prior))
         ax.axhline(
-            ceiling,
-            color=plots.COLOURS[6],
-            linestyle="--",
-            label=f"no privacy: {ceiling:.2f}%",
-            linewidth=1.2,
+            top, color=plots.COLOURS[6], linestyle="--", label=f"no privacy: {top:.2f}%", linewidth=1.2
         )
+        zero = f"ε = 0, {self.known}: {start:.2f}%"
+        ax.axhline(start, color=plots.COLOURS[3], linestyle=":", label=zero, linewidth=1.4)
         ax.plot(x, [100 * b.estimate for b in bands], color=plots.COLOURS[0], label=f"{self.pipeline}: mean")
         if len(self.at(x[0])) > 1:
             low, high = [100 * b.low for b in bands], [100 * b.high for b in bands]
-            plots.band(ax, x, low, high, color=plots.COLOURS[0], label="95% interval (Student t)")
-        ax.plot(
-            [run.target_epsilon for run in self.runs],
-            [100 * run.accuracy for run in self.runs],
-            linestyle="none",
-            marker="o",
-            markersize=3,
-            color=plots.COLOURS[1],
-            label="one run",
-        )
+            plots.band(ax, x, low, high, color=plots.COLOURS[0], label="95% interval of the mean (Student t)")
+        points = [(run.target_epsilon, 100 * run.accuracy) for run in self.runs]
+        style = {"linestyle": "none", "marker": "o", "markersize": 3, "color": plots.COLOURS[1]}
+        ax.plot(*zip(*points, strict=True), label="one run", **style)
         ax.set_xscale("log")
         ax.set_xticks(x, [f"{value:g}" for value in x])
         ax.minorticks_off()
         title = f"Accuracy against privacy, δ = {self.delta:g}, add/remove, {len(self.at(x[0]))} seeds"
         ax.set(xlabel="ε (PLD), smaller is more private", ylabel="test accuracy (%)", title=title)
-        ax.legend(loc="lower right", title=_short(self.source.split(";")[0]), title_fontsize=8)
-        points = ", ".join(f"{100 * b.estimate:.2f}% at ε = {e:g}" for e, b in zip(x, bands, strict=True))
+        ax.legend(loc="lower right", title=_short(self.source), title_fontsize=8)
+        told = ", ".join(f"{100 * b.estimate:.2f}% at ε = {e:g}" for e, b in zip(x, bands, strict=True))
         return plots.describe(
             fig,
-            f"Test accuracy against ε on a log axis, {self.source}: {points}; the same model without privacy reaches "
-            f"{ceiling:.2f}%.",
+            f"Test accuracy against ε on a log axis, {self.source}: {told}; {start:.2f}% at ε = 0 ({self.known}), "
+            f"{top:.2f}% without privacy.",
         )
 
-    def save(self, path: str | Path) -> Path:
-        """Write the runs and what they were made of as JSON. Seeds are left out: they would undo the noise."""
-        rows = [asdict(run) for run in self.runs]
-        for row in rows:
-            row.pop("seed")
-        facts = {key: value for key, value in vars(self).items() if key != "runs"} | {"runs": rows}
-        with cache.atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
-        return Path(path)
+    def numbers(self) -> dict[str, Any]:
+        """Return the runs and what they were made of. Seeds are left out: they would undo the noise."""
+        rows = [{k: v for k, v in asdict(run).items() if k not in ("seed", "right")} for run in self.runs]
+        return {key: value for key, value in vars(self).items() if key != "runs"} | {"runs": rows}
 
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+
+def _clause(source: str) -> str:
+    """Return what a source says of its features, after the records' own name."""
+    return _short("; ".join(source.split("; ")[1:]), 60)
 
 
 def _short(source: str, most: int = 90) -> str:
@@ -165,6 +192,7 @@ def tradeoff(
     delta: float = 1e-5,
     pipeline: Pipeline = linear_pipeline,
     ceiling: Pipeline = linear_ceiling,
+    prior: Pipeline | None = None,
     settings: dict[str, Any] | None = None,
 ) -> Tradeoff:
     """Measure accuracy at each ε over several seeds, every run cached as soon as it ends.
@@ -175,49 +203,78 @@ def tradeoff(
         Measured on its test records: tune ``settings`` on `Dataset.holdout` first, not here.
     epsilons : sequence of float
     seeds : int
-        Runs for each ε. One seed proves little: on MNIST, single runs differ by up to 1.65 points (R+R, ACSAC 2024).
+        Runs for each ε. One seed proves little: on MNIST, single runs differ by up to 1.65 points (Bao & Bindschaedler, arXiv
+        2508.15141, table 2).
     pipeline : callable
         ``pipeline(dataset, *, target_epsilon, delta, seed, **settings)`` returns a `PrivateResult`.
     ceiling : callable
         ``ceiling(dataset, *, seed)`` returns the result of training the same model without privacy: another pipeline
         needs another ceiling.
+    prior : callable, optional
+        ``prior(dataset, *, seed)`` returns the result of training the same model on no private record, where the
+        pipeline uses public or synthetic knowledge: the line at ε = 0. Default: `linear_prior` for `linear_pipeline`
+        on images or their features, else the share of the commonest class.
     settings : dict, optional
         Passed on to ``pipeline``.
 
     Raises
     ------
     ValueError
-        If there is no ε or no seed, an ε is not positive, or a pipeline comes without its own ceiling.
+        If there is no ε or no seed, an ε is not a positive number, or a pipeline comes without its own ceiling. Before
+        any training.
     """
     from labkit.dp.utility import features
 
-    epsilons = sorted({float(epsilon) for epsilon in epsilons})
-    if not epsilons or epsilons[0] <= 0 or seeds < 1:
-        raise ValueError(
-            f"got epsilons={epsilons} and seeds={seeds}; expected positive ε and at least one seed"
-        )
-    if dataset.train_x.ndim == 4 and pipeline is linear_pipeline:
-        dataset = features.features(dataset)
+    epsilons, seeds = _checked(epsilons, seeds)
     if pipeline is not linear_pipeline and ceiling is linear_ceiling:
         raise ValueError(
             "another pipeline needs its own ceiling: pass ceiling=<function(dataset, *, seed)> that trains the same model "
             "without privacy"
         )
+    if dataset.train_x.ndim == 4 and pipeline is linear_pipeline:
+        dataset = features.features(dataset)
+    if prior is None and pipeline is linear_pipeline and isinstance(dataset, features.FeatureSet):
+        prior = linear_prior
     wanted = [(epsilon, seed) for epsilon in epsilons for seed in range(seeds)]
     runs = [
         run_once(pipeline, dataset, epsilon, delta, seed, settings or {})
         for epsilon, seed in progress.track(wanted, "private runs")
     ]
     tops = [ceiling_once(ceiling, dataset, seed) for seed in range(seeds)]
+    if prior is None:
+        start, known = (_majority(dataset),), MAJORITY
+    else:
+        start, known = tuple(ceiling_once(prior, dataset, seed) for seed in range(seeds)), "no private record"
     name = getattr(pipeline, "__name__", str(pipeline)).replace("_", " ")
     n_train, n_test = len(dataset.train_y), len(dataset.test_y)
+    profile = profiles.current().name
     return Tradeoff(
-        tuple(runs), tuple(tops), name, dataset.source, profiles.current().name, delta, n_train, n_test
+        tuple(runs), tuple(tops), start, known, name, dataset.source, profile, delta, n_train, n_test
     )
 
 
+def _checked(epsilons: Sequence[float], seeds: int) -> tuple[list[float], int]:
+    """Return ascending ε and the number of seeds, or refuse before anything is trained."""
+    found = sorted({float(epsilon) for epsilon in epsilons})
+    try:
+        count = operator.index(seeds)
+    except TypeError:
+        count = 0
+    if not found or not all(0 < epsilon < float("inf") for epsilon in found) or count < 1:
+        raise ValueError(
+            f"got epsilons={list(epsilons)} and seeds={seeds}; expected positive finite ε and at least one seed"
+        )
+    return found, count
+
+
+def _majority(dataset: Dataset) -> float:
+    """Return the share of test records in the commonest class of the train records."""
+    commonest = np.bincount(dataset.train_y.numpy()).argmax()
+    return float((dataset.test_y == int(commonest)).float().mean())
+
+
 def compare(curves: Sequence[Tradeoff]) -> Figure:
-    """Draw several curves on the same axes, each with its interval over seeds and its ceiling without privacy.
+    """Draw several curves on the same axes, each with its interval over seeds, its start at ε = 0 and its ceiling.
 
     Raises
     ------
@@ -226,8 +283,8 @@ def compare(curves: Sequence[Tradeoff]) -> Figure:
     """
     if not curves or len({(curve.source.split(";")[0], curve.n_test, curve.delta) for curve in curves}) != 1:
         raise ValueError("expected at least one curve, all on the same data and δ: measure them in one run")
-    fig, ax = plots.figure(7.2, 4.4)
-    told = []
+    fig, ax = plots.figure(7.6, 5.2)
+    told: list[str] = []
     for colour, line, curve in zip(plots.COLOURS, plots.LINES, curves, strict=False):
         bands = [curve.accuracy(epsilon) for epsilon in curve.epsilons]
         means, tops = [100 * b.estimate for b in bands], 100 * stats.mean_interval(curve.ceiling).estimate
@@ -240,8 +297,11 @@ def compare(curves: Sequence[Tradeoff]) -> Figure:
             linestyle=line,
             marker="o",
             capsize=3,
-            label=curve.pipeline,
+            label=f"{curve.pipeline}, {_clause(curve.source)}".rstrip(", "),
         )
+        start = 100 * stats.mean_share(curve.prior).estimate
+        zero = f"{curve.pipeline}, ε = 0 ({curve.known}): {start:.2f}%"
+        ax.axhline(start, color=colour, linestyle=":", linewidth=1.4, label=zero)
         ax.axhline(
             tops,
             color=colour,
@@ -250,12 +310,12 @@ def compare(curves: Sequence[Tradeoff]) -> Figure:
             label=f"{curve.pipeline}, no privacy: {tops:.2f}%",
         )
         points = ", ".join(f"{m:.1f}% at ε = {e:g}" for e, m in zip(curve.epsilons, means, strict=True))
-        told.append(f"{curve.pipeline} {points}, {tops:.1f}% without privacy")
+        told.append(f"{curve.pipeline} {points}, {start:.1f}% at ε = 0, {tops:.1f}% without privacy")
     plots.epsilon_axis(ax, f"ε (PLD, δ = {curves[0].delta:g}, Poisson, add/remove); smaller is more private")
     seeds = len(curves[0].at(curves[0].epsilons[0]))
     ax.set(
         ylabel="test accuracy (%)",
         title=f"Mean over {seeds} seeds, 95% interval (Student t), {curves[0].profile}",
     )
-    ax.legend(loc="lower right", title=_short(curves[0].source.split(";")[0]), title_fontsize=8)
+    ax.legend(loc="lower right", fontsize=7, title=_short(curves[0].source.split(";")[0]), title_fontsize=8)
     return plots.describe(fig, "Test accuracy against ε on a log axis: " + "; ".join(told) + ".")
