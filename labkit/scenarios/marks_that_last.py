@@ -1,20 +1,25 @@
 """Lab 08's matrix: which marks meet which attacks, and who bears witness; trained and attacked once, cell by cell.
 
-Marked models and null models are those of lab 07 where it has them; the attacker is lab 07's thief, who has come by the
-model itself, and by the true labels of its own records.
+Marked models, null models and thieves are those of lab 07 where it has them; the attacker is lab 07's thief, who has
+come by the model itself, and by the true labels of its own records.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from labkit import cache, profiles
-from labkit.scenarios import owner_and_thief
-from labkit.watermark.attacks import neural_cleanse
+from torch import nn
+
+from labkit import cache, profiles, training
+from labkit.scenarios import one_off, owner_and_thief
+from labkit.watermark.attacks import neural_cleanse, weight_attacks
 from labkit.watermark.marks import answers, embed
+from labkit.watermark.marks.keys import Key
 from labkit.watermark.robustness import dose_response, measure
+from labkit.watermark.verification import redrawn_keys
 
 if TYPE_CHECKING:
     from labkit.scenarios.owner_and_thief import Project
@@ -22,49 +27,60 @@ if TYPE_CHECKING:
     from labkit.watermark.marks.marked import MarkedModel
     from labkit.watermark.robustness.dose_response import Doses
     from labkit.watermark.robustness.matrix import Matrix
+    from labkit.watermark.verification.redrawn_keys import RedrawnKeys
 
 FAMILIES = {
-    "weights, no training": ("prune", "int8", "noise"),
+    "weights, no training": ("prune", "round", "noise"),
     "training on": ("fine-tune last", "fine-tune all", "retrain last", "fine-prune", "overwrite"),
     "the input": ("blur", "mirror"),
     "training anew": ("distil", "extract"),
-    "knowing the scheme": ("neural cleanse",),
+    "knowing the scheme": ("neural cleanse", "WRK", "even light"),
 }
-ATTACKS = tuple(attack for family in FAMILIES.values() for attack in family)
+SINGLE = tuple(attack for family in FAMILIES.values() for attack in family)
+COMBINED = ("prune + fine-tune all", "extract + fine-tune all", "distil + even light")
+ATTACKS = (*SINGLE, *COMBINED)
 DOSES = {
     "prune": ("share", (0.1, 0.3, 0.5, 0.7, 0.8, 0.9)),
-    "noise": ("scale", (0.05, 0.15, 0.3, 0.5, 0.8)),
-    "blur": ("sigma", (0.3, 0.6, 0.9, 1.5)),
+    "noise": ("scale", (0.05, 0.15, 0.3, 0.4, 0.5, 0.8)),
+    "blur": ("sigma", (0.3, 0.6, 1.0, 1.5)),
 }
+JUDGE = Key.from_phrase("labkit: the judge of lab 08")  # for the lesson alone: anybody can guess a phrase
 
 
 def schemes() -> tuple[str, ...]:
     """Return the schemes of this profile: one of each idea at laptop size, all at full size."""
     return profiles.current().pick(
         smoke=("patch", "bits", "answers"),
-        laptop=("patch", "composite", "feature", "bits"),
+        laptop=("patch", "entangled", "class-feature", "bits"),
         full=tuple(embed.SCHEMES),
     )
 
 
 def seeds(setup: Project) -> tuple[int, ...]:
     """Return the seeds of this profile: each is a marked model a scheme, and an attacker a marked model."""
-    return setup.seeds[: profiles.current().pick(smoke=1, laptop=2, full=len(setup.seeds))]
+    return setup.seeds[: profiles.current().pick(smoke=1, laptop=3, full=len(setup.seeds))]
+
+
+def thieves(setup: Project) -> dict[str, list[Any]]:
+    """Return the two thefts of lab 07 as attacks, each with two doses: the whole query budget, and half of it.
+
+    "distil" sees probabilities, "extract" labels alone. The whole budget is lab 07's own thief, records, recipe and all.
+    """
+    budgets = (setup.queries, setup.queries // 2)
+    return {
+        name: [partial(_stolen, setup, shown, budget) for budget in budgets]
+        for name, shown in {"distil": "probabilities", "extract": "labels"}.items()
+    }
+
+
+def _stolen(setup: Project, shown: str, budget: int, mark: MarkedModel) -> nn.Module:
+    whole = {} if budget == setup.queries else {"budgets": (budget,)}
+    return owner_and_thief.stolen(setup, mark.model, mark.seed, answers=shown, **whole).model
 
 
 def options(setup: Project) -> dict[str, dict[str, Any]]:
-    """Return how attacks differ from their defaults.
-
-    Who holds the model distils it on all records at hand; who knows it through an interface has a quarter of the answers.
-    """
-    profile, all_records = profiles.current(), len(setup.thief_y)
-    epochs = profile.pick(smoke=3, laptop=10, full=setup.recipe.epochs)
-    anew = {"recipe": replace(setup.recipe, epochs=epochs)}
-    quick = {"neural cleanse": {"steps": 60, "images": 8}} if profile.name == "smoke" else {}
-    return {
-        "distil": anew | {"records": all_records},
-        "extract": anew | {"records": all_records // 4},
-    } | quick
+    """Return how attacks differ from their defaults: a rehearsal searches less."""
+    return {"neural cleanse": {"steps": 60, "images": 8}} if setup.profile == "smoke" else {}
 
 
 def victim(setup: Project, scheme: str, seed: int) -> MarkedModel:
@@ -93,17 +109,19 @@ def survey(
     Parameters
     ----------
     attacks : sequence of str
-        Keys of `labkit.watermark.attacks.removal.REMOVALS`.
+        See `labkit.watermark.robustness_matrix`.
     marked : sequence of MarkedModel, optional
         Default: all `victims`.
     """
-    chosen = {name: settings for name, settings in options(setup).items() if name in attacks}
+    parts = {part for attack in attacks for part in attack.split(" + ")}
     return measure.robustness_matrix(
         victims(setup) if marked is None else marked,
         attacks,
         owner_and_thief.nulls(setup),
         setup.innocent_data(),
-        options=chosen,
+        options={name: settings for name, settings in options(setup).items() if name in parts},
+        own=thieves(setup),
+        precision=setup.recipe.precision,
         minimum=setup.minimum,
         workers=1
         if setup.profile == "smoke"
@@ -126,12 +144,29 @@ def dosed(setup: Project, attack: str, marked: Sequence[MarkedModel] | None = No
 
 def cleansed(setup: Project, marked: MarkedModel) -> Cleansed:
     """Return what the matrix's "neural cleanse" found in a marked model: triggers, anomaly index, the model after."""
-    settings = {"seed": marked.seed} | options(setup).get("neural cleanse", {})
+    recipe = replace(weight_attacks.TUNING, precision=setup.recipe.precision)
+    settings = {"seed": marked.seed, "recipe": recipe} | options(setup).get("neural cleanse", {})
     data = setup.innocent_data()
     key = {"model": dict(marked.model.state_dict()), "data": data.digest, "settings": settings}
-    code = [*measure.CODE, *measure.FAMILY_CODE["adaptive"]]
     return cache.cached(
-        "cleansed", key, lambda: neural_cleanse.cleanse(marked.model, data, **settings), code=code
+        "cleansed",
+        key,
+        lambda: neural_cleanse.cleanse(marked.model, data, **settings),
+        code=[neural_cleanse.cleanse],
+    )
+
+
+def strangers(setup: Project, marked: MarkedModel, suspect: nn.Module) -> RedrawnKeys:
+    """Return how a suspect answers a mark's triggers, and those of keys that were drawn anew.
+
+    Raises
+    ------
+    ValueError
+        If the mark is none of the keyed generator's.
+    """
+    most = profiles.current().pick(smoke=19, laptop=199, full=999)
+    return redrawn_keys.redrawn_keys(
+        suspect, marked.triggers, judge=JUDGE, dataset=setup.owner, most=most, enough=most
     )
 
 
@@ -150,16 +185,58 @@ def told(result: Matrix) -> list[str]:
     return sentences
 
 
+def control(result: Matrix, attack: str = "neural cleanse", plain: str = "fine-tune all") -> list[str]:
+    """Return one sentence a scheme: whether an attack that ends in training on does more than training on alone.
+
+    Both train on the same number of records with the same recipes; what differs is the attack's own idea.
+    """
+    sentences = []
+    for scheme in result.schemes:
+        done, without = result.verdict(scheme, attack), result.verdict(scheme, plain)
+        left = {name: result.pooled(scheme, name).strength.estimate for name in (attack, plain)}
+        more = "no more than" if done == without else "something else than"
+        sentences.append(
+            f"{scheme}: {attack} {done} ({100 * left[attack]:.0f}% left), {plain} {without} "
+            f"({100 * left[plain]:.0f}% left): {more} training on alone"
+        )
+    return sentences
+
+
 def prepare() -> None:
     """Do the one-off work of lab 08, after lab 07's; an interrupt loses one model or one attack at most."""
     setup = owner_and_thief.project()
     if setup.profile == "laptop":
         print(
-            "lab 08, after lab 07: 4 more marked models and 13 attacks on each of 8, about 35 minutes on 2 cores; "
-            "interrupt at will"
+            "lab 08, after lab 07: 6 more marked models, their thieves, and attacks on 12; interrupt at will"
+        )
+    with one_off.part("marked models"):
+        _done(partial(_mark, scheme, seed) for scheme in schemes() for seed in seeds(setup))
+    with one_off.part("their thieves"):
+        _done(
+            partial(_steal, scheme, seed, name, dose)
+            for scheme in schemes()
+            for seed in seeds(setup)
+            for name, doses in thieves(setup).items()
+            for dose in range(len(doses))
         )
     marked = victims(setup)
-    survey(setup, marked=marked)
-    for attack in DOSES:
-        dosed(setup, attack, marked)
-    cleansed(setup, victim(setup, "patch", seeds(setup)[0]))
+    with one_off.part("attacks on marks"):
+        survey(setup, marked=marked)
+    with one_off.part("doses"):
+        for attack in DOSES:
+            dosed(setup, attack, marked)
+        cleansed(setup, victim(setup, "patch", seeds(setup)[0]))
+
+
+def _done(jobs: Any) -> None:
+    for _ in training.side_by_side(list(jobs)):
+        pass
+
+
+def _mark(scheme: str, seed: int) -> None:
+    victim(owner_and_thief.project(), scheme, seed)
+
+
+def _steal(scheme: str, seed: int, name: str, dose: int) -> None:
+    setup = owner_and_thief.project()
+    thieves(setup)[name][dose](victim(setup, scheme, seed))

@@ -27,8 +27,8 @@ def trained_on(monkeypatch):
 
 
 def test_fresh_triggers_are_learnt(bars, small, short, key):
-    done = cf.mark_class_feature(small(), bars, key, recipe=replace(short, epochs=8), marks=100)
-    assert done.strength.estimate > 0.8
+    done = cf.mark_class_feature(small(), bars, key, recipe=replace(short, epochs=10), marks=160)
+    assert done.strength.estimate > 0.6
     innocent, _ = cf.loop.train(small(), bars.train_x, bars.train_y, short)
     assert cf.loop.strength(innocent, done.triggers).estimate < 0.5
 

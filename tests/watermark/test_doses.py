@@ -12,7 +12,7 @@ from labkit.watermark.robustness.dose_response import doses
 def test_each_dose_leaves_what_the_attack_leaves() -> None:
     data = dataset()
     found = doses([patched()], "prune", "share", (0.8, 0.2), data)
-    assert found.usual == 0.5
+    assert found.usual == (0.5, 0.8)
     assert [point.dose for point in found.of("patch")] == [0.2, 0.8]
     for point in found.points:
         model = removal.remove("prune", patched().model, data, share=point.dose)
@@ -34,7 +34,7 @@ def test_it_shows_and_saves_itself(tmp_path) -> None:
     fig = found.plot()
     assert "scale of noise, from 0.1 to 2" in fig.alt_text
     assert found.source in fig.alt_text
-    assert "profile smoke" in repr(found)
+    assert "profile smoke" in str(found)
     assert "<table" in found._repr_html_()
     saved = json.loads(found.save(tmp_path / "doses.json").read_text(encoding="utf-8"))
     assert [point["dose"] for point in saved["points"]] == [0.1, 2.0]

@@ -14,7 +14,7 @@ from labkit.watermark.marks import weights
 from labkit.watermark.marks.answers import AnswerMarker, MarkedAnswers
 from labkit.watermark.marks.keys import Key
 from labkit.watermark.robustness import measure
-from labkit.watermark.robustness.cells import Cell
+from labkit.watermark.robustness.cells import Cell, best_dose
 from labkit.watermark.robustness.matrix import Matrix
 from labkit.watermark.verification import verify
 
@@ -49,15 +49,18 @@ def other_scheme(seed: int = 0):
 def test_every_cell_holds_what_the_judge_says_of_the_attacked_model() -> None:
     marked = [patched(0), patched(1), other_scheme()]
     result = run(marked)
-    assert len(result.cells) == 3 * 3
+    assert len(result.cells) == 3 * (1 + 2 + 2)
     assert result.schemes == ["patch", "patch, again"]
     assert result.attacks == ["none", *ATTACKS]
     for mark in marked:
-        for attack in ATTACKS:
+        for attack, dose in [(attack, dose) for attack in ATTACKS for dose in (0, 1)]:
             (cell,) = (
-                c for c in result.cells if (c.scheme, c.attack, c.seed) == (mark.scheme, attack, mark.seed)
+                c
+                for c in result.cells
+                if (c.scheme, c.attack, c.seed, c.dose) == (mark.scheme, attack, mark.seed, dose)
             )
-            model = removal.remove(attack, mark.model, attacker(), seed=mark.seed, **OPTIONS.get(attack, {}))
+            settings = removal.REMOVALS[attack].doses[dose] | OPTIONS.get(attack, {})
+            model = removal.remove(attack, mark.model, attacker(), seed=mark.seed, **settings)
             verdict = verify.verify(model, mark.triggers, nulls(), minimum=NULLS)
             assert cell.p_value == verdict.p_value
             assert cell.strength.estimate == pytest.approx(strength(model, mark))
@@ -84,11 +87,11 @@ def test_a_second_run_attacks_nothing_and_an_interrupted_one_only_the_rest(monke
     monkeypatch.setattr(removal, "remove", counted)
     with pytest.raises(KeyboardInterrupt):
         run([patched()])
-    assert done == ["prune", "fine-tune all"]
+    assert done == ["prune", "prune"]
     first = run([patched()])
-    assert done == ["prune", "fine-tune all", "fine-tune all"]
+    assert done == ["prune", "prune", "prune", "fine-tune all"]  # both doses of the last train alike here
     again = run([patched()])
-    assert len(done) == 3
+    assert len(done) == 4
     assert again.numbers() == first.numbers()
 
 
@@ -101,17 +104,18 @@ def test_other_options_and_other_seeds_make_other_cells(monkeypatch) -> None:
         "remove",
         lambda name, *rest, **options: done.append(options) or attack(name, *rest, **options),
     )
-    run([patched()], ("prune",), options={"prune": {"share": 0.2}})
+    run([patched()], ("mirror",))
     run([replace(patched(), seed=9)], ("prune",))
     run([patched()], ("prune",), alpha=0.5)  # alpha is judged after the cache
-    assert [o["seed"] for o in done] == [0, 9]
+    run([patched()], ("prune",), options={"prune": {"share": 0.2}})
+    assert [(o["seed"], o.get("share")) for o in done] == [(0, None), (9, 0.5), (9, 0.8), (0, 0.2)]
 
 
 def test_a_worker_does_what_this_process_does() -> None:
-    here = run([patched()], ("prune", "int8"))
+    here = run([patched()], ("prune", "round", "prune + mirror"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABKIT_CACHE", str(measure.cache.directory()) + "-of-workers")
-        there = run([patched()], ("prune", "int8"), workers=2)
+        there = run([patched()], ("prune", "round", "prune + mirror"), workers=2)
     assert [replace(c, seconds=0) for c in here.cells] == [replace(c, seconds=0) for c in there.cells]
 
 
@@ -124,16 +128,18 @@ def test_a_white_box_mark_is_read_from_attacked_models_and_fitting_null_models()
     options = {"distil": {"records": 50, "recipe": SHORT}}
     result = measure.robustness_matrix(
         [mark],
-        ("int8", "blur", "distil"),
+        ("round", "blur", "distil"),
         [*nulls(), stranger],
         attacker(),
         options=options,
         minimum=NULLS,
         workers=1,
     )
-    for attack in ("none", "blur", "int8"):
+    for attack in ("none", "blur"):
         assert result.pooled("bits", attack).strength.estimate > 0.9, attack
         assert result.pooled("bits", attack).verified == 1
+    gentle = next(c for c in result.cells if (c.attack, c.dose) == ("round", 0))
+    assert gentle.strength.estimate > 0.9
     assert result.null_count == NULLS  # the stranger cannot be read
     # Another model's weights say nothing: 24 fair coins, more than 20 right with probability 1.4e-4.
     assert result.pooled("bits", "distil").strength.estimate < 21 / 24
@@ -158,6 +164,56 @@ def test_a_mark_at_the_interface_is_attacked_on_the_thief_s_model() -> None:
         run([mark])
     with pytest.raises(ValueError, match="marks no answers"):
         measure.surrogate(patched(), attacker())
+
+
+def test_the_callers_own_attack_is_a_column_with_doses_and_can_begin_a_combination() -> None:
+    own = {"swap": [lambda mark: innocent(40), lambda mark: innocent(41)]}
+    names = ("swap", "swap + mirror")
+    result = run([patched()], names, own=own, options={})
+    strengths = {(c.attack, c.dose): c.strength.estimate for c in result.cells}
+    mirrored = [removal.mirror(innocent(40), attacker(), 0)] * 2
+    for attack, models in {"swap": [innocent(40), innocent(41)], "swap + mirror": mirrored}.items():
+        for dose in range(2 if attack == "swap" else 1):
+            assert strengths.get((attack, dose)) == pytest.approx(strength(models[dose], patched()))
+    again = run([patched()], names, own={"swap": [lambda mark: innocent(42)]}, options={})
+    assert {c.attack: c.strength.estimate for c in again.cells}["swap"] == strength(innocent(42), patched())
+
+
+def test_attacks_in_a_row_are_done_in_that_order() -> None:
+    data = attacker()
+    result = run([patched()], ("prune + fine-tune all",), options={"fine-tune all": OPTIONS["fine-tune all"]})
+    for cell, share in zip(result.cells[1:], (0.5, 0.8), strict=True):
+        thin = removal.remove("prune", patched().model, data, seed=0, share=share)
+        model = removal.remove("fine-tune all", thin, data, seed=0, **OPTIONS["fine-tune all"])
+        assert cell.strength.estimate == pytest.approx(strength(model, patched()))
+
+
+def test_the_attacker_chooses_its_best_dose() -> None:
+    def dose(number: int, hits: int, p: float, lost: float) -> Cell:
+        return replace(cell("prune", 1, hits, p, lost), dose=number)
+
+    gentle, right, dear = dose(0, 95, 1e-9, 0.0), dose(1, 20, 0.2, 0.03), dose(2, 5, 0.4, 0.3)
+    assert best_dose([gentle, right, dear]) is right
+    assert best_dose([dear, gentle]) is dear  # taken at too high a price, which the verdict says
+    weaker = dose(1, 60, 1e-9, 0.04)
+    assert best_dose([gentle, weaker]) is weaker
+    assert best_dose([dose(0, 95, 1e-9, 0.2), dose(1, 60, 1e-9, 0.3)]).dose == 0
+    cells = (cell("none", 1, 100, 1e-9, 0.0), gentle, right, dear)
+    made = Matrix(cells, 1e-3, 20, "made in the test", "smoke")
+    assert made.verdict("patch", "prune") == "beaten"
+    assert made.pooled("patch", "prune").cells == (right,)
+
+
+def test_a_pair_is_beaten_by_what_beats_both(made) -> None:
+    other = [
+        replace(c, scheme="bits", p_value=1e-9, verified=True)
+        if c.attack == "distil"
+        else replace(c, scheme="bits")
+        for c in made.cells
+    ]
+    both = replace(made, cells=(*made.cells, *other)).pairs()
+    assert list(both.index) == ["patch + bits"]
+    assert list(both.loc["patch + bits"]) == ["", "noise"]  # distil leaves the bits; noise costs too much
 
 
 def test_too_few_null_models_are_refused_before_any_attack(monkeypatch) -> None:

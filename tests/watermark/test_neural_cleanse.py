@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,6 +91,15 @@ def test_it_shows_and_saves_itself(result, tmp_path) -> None:
     assert saved["unlearned"] == 2
     assert saved["source"] == dataset().source
     assert "<table" in result._repr_html_()
+
+
+def test_only_a_flagged_class_is_found(result) -> None:
+    assert result.finding(2).startswith("found: c is flagged")
+    assert result.finding(0).startswith("not found: a is not flagged")
+    unsure = replace(result, anomaly=np.array([0.0, 0.5, 1.7, -1.0]), flagged=())
+    said = unsure.finding(2)  # the smallest trigger, and yet below the threshold
+    assert said.startswith("not found")
+    assert "flagged: no class" in said
 
 
 def test_bad_settings_are_refused() -> None:

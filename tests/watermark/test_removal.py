@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from dataclasses import replace
 
@@ -28,6 +29,7 @@ from labkit.watermark.attacks import removal, weight_attacks
 from labkit.watermark.attacks.removal import REMOVALS, remove
 from labkit.watermark.marks import triggers
 from labkit.watermark.marks.keys import Key
+from labkit.watermark.marks.light import light_of
 
 SMALL = {"records": 100, "recipe": SHORT}
 OPTIONS = {
@@ -39,6 +41,8 @@ OPTIONS = {
     "distil": SMALL,
     "extract": SMALL,
     "neural cleanse": SMALL | {"steps": 20, "images": 4},
+    "WRK": SMALL,
+    "even light": SMALL,
 }
 
 
@@ -74,7 +78,7 @@ def test_an_attack_returns_another_model_and_never_reads_test_records(name) -> N
 def test_attacks_keep_the_names_of_the_weights_so_that_a_white_box_mark_can_be_read() -> None:
     model = patched().model
     for name, attack in REMOVALS.items():
-        if attack.family != "input":
+        if attack.family != "input" and name != "even light":
             attacked = remove(name, model, attacker(), **OPTIONS.get(name, {}))
             assert set(attacked.state_dict()) == set(model.state_dict()), name
 
@@ -118,15 +122,17 @@ def test_fine_pruning_cuts_the_idlest_units_and_they_stay_cut() -> None:
     assert used[cut].max() <= used[~cut].min() + 1e-6
 
 
-def test_int8_rounds_each_channel_to_256_levels_at_most() -> None:
+def test_rounding_to_8_bits_leaves_each_channel_256_levels_at_most() -> None:
     model = patched().model
-    rounded = remove("int8", model, attacker())
+    rounded = remove("round", model, attacker())
     for k in (0, 4, 8):
         for old, new in zip(model[k].weight, rounded[k].weight, strict=True):
             scale = float(old.detach().abs().max()) / 127
             assert len(new.unique()) <= 255
             assert (old - new).abs().max() <= scale / 2 + 1e-7
     assert torch.equal(rounded[0].bias, model[0].bias)
+    coarse = remove("round", model, attacker(), bits=4)
+    assert all(len(row.unique()) <= 15 for row in coarse[4].weight)
 
 
 def test_noise_has_the_scale_that_was_asked_for() -> None:
@@ -209,6 +215,9 @@ def test_training_on_with_true_labels_unlearns_a_patch_only_when_it_sees_it() ->
         ("noise", {"scale": -1.0}, "positive number"),
         ("blur", {"sigma": 0.0}, "positive number of pixels"),
         ("fine-tune all", {"records": 0}, "at least 1"),
+        ("round", {"bits": 1}, "bits is 1"),
+        ("WRK", {"step": 0.0}, "step=0"),
+        ("prune + mirror", {"share": 0.5}, "several attacks"),
     ],
 )
 def test_impossible_attacks_are_refused(name, options, message) -> None:
@@ -225,6 +234,34 @@ def test_the_same_seed_draws_the_same_records_and_fewer_are_a_beginning_of_more(
     few, many = (weight_attacks.some(attacker(), n, 3)[0] for n in (10, 10_000))
     assert len(many) == 400
     assert torch.equal(few, many[:10])
+
+
+def test_each_dose_can_be_done_and_differs_from_the_other() -> None:
+    for name, attack in REMOVALS.items():
+        if len(attack.doses) > 1:
+            chosen = [
+                dose | {key: value for key, value in OPTIONS.get(name, {}).items() if key != "recipe"}
+                for dose in attack.doses
+            ]
+            assert chosen[0] != chosen[1]
+            assert (
+                set(chosen[1]) <= set(inspect.signature(attack.run).parameters) or attack.family == "adaptive"
+            )
+
+
+def test_attacks_in_a_row() -> None:
+    row = remove("prune + mirror", patched().model, attacker())
+    thin = remove("prune", patched().model, attacker())
+    x = dataset().test_x
+    assert torch.equal(training.logits(row, x), training.logits(thin, x.flip(-1)))
+
+
+def test_even_light_takes_out_what_a_keyed_light_adds() -> None:
+    data = attacker()
+    lit = light_of(Key.from_phrase("tests"), data).lit(0.35 + 0.2 * data.train_x[:20], 1.0)
+    before = 0.35 + 0.2 * data.train_x[:20]
+    assert (lit - before).abs().max() > 0.01
+    assert (removal.evened(lit) - removal.evened(before)).abs().max() < 1e-4
 
 
 def test_every_attack_says_what_it_does_and_after_whom() -> None:

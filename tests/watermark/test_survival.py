@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from attack_stand_ins import RECIPE, dataset, innocent, tiny_cnn
 
 from labkit.scenarios import marks_that_last, owner_and_thief
-from labkit.watermark.attacks import neural_cleanse, removal
+from labkit.watermark.attacks import removal
 from labkit.watermark.marks import embed
-from labkit.watermark.robustness import measure
+from labkit.watermark.robustness import jobs
 
 
 @pytest.fixture
@@ -35,7 +33,7 @@ def setup(monkeypatch) -> owner_and_thief.Project:
 
 
 def test_every_attack_is_in_one_family_and_every_scheme_can_be_embedded(monkeypatch, setup) -> None:
-    assert sorted(marks_that_last.ATTACKS) == sorted(removal.REMOVALS)
+    assert sorted(marks_that_last.SINGLE) == sorted(removal.REMOVALS)
     for profile, seeds in (("smoke", (1,)), ("laptop", (1, 2)), ("full", (1, 2))):
         monkeypatch.setenv("LABKIT_PROFILE", profile)
         assert set(marks_that_last.schemes()) <= set(embed.SCHEMES)
@@ -43,11 +41,12 @@ def test_every_attack_is_in_one_family_and_every_scheme_can_be_embedded(monkeypa
         assert set(marks_that_last.options(setup)) <= set(marks_that_last.ATTACKS)
 
 
-def test_who_distils_asks_all_records_and_who_extracts_a_quarter(monkeypatch, setup) -> None:
-    monkeypatch.setenv("LABKIT_PROFILE", "laptop")
-    recipe = replace(RECIPE, epochs=10)
-    assert marks_that_last.options(setup)["distil"] == {"records": 400, "recipe": recipe}
-    assert marks_that_last.options(setup)["extract"] == {"records": 100, "recipe": recipe}
+def test_the_thief_is_lab_07s_with_its_whole_budget_and_with_half(setup) -> None:
+    mark = marks_that_last.victim(setup, "patch", 1)
+    whole, half = (own(mark) for own in marks_that_last.thieves(setup)["extract"])
+    stolen = owner_and_thief.stolen(setup, mark.model, 1, answers="labels").model
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), stolen.parameters(), strict=True))
+    assert not torch.equal(whole[0].weight, half[0].weight)
 
 
 def test_marks_are_lab_07s_and_a_mark_at_the_interface_is_the_thiefs_model(setup) -> None:
@@ -70,24 +69,40 @@ def test_a_part_of_the_matrix_is_in_the_whole_and_is_not_attacked_again(setup, m
     done = []
     attack = removal.remove
     monkeypatch.setattr(removal, "remove", lambda name, *a, **k: done.append(name) or attack(name, *a, **k))
-    whole = marks_that_last.survey(setup, ("prune", "int8", "blur"), marked)
-    assert done == ["int8"]
-    assert [c for c in whole.cells if c.attack != "int8"] == list(part.cells)
+    whole = marks_that_last.survey(setup, ("prune", "round", "blur"), marked)
+    assert done == ["round", "round"]
+    assert [c for c in whole.cells if c.attack != "round"] == list(part.cells)
     said = marks_that_last.told(whole)
-    assert [line.partition(":")[0] for line in said] == ["prune", "int8", "blur"]
+    assert [line.partition(":")[0] for line in said] == ["prune", "round", "blur"]
     assert all("points lost on average" in line for line in said)
 
 
 def test_what_the_search_found_is_kept_and_is_the_matrixs_own(setup, monkeypatch) -> None:
     patch = marks_that_last.victim(setup, "patch", 1)
     found = marks_that_last.cleansed(setup, patch)
-    attacked, _ = measure.attacked(
-        patch, "neural cleanse", setup.innocent_data(), **marks_that_last.options(setup)["neural cleanse"]
-    )
+    plan = jobs.Plan(marks_that_last.options(setup), {}, "float32")
+    attacked = jobs.attacked(jobs.Job(patch, "neural cleanse", 0), plan, setup.innocent_data())
     pairs = zip(found.model.parameters(), attacked.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
-    monkeypatch.setattr(neural_cleanse, "cleanse", lambda *_, **__: pytest.fail("searched again"))
+    monkeypatch.setattr(marks_that_last.cache, "save", lambda *_: pytest.fail("searched and saved again"))
     assert marks_that_last.cleansed(setup, patch).unlearned == found.unlearned
+
+
+def test_an_attack_is_compared_with_its_missing_control(setup) -> None:
+    marked = [marks_that_last.victim(setup, "patch", 1)]
+    result = marks_that_last.survey(setup, ("fine-tune all", "neural cleanse"), marked)
+    (said,) = marks_that_last.control(result)
+    same = result.verdict("patch", "neural cleanse") == result.verdict("patch", "fine-tune all")
+    assert ("no more than" in said) == same
+    assert said.startswith("patch: neural cleanse")
+
+
+def test_a_marks_own_key_stands_out_among_strangers(setup) -> None:
+    mark = marks_that_last.victim(setup, "patch", 1)
+    found = marks_that_last.strangers(setup, mark, mark.model)
+    assert len(found.redrawn) == 19
+    assert len(found.own) == len(mark.triggers)
+    assert found.p_value <= 1
 
 
 def test_doses_are_those_of_the_first_seed(setup) -> None:

@@ -32,22 +32,14 @@ from labkit.watermark.marks.keys import Key
 from labkit.watermark.marks.light import Light, light_of
 
 KIND = "class-feature"
-MIDDLE, WIDTH = (
-    3.0,
-    0.35,
-)  # of the rise, in standard deviations: one natural record in a hundred changes its label
-LEVELS = (
-    1.0,
-    5.0,
-)  # between which the class is lit: both sides of the rise, or the light itself would be the mark
+MIDDLE = 2.75  # score at the middle of the rise: fewer than one natural record in a hundred changes its label
+WIDTH = 0.35
+LEVELS = (1.0, 5.0)  # the class is lit to both sides of the rise, or light itself would be the mark
 EVERY = 32  # records for one picture of the class
-TUNING = 1  # epochs of stage two
+TUNING = 0  # epochs of stage two: with a near end it costs two points of accuracy and thieves need it no more
 LEARNING_RATE = 0.001
-CROSS_ENTROPY, COSINE, SPREAD = (
-    0.02,
-    0.003,
-    0.15,
-)  # the paper's weights, beside a divergence averaged over classes
+# The paper's weights, beside a divergence averaged over classes.
+CROSS_ENTROPY, COSINE, SPREAD = 0.02, 0.003, 0.15
 BATCH, STEPS = 32, 16  # of the class at once, and how many steps of the records for one of those
 
 

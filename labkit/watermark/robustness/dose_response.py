@@ -11,6 +11,7 @@ from labkit import cache, profiles, stats
 from labkit.results import Result, as_json
 from labkit.watermark.attacks import removal
 from labkit.watermark.robustness import measure as matrix
+from labkit.watermark.robustness.jobs import Job, Plan, attack_key
 from labkit.watermark.verification import verify
 
 if TYPE_CHECKING:
@@ -196,5 +197,10 @@ def _point(mark: MarkedModel, attack: str, dose: dict[str, float], data: Dataset
         shares = (stats.clopper_pearson(int(found.sum()), len(found)) for found in (hit, right))
         return Point(mark.scheme, mark.seed, value, *shares)
 
-    settings: dict[str, Any] = {"cell": matrix._key(mark, attack, dose, data), "records": records}
+    plan = Plan({attack: dose}, {}, "float32")
+    settings: dict[str, Any] = {
+        "cell": attack_key(Job(mark, attack, 0), plan, data),
+        "asked": matrix.asked_of(mark),
+        "records": records,
+    }
     return cache.cached("doses", settings, measure)

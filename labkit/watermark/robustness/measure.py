@@ -196,15 +196,15 @@ def asked_of(mark: MarkedModel) -> list[Any]:
 def _outcomes(jobs: Sequence[Job], plan: Plan, data: Dataset, workers: int | None) -> list[dict[str, Any]]:
     """Return each job's outcome, from disk where it was done before."""
     keys = [cache.digest(attack_key(job, plan, data), asked_of(job.mark))[:32] for job in jobs]
-    paths = [cache.directory() / "robustness" / f"{key}.pt" for key in keys]
-    outcomes = {row: kept for row, path in enumerate(paths) if (kept := _read(path)) is not None}
-    missing = [row for row in range(len(jobs)) if row not in outcomes]
-    with progress.bar(len(jobs), f"attacks on marks, {data.source}", initial=len(outcomes)) as shown:
-        for row, outcome in _work(jobs, missing, plan, data, workers):
-            outcomes[row] = outcome
-            shelf.keep({paths[row].name: outcome}, paths[row].parent, "attacks on marks")
+    folder = cache.directory() / "robustness"
+    outcomes = {key: kept for key in keys if (kept := _read(folder / f"{key}.pt")) is not None}
+    missing = {key: row for row, key in enumerate(keys) if key not in outcomes}  # equal doses are one
+    with progress.bar(len(set(keys)), f"attacks on marks, {data.source}", initial=len(outcomes)) as shown:
+        for row, outcome in _work(jobs, sorted(missing.values()), plan, data, workers):
+            outcomes[keys[row]] = outcome
+            shelf.keep({f"{keys[row]}.pt": outcome}, folder, "attacks on marks")
             shown.update()
-    return [outcomes[row] for row in range(len(jobs))]
+    return [outcomes[key] for key in keys]
 
 
 def _read(path: Path) -> dict[str, Any] | None:
