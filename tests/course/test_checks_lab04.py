@@ -104,7 +104,32 @@ def rows(p: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.column_stack([np.tile(y, len(p)), p.reshape(-1, p.shape[2])])
 
 
+def at_rate(s: np.ndarray, m: np.ndarray, fpr: float) -> float:
+    """From scikit-learn's ROC: the last point with few enough false alarms."""
+    alarms, caught, _ = roc_curve(m, s, drop_intermediate=False)
+    return float(caught[alarms <= fpr + 1e-12].max())
+
+
+def redrawn(a: np.ndarray, b: np.ndarray, m: np.ndarray, fpr: float, draws: list) -> np.ndarray:
+    return np.array([at_rate(a[d], m[d], fpr) - at_rate(b[d], m[d], fpr) for d in draws])
+
+
+def threshold_kept(a: np.ndarray, b: np.ndarray, m: np.ndarray, fpr: float, draws: list) -> np.ndarray:
+    def caught(s: np.ndarray, d: np.ndarray) -> float:
+        limit = min(t for t in s if (s[~m] >= t).mean() <= fpr)
+        return (s[d][m[d]] >= limit).mean()
+
+    return np.array([caught(a, d) - caught(b, d) for d in draws])
+
+
+def apart(a: np.ndarray, b: np.ndarray, m: np.ndarray, fpr: float, draws: list) -> np.ndarray:
+    shifted = [*draws[1:], draws[0]]
+    pairs = zip(draws, shifted, strict=True)
+    return np.array([at_rate(a[d], m[d], fpr) - at_rate(b[e], m[e], fpr) for d, e in pairs])
+
+
 RIGHT = {
+    "04.paired_differences": redrawn,
     "04.record_losses": losses,
     "04.best_threshold": between,
     "04.balanced_masks": by_column,
@@ -114,6 +139,15 @@ RIGHT = {
     "04.shadow_rows": by_record,
 }
 MISTAKES = [
+    ("04.paired_differences", lambda *given: -redrawn(*given), "first minus second"),
+    ("04.paired_differences", threshold_kept, "choose it anew in each draw"),
+    ("04.paired_differences", lambda *given: redrawn(*given).mean(), "one difference for each"),
+    ("04.paired_differences", apart, "measured on different draws"),
+    (
+        "04.paired_differences",
+        lambda a, b, m, f, draws: np.full(len(draws), at_rate(a, m, f) - at_rate(b, m, f)),
+        "use the records of the draw",
+    ),
     ("04.record_losses", lambda z, y: losses(z, y).mean(), "that is one number"),
     ("04.record_losses", lambda z, y: -losses(z, y), "sign is turned"),
     ("04.record_losses", lambda z, y: np.exp(-losses(z, y)), "that is the probability"),

@@ -120,7 +120,26 @@ def noisy(predict: Callable, x: Array, y: Array, noises: list[Array]) -> Array:
     return hits / len(noises)
 
 
+def kept(v: Array, m: Array, k: int, *, drop: Callable[[Array, Array, int], Array]) -> tuple:
+    rest = np.flatnonzero(~drop(v, m, k))
+    return v[k], v[rest], m[rest]
+
+
+def opposite(v: Array, m: Array, k: int) -> Array:
+    return (m == ~m[k]).all(1)
+
+
+def itself(v: Array, m: Array, k: int) -> Array:
+    return np.arange(len(m)) == k
+
+
+def pair(v: Array, m: Array, k: int) -> Array:
+    """Whose masks agree with the target's everywhere or nowhere, by their correlation."""
+    return np.abs(np.corrcoef(m)[k]) > 1 - 1e-9
+
+
 RIGHT = {
+    "05.knowing_attack": lambda v, m, k, f: f(*kept(v, m, k, drop=pair)),
     "05.logit_confidence": odds,
     "05.lira_online": online,
     "05.lira_offline": offline,
@@ -130,6 +149,14 @@ RIGHT = {
     "05.noise_score": noisy,
 }
 MISTAKES = [
+    ("05.knowing_attack", lambda v, m, k, f: f(v[k], v, m), "among its own shadow models"),
+    ("05.knowing_attack", lambda v, m, k, f: f(*kept(v, m, k, drop=itself)), "the partner is still there"),
+    (
+        "05.knowing_attack",
+        lambda v, m, k, f: f(*kept(v, m, k, drop=opposite)),
+        "target itself is still among",
+    ),
+    ("05.knowing_attack", lambda v, m, k, f: -f(*kept(v, m, k, drop=pair)), "sign is turned"),
     ("05.logit_confidence", naive, "never with p"),
     ("05.logit_confidence", clipped, "clipping p"),
     ("05.logit_confidence", margin, "log-sum-exp, not max"),

@@ -88,24 +88,36 @@ def _mean_is_enough(rate: float, null_rate: float, alpha: float) -> int | None:
     return next((n for n in range(1, 151) if _tails(n, null_rate)[int(rate * n)] < alpha), None)
 
 
-def reference_convict(p: np.ndarray, heard: np.ndarray, alpha: float, needed: int) -> np.ndarray:
-    """Return which suspects count as derived: enough lines below alpha's share, and a claim that is heard."""
-    speaks = p < alpha / p.size  # NaN is below nothing
-    return heard & (speaks.sum(1) >= needed)
+def reference_convict(
+    p: np.ndarray, directional: np.ndarray, heard: np.ndarray, alpha: float, needed: int
+) -> np.ndarray:
+    """Return which suspects count as derived: enough lines, one of them with a direction, and a claim that is heard."""
+    speaks = p <= alpha / (len(p) * directional.sum())  # NaN is at most nothing
+    directed = speaks[:, directional].sum(axis=1)
+    alike = speaks[:, ~directional].any(axis=1)
+    return heard & (directed > 0) & (directed + alike >= needed)
 
 
 NAN = float("nan")
+ALPHA = 0.01
+DIRECTIONAL = np.array([True, False, False, True])  # mark, shared mistakes, agreement, dataset inference
+SHARE = ALPHA / 20  # ten suspects, two lines with a direction
 P = np.array(
     [
-        [0.4, 1e-9, 1e-8, 0.3],  # the mark died; two lines speak
-        [1e-12, 0.02, 0.5, 0.2],  # one line speaks
-        [3e-4, 4e-4, 0.6, 0.9],  # below alpha, above its share: 5e-5
-        [1e-7, 1e-7, 1e-7, 1e-7],  # all speak, but the claim is dismissed
-        [NAN, 1e-6, 0.7, 2e-6],  # no triggers follow from the key; two lines speak
-        [9e-5, 6e-5, 0.1, 0.8],  # below alpha / suspects and alpha / lines, above alpha / both
+        [0.4, 1e-9, 0.3, 2e-4],  # the mark died; likeness and records speak
+        [2e-4, 0.02, 0.5, 0.2],  # one line speaks
+        [0.3, 1e-9, 1e-9, 0.6],  # likeness alone speaks, twice
+        [2e-3, 3e-3, 0.6, 4e-3],  # below alpha, above its share
+        [2e-4, 1e-9, 1e-9, 2e-4],  # all speak, but the claim is dismissed
+        [NAN, 1e-6, 0.7, 2e-4],  # the mark was not asked; likeness and records speak
+        [2e-4, 1e-9, 1e-9, 0.9],  # mark and likeness speak: two lines, not three
+        [9e-4, 1e-9, 0.1, 0.8],  # below alpha / suspects, above the share
+        [SHARE, 1e-9, 0.6, 0.5],  # exactly the share
+        [4e-4, 1e-9, 0.4, 0.9],  # above alpha / all cells, below alpha / cells with a direction
     ]
 )
-HEARD = np.array([True, True, True, False, True, True])
+HEARD = np.array([True] * 4 + [False] + [True] * 5)
+EXPECTED = {2: [1, 0, 0, 0, 0, 1, 1, 0, 1, 1], 1: [1, 1, 0, 0, 0, 1, 1, 0, 1, 1], 3: [0] * 10}
 
 
 @exercise(
@@ -113,33 +125,36 @@ HEARD = np.array([True, True, True, False, True, True])
     title="what convicts",
     reference=reference_convict,
     points=3,
-    difficulty=2,
+    difficulty=3,
     importance=5,
-    minutes=10,
+    minutes=12,
 )
 def check_convict(attempt: Callable) -> None:
-    """Six suspects and four lines, each suspect a trap; then a plan that needs three lines."""
-    share = 1e-3 / P.size
+    """Ten suspects and four lines, each suspect a trap; then plans that need one line, and three."""
     traps = [
-        (0, "two lines speak and the claim is heard: a dead mark does not acquit"),
-        (
-            1,
-            "one line convicts here; `needed` asks for more, so that one bad set of null models convicts nobody",
-        ),
-        (2, "alpha was not shared out: with 24 questions one of 24 speaks by chance far too often"),
-        (3, "the claim was dismissed (`heard`): then no p-value counts"),
-        (4, "a line that could not be asked is nan: it does not speak, and does not stop the others"),
-        (5, f"alpha is shared out over suspects *and* lines: {share:.2g} is left for each"),
+        "two lines speak, one of them with a direction: a dead mark does not acquit",
+        "one line convicts here; `needed` asks for more, so that one line's broken assumptions convict nobody",
+        "likeness alone convicts here: a thief who committed early could have the owner convicted; at least one line with "
+        "a direction must speak",
+        "alpha was not shared out: so many questions raise a false alarm far too often",
+        "the claim was dismissed (`heard`): then no p-value counts",
+        "a line that could not be asked is nan: it does not speak, and does not stop the others",
+        "shared mistakes and agreement were counted as two: they rest on the same likeness, so together they are one line",
+        f"alpha is shared out over suspects *and* lines with a direction: {SHARE:.2g} is left for each",
+        "a line speaks if p is *at most* its share: redrawn keys reach 1 / (keys + 1), and no less",
+        f"alpha is shared among lines with a direction alone, {SHARE:.2g} for each: the others cannot convict",
     ]
-    for needed, expected in ((2, [1, 0, 0, 0, 1, 0]), (3, [0, 0, 0, 0, 0, 0]), (1, [1, 1, 0, 0, 1, 0])):
-        given = {"p": P, "heard": HEARD, "alpha": 1e-3, "needed": needed}
-        got = np.asarray(attempt(P.copy(), HEARD.copy(), 1e-3, needed))
+    for needed, expected in EXPECTED.items():
+        given = {"p": P, "directional": DIRECTIONAL, "heard": HEARD, "alpha": ALPHA, "needed": needed}
+        got = np.asarray(attempt(P.copy(), DIRECTIONAL.copy(), HEARD.copy(), ALPHA, needed))
         if got.shape != (len(P),):
             because = "return one True or False for each suspect (row)"
             raise Wrong(given=given, got=got, expected=f"shape ({len(P)},)", because=because)
-        for row, because in traps:
+        for row, because in enumerate(traps):
             if bool(got[row]) != bool(expected[row]):
-                because = because if needed == 2 else f"`needed` lines must speak, here {needed}"
+                because = (
+                    because if needed == 2 or row in (2, 6) else f"`needed` lines must speak, here {needed}"
+                )
                 raise Wrong(
                     given=given, got=got.astype(bool), expected=np.array(expected, bool), because=because
                 )
