@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from labkit import data, dp
+from labkit import data, dp, training
 from labkit.data import Dataset
+from labkit.dp.utility.linear_pipeline import linear_learning_rate
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +37,20 @@ def test_images_and_their_features_train_the_same_model(digits) -> None:
     one, other = (dp.linear_pipeline(d, target_epsilon=8.0, steps=3, sample_rate=0.5) for d in (digits, seen))
     assert one.accuracy == other.accuracy
     assert one.privacy.epsilon <= 8.0
+    assert len(one.privacy.events) == 2  # the mean is paid for
+
+
+def test_the_model_takes_features_as_they_come(digits) -> None:
+    """The centring that it was trained with is folded into its bias."""
+    seen = dp.features(digits, "scattering")
+    result = dp.linear_pipeline(seen, target_epsilon=8.0, steps=20, sample_rate=0.5)
+    again = training.evaluate(result.model, seen.test_x, seen.test_y).accuracy
+    assert again == result.accuracy
+    assert result.accuracy.estimate > 0.3
+
+
+def test_more_noise_or_fewer_records_ask_for_a_smaller_rate() -> None:
+    rate = linear_learning_rate(2.0, 0.6, 150, 8000)
+    assert linear_learning_rate(4.0, 0.6, 150, 8000) == pytest.approx(rate / 2)
+    assert linear_learning_rate(2.0, 0.6, 150, 2000) == pytest.approx(rate / 4)
+    assert linear_learning_rate(2.0, 0.6, 600, 8000) == pytest.approx(rate / 2)
