@@ -17,6 +17,7 @@ from labkit.membership.shadows.bank import ShadowBank
 from labkit.membership.shadows.targets import members_dataset
 from labkit.membership.studies import defences
 from labkit.membership.studies.defence_comparison import compare_defences
+from labkit.scenarios import one_off
 from labkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -188,6 +189,9 @@ def without_private_records(scene: Scene) -> float:
 
 def prepare() -> None:
     """Do the one-off work of lab 05, model by model: what exists is kept, and an interrupt loses one model at most."""
-    made = scene()
-    strangers(made.bank)
-    compare(made)
+    with one_off.part("shadow bank"):
+        made = scene()
+    with one_off.part("shadow models of who knows less"):
+        strangers(made.bank)
+    with one_off.part("models under defences, attacked"):
+        compare(made)
