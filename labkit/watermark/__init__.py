@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from labkit.evidence import TamperError as TamperError
     from labkit.watermark.attacks.interface import Api as Api
     from labkit.watermark.attacks.neural_cleanse import cleanse as cleanse
+    from labkit.watermark.attacks.removal import REMOVALS as REMOVALS
     from labkit.watermark.attacks.removal import remove as remove
     from labkit.watermark.attacks.theft import Theft as Theft
     from labkit.watermark.attacks.theft import steal as steal
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from labkit.watermark.court.hearing import hear as hear
     from labkit.watermark.court.line_up import line_up as line_up
     from labkit.watermark.court.plan import Plan as Plan
+    from labkit.watermark.court.simulation import simulate_trials as simulate_trials
     from labkit.watermark.court.trial import open_trial as open_trial
     from labkit.watermark.court.trial import try_suspects as try_suspects
     from labkit.watermark.court.two_owners import lucky_key as lucky_key
@@ -38,8 +40,11 @@ if TYPE_CHECKING:
     from labkit.watermark.marks.marked import MarkedModel as MarkedModel
     from labkit.watermark.marks.marked import TriggerSet as TriggerSet
     from labkit.watermark.marks.patterns import Patch as Patch
+    from labkit.watermark.robustness.cells import ALLOWED as ALLOWED
     from labkit.watermark.robustness.cells import NONE as NONE
+    from labkit.watermark.robustness.explanations import weigh as weigh
     from labkit.watermark.robustness.matrix import Matrix as Matrix
+    from labkit.watermark.robustness.measure import hits as hits
     from labkit.watermark.robustness.measure import robustness_matrix as robustness_matrix
     from labkit.watermark.verification.asking import answers as answers
     from labkit.watermark.verification.null_models import null_models as null_models
