@@ -25,7 +25,7 @@
 #
 # **Prerequisites.** A first PyTorch training loop; NumPy.
 #
-# **Minutes.** 90, of which the machine needs about 2.
+# **Minutes.** 105, of which the machine needs about 2.
 #
 # **Difficulty.** ●●●○○ (3 of 5)
 
@@ -34,6 +34,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from labkit import data, membership, plots, profiles, stats, training
 from labkit.course import Solved, banner, check
@@ -392,10 +393,39 @@ check("04.tpr_at_fpr", tpr_at_fpr)
 # </details>
 
 # %%
+rows = []
 for name, values in by_attack.items():
+    point = intervals.operating_point(values, members, 0.01)
     share = solved.tpr_at_fpr(values, members, 0.01)
-    caught = stats.clopper_pearson(round(share * members.sum()), int(members.sum()))
-    print(f"{name}: finds {caught.percent()} of the members at 1% false alarms ({bank.source})")
+    row = {"attack": name, "found at 1% false alarms": f"{100 * share:.2f}%"}
+    if isinstance(point, membership.Refused):
+        row["95% interval"] = str(point)
+    else:
+        row["95%, threshold taken as known"] = point.found.percent()
+        row["95%, the attack at 1%"] = point.tpr.percent()
+        row["false alarms at this threshold"] = point.fpr.percent()
+    rows.append(row)
+print(f"{bank.source}; profile {profile.name}; {(~members).sum():,} non-members")
+pd.DataFrame(rows).set_index("attack")
+
+# %% [markdown]
+# Two intervals for one number? The first (Clopper–Pearson) counts the members above *this* threshold, as if the threshold
+# were given. But it was read off the same few non-members: with others of them it would have been another one, and the
+# last column says how far its false-alarm rate may lie from 1%. The second interval counts that, too. How much does it
+# matter? Ask an experiment whose answer is known:
+
+# %%
+rng, trials, effect = np.random.default_rng(0), profile.pick(smoke=100, laptop=400, full=2000), 2.0
+truth = float(norm.sf(norm.isf(0.01) - effect))  # members' scores lie two standard deviations higher
+is_member = np.arange(2000) < 1000
+hold = {"threshold taken as known": 0, "threshold's own chance counted": 0}
+for _ in range(trials):
+    point = intervals.operating_point(rng.normal(size=2000) + effect * is_member, is_member, 0.01)
+    hold["threshold taken as known"] += point.found.low <= truth <= point.found.high
+    hold["threshold's own chance counted"] += point.tpr.low <= truth <= point.tpr.high
+for name, count in hold.items():
+    share = stats.clopper_pearson(int(count), trials)
+    print(f"{name}: {share.percent(0)} of {trials} intervals hold the truth; 95% are promised")
 
 # %% [markdown]
 # Guessing would find as many members as it raises false alarms. Now all attacks of this lab on one pair of axes. Both
@@ -424,6 +454,74 @@ comparison.table().drop(columns="from")
 # *loss* and *watson* are your two attacks. *shokri* is a classifier trained on the shadow models' outputs; you build it
 # in section 7. Is the attack with the best AUC the one that finds most members at 1% false alarms? Some rates are
 # **refused**: with too few non-members, a handful of false alarms decides, and the rate itself is unknown.
+#
+# **Which attack is better?** Do not look whether the intervals overlap. All attacks met the same records, and a record
+# that is easy for one is easy for the other: the *difference* is known better than either number.
+#
+# ### Exercise 04.paired_differences: is one attack better, or does it look so?
+#
+# Redraw the records with replacement, many times, and measure both attacks on the same redrawn records. How much the
+# difference varies is what its interval says (the bootstrap).
+
+
+# %%
+def paired_differences(
+    first: np.ndarray, second: np.ndarray, members: np.ndarray, fpr: float, draws: list[np.ndarray]
+) -> np.ndarray:
+    """Return for each draw the share of members that `first` finds minus that of `second`, both at `fpr`; (draws,).
+
+    `first` and `second` are the scores of two attacks on the same records, `members` says who is a member. A draw is an
+    array of record numbers, some of them more than once: the records of one redrawn experiment.
+    """
+    ### BEGIN SOLUTION
+    return np.array(
+        [
+            solved.tpr_at_fpr(first[draw], members[draw], fpr)
+            - solved.tpr_at_fpr(second[draw], members[draw], fpr)
+            for draw in draws
+        ]
+    )
+    ### END SOLUTION
+
+
+# %%
+check("04.paired_differences", paired_differences)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# `scores[draw]` and `members[draw]` are the redrawn experiment. You have a function for its rate already.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Both attacks need the same draw: what the records share cancels in the difference.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# For each draw: `solved.tpr_at_fpr(first[draw], members[draw], fpr) - solved.tpr_at_fpr(second[draw], members[draw],
+# fpr)`. The threshold is chosen anew in each, inside that function.
+#
+# </details>
+
+# %%
+rng, groups = np.random.default_rng(0), [np.flatnonzero(members), np.flatnonzero(~members)]
+draws = [
+    np.concatenate([rng.choice(group, len(group)) for group in groups])
+    for _ in range(profile.pick(smoke=60, laptop=200, full=1000))
+]
+gaps = solved.paired_differences(scores, -given_losses, members, 0.01, draws)
+low, high = np.quantile(gaps, [0.025, 0.975])
+area = intervals.auc_difference(scores, -given_losses, members)
+print(f"calibrated minus loss threshold, the same {len(members):,} records of {bank.source}:")
+print(f"  found at 1% false alarms: {100 * low:+.2f} to {100 * high:+.2f} points (95%, {len(draws)} draws)")
+print(f"  AUC: {area.estimate:+.3f} [{area.low:+.3f}, {area.high:+.3f}] (95%, DeLong's paired interval)")
+comparison.differences()
+
+# %% [markdown]
+# The table has all three pairs. Whoever looks at three differences finds one by chance more often, so its intervals are
+# wider, such that *all three* hold at once in 95 of 100 experiments.
 #
 # **Predict.** Move the threshold to where both rates are moderate. How many of the accused are members if half of all
 # candidates are? And if one in a hundred is?
@@ -489,8 +587,9 @@ pd.DataFrame(rows).set_index("accusation")
 
 # %% [markdown]
 # Where members are rare, an accusation by the loss alone is nearly always false. The calibrated attack at the same number
-# of false alarms is right far more often, and gets better still further to the left. (Each interval of a precision takes
-# two ends at once, so it covers with 90%.)
+# of false alarms is right far more often, and gets better still further to the left. (These rates are those of the very
+# threshold, so Clopper–Pearson holds for each. Each interval of a precision takes two ends at once, so it covers with
+# 90%.)
 #
 # ## 5. Would it have worked on nothing?
 #
@@ -664,6 +763,9 @@ pd.DataFrame(rows).set_index("target")
 # - *"Why shadow models?"* They say how hard each record is to models that never saw it. The same confidence is evidence on
 #   a hard record and none on an easy one.
 # - *"How many non-members do you need?"* Ten above the threshold at least: a thousand for a TPR at 1%, ten thousand at 0.1%.
+#   And the interval must count that the threshold came from them: you measured how often one that does not holds.
+# - *"Attack A finds more than B, but their intervals overlap."* They met the same records: pair them, and name how many
+#   differences you looked at.
 # - *"How do you know your experiment is sound?"* Random split, guesses before the reveal, shuffled labels, a blind baseline.
 # - *"What helps?"* Not remembering: simpler models, regularisation, and differential privacy, the one with a proof. Lab 05
 #   measures each, with stronger attacks.
