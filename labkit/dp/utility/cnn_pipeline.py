@@ -101,7 +101,8 @@ def cnn_pipeline(
     """
     from labkit.dp.training.train_private import train_private
 
-    settings = recipe("cnn", target_epsilon=target_epsilon) | changes
+    # A curve takes many runs, and the closed form is the same step as the recipe's hooks in half the time.
+    settings = recipe("cnn", target_epsilon=target_epsilon) | {"engine": "layers"} | changes
     model = RECIPES["cnn"].make_model(seed)
     return train_private(model, dataset, target_epsilon=target_epsilon, delta=delta, seed=seed, **settings)
 
