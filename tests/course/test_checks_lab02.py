@@ -174,6 +174,7 @@ RIGHT = {
     "02.dp_sgd": train_with(),
     "02.epsilon": accountant(),
     "02.sample_rate": lambda n, b: 1 / (-(-n // b)),
+    "02.coupled_rate": lambda rate, norm, new: rate / (new / norm),
 }
 
 ALSO_RIGHT = [
@@ -188,6 +189,8 @@ ALSO_RIGHT = [
 ]
 
 MISTAKES = [
+    ("02.coupled_rate", lambda rate, norm, new: rate, "two things changed"),
+    ("02.coupled_rate", lambda rate, norm, new: rate * new / norm, "a smaller norm wants a larger rate"),
     ("02.poisson_batch", batch_of_size(binomial_size, block=True), "stand together join together"),
     (
         "02.poisson_batch",

@@ -107,7 +107,24 @@ def smallest_by(bound: Callable, pick: Callable = min) -> Callable:
 
 
 def t_bound(runs):
-    return stats.t.interval(0.95, len(runs) - 1, np.mean(runs), stats.sem(runs))[0]
+    """One more run, by the definition: a difference of a new run and a mean has variance s^2 (1 + 1/k)."""
+    scale = stats.sem(runs) * np.sqrt(len(runs) + 1)
+    return stats.t.ppf(0.05, len(runs) - 1, np.mean(runs), scale)
+
+
+def mean_bound(runs, level=0.95):
+    return stats.t.interval(level, len(runs) - 1, np.mean(runs), stats.sem(runs))[0]
+
+
+def exact(first, second):
+    b, c = int((first & ~second).sum()), int((~first & second).sum())
+    return min(1.0, 2 * stats.binom.cdf(min(b, c), b + c, 0.5)) if b + c else 1.0
+
+
+def unpaired(first, second):
+    p, q, n = first.mean(), second.mean(), len(first)
+    m = (p + q) / 2
+    return 2 * stats.norm.sf(abs(p - q) / np.sqrt(max(2 * m * (1 - m) / n, 1e-12)))
 
 
 def standardise(x):
@@ -163,6 +180,8 @@ RIGHT = {
     "03.pareto_front": front,
     "03.epsilon_with_tuning": spent(lambda steps, k: steps * k),
     "03.smallest_epsilon": smallest_by(t_bound),
+    "03.paired": exact,
+    "03.share_bought": lambda accuracy, prior: 1 - (1 - accuracy) / (1 - prior),
 }
 
 MISTAKES = [
@@ -195,16 +214,34 @@ MISTAKES = [
     ("03.pareto_front", lambda e, a: [float(i) for i in front(e, a)], "whole numbers from 0"),
     ("03.pareto_front", lambda e, a: [i in front(e, a) for i in range(len(e))], "whole numbers from 0"),
     ("03.epsilon_with_tuning", spent(lambda steps, k: steps, lambda k: k), "valid at kδ only"),
+    ("03.smallest_epsilon", smallest_by(mean_bound), "lower end of an interval of the mean"),
+    ("03.smallest_epsilon", smallest_by(lambda r: mean_bound(r, 0.9)), "bounds the mean of many runs"),
     (
         "03.smallest_epsilon",
-        smallest_by(lambda r: stats.t.interval(0.9, len(r) - 1, np.mean(r), stats.sem(r))[0]),
-        "90% interval",
-    ),
-    (
-        "03.smallest_epsilon",
-        smallest_by(lambda r: stats.t.interval(0.95, len(r) - 1, np.mean(r), stats.sem(r, ddof=0))[0]),
+        smallest_by(
+            lambda r: np.mean(r) - stats.t.ppf(0.95, len(r) - 1) * np.std(r) * np.sqrt(1 + 1 / len(r))
+        ),
         "ddof=1",
     ),
+    (
+        "03.smallest_epsilon",
+        smallest_by(
+            lambda r: (
+                np.mean(r) - stats.t.ppf(0.975, len(r) - 1) * np.std(r, ddof=1) * np.sqrt(1 + 1 / len(r))
+            )
+        ),
+        "two sides",
+    ),
+    ("03.paired", unpaired, "as if they came from different records"),
+    (
+        "03.paired",
+        lambda a, b: stats.binom.sf((a & ~b).sum() - 1, (a ^ b).sum(), 0.5) if (a ^ b).any() else 1.0,
+        "one side only",
+    ),
+    ("03.paired", lambda a, b: stats.binomtest(int((a & ~b).sum()), len(a)).pvalue, "no coin flips"),
+    ("03.share_bought", lambda accuracy, prior: accuracy - prior, "points of accuracy"),
+    ("03.share_bought", lambda accuracy, prior: (accuracy - prior) / prior, "right already"),
+    ("03.share_bought", lambda accuracy, prior: accuracy / prior, "ratio of accuracies"),
     (
         "03.normalise",
         lambda x: (x - x.mean(0)) / (x.std(0, correction=0) + 1e-5),
@@ -249,8 +286,8 @@ MISTAKES = [
     ("03.smallest_epsilon", smallest_by(t_bound, max), "not the smallest"),
     (
         "03.smallest_epsilon",
-        smallest_by(lambda r: np.mean(r) - 1.96 * np.std(r, ddof=1) / len(r) ** 0.5),
-        "Student's t is wider",
+        smallest_by(lambda r: np.mean(r) - 1.645 * np.std(r, ddof=1) * np.sqrt(1 + 1 / len(r))),
+        "Student's t reaches further",
     ),
     (
         "03.smallest_epsilon",
