@@ -4,8 +4,8 @@ All share one loop (`labkit.audit.planted.loop.run`), and differ from it in one 
 what is wrong; `number` hands them out without their names, for the lab.
 
 `labkit bench audit` counts how many of them each audit flags. `labkit.audit.audit_gradients` bounds ε, and sees what
-moves ε far; `labkit.audit.conformance` looks at each step, and sees all but ``exempt_record``, which harms nobody whom
-an auditor would bring.
+moves ε far; `labkit.audit.conformance` looks at each step. Neither sees ``exempt_record``, which spares all records but
+those that no auditor would bring.
 """
 
 from __future__ import annotations

@@ -77,9 +77,7 @@ def conformance(
     quiet, noisy = readings[:quiet_count], readings[quiet_count:]
     parts = read_parts(quiet)
     checks = [_steps(readings), *_outside(readings)]
-    unseen = (
-        [] if len(checks) == 2 else ["whether weights move outside the steps (a transcript does not tell)"]
-    )
+    unseen = list(dict.fromkeys(text for reading in readings for text in reading.caveats))
     left = None
     if parts is None:
         unseen += [
@@ -87,7 +85,8 @@ def conformance(
         ]
     else:
         pushes = check_pushes(quiet, parts)
-        checks += [*pushes, *check_batches(parts, QUIET.sample_rate)]
+        lengths_fit = pushes[0].p_value > SUSPICIOUS
+        checks += [*pushes, *check_batches(parts, QUIET.sample_rate, pushes_fit=lengths_fit)]
         if min(check.p_value for check in pushes) > SUSPICIOUS:
             left = unexplained(quiet, parts)
     if left is None:

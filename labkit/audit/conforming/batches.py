@@ -13,15 +13,24 @@ from labkit.audit.conforming.pushes import Parts
 CERTAIN = 1e-4  # a rate found off at this level is replaced by the realised one in all further checks
 
 
-def check_batches(parts: Parts, sample_rate: float) -> list[Check]:
-    """Return the checks of who was in which batch."""
+def check_batches(parts: Parts, sample_rate: float, *, pushes_fit: bool = True) -> list[Check]:
+    """Return the checks of who was in which batch.
+
+    Parameters
+    ----------
+    parts : Parts
+    sample_rate : float
+        That is accounted for.
+    pushes_fit : bool
+        Whether single records push as far as they should: if not, "twice" cannot be told from "too far".
+    """
     joined = (parts.counts > 0).astype(int)
     rate = _rate(joined, sample_rate)
     realised = float(joined.mean())
     q = sample_rate if rate.p_value > CERTAIN or not 0 < realised < 1 else realised
     return [
         rate,
-        _twice(parts),
+        _twice(parts, pushes_fit),
         _sizes(joined, q),
         _uses(joined, q),
         _neighbours(joined, parts.runs, q),
@@ -42,7 +51,7 @@ def _rate(joined: np.ndarray, q: float) -> Check:
     )
 
 
-def _twice(parts: Parts) -> Check:
+def _twice(parts: Parts, pushes_fit: bool) -> Check:
     """A record cannot be twice in a Poisson batch; what is read as twice may be noise, at a known rate."""
     from scipy import stats as laws
 
@@ -51,9 +60,9 @@ def _twice(parts: Parts) -> Check:
     slip = float(laws.norm.sf(0.5 / parts.errors[inside]).max()) if inside.any() else 0.0
     return Check(
         "a record twice in one batch",
-        float(laws.binom.sf(double - 1, int(inside.sum()), slip)) if double else 1.0,
-        f"{double} of {int(inside.sum())} parts",
-        "drawing with replacement, gradients left over from the last step, or pushes too long",
+        float(laws.binom.sf(double - 1, int(inside.sum()), slip)) if double and pushes_fit else 1.0,
+        f"{double} of {int(inside.sum())} parts" if pushes_fit else "not told from pushes that are too long",
+        "drawing with replacement, or gradients left over from the last step",
     )
 
 

@@ -55,6 +55,8 @@ class Reading:
     layers : dict of slice
     outside : float or None
         Largest movement of a weight between two steps, or after the last; ``None`` where weights were not seen.
+    caveats : tuple of str
+        What happened beside the steps, and was not looked into.
     """
 
     settings: Settings
@@ -62,6 +64,7 @@ class Reading:
     pushes: np.ndarray
     layers: dict[str, slice]
     outside: float | None
+    caveats: tuple[str, ...] = ()
 
     @property
     def unused(self) -> np.ndarray:
@@ -77,7 +80,14 @@ class Reading:
         return parts, errors
 
 
-def read(task: Task, settings: Settings, updates: Tensor, weights: Tensor, outside: float | None) -> Reading:
+def read(
+    task: Task,
+    settings: Settings,
+    updates: Tensor,
+    weights: Tensor,
+    outside: float | None,
+    caveats: tuple[str, ...] = (),
+) -> Reading:
     """Return the reading of a run from its updates and the weights before each, both (steps, dimension).
 
     Raises
@@ -97,6 +107,5 @@ def read(task: Task, settings: Settings, updates: Tensor, weights: Tensor, outsi
         rows = task.gradients(before, everyone)
         pushes.append(rows / rows.norm(dim=1, keepdim=True).clamp(min=bound))
     scale = settings.sample_rate * task.n / bound
-    return Reading(
-        settings, scale * updates.double().numpy(), torch.stack(pushes).numpy(), task.layers, outside
-    )
+    sums = scale * updates.double().numpy()
+    return Reading(settings, sums, torch.stack(pushes).numpy(), task.layers, outside, caveats)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,46 +12,80 @@ from labkit.audit.conforming.probe import Reading, read
 from labkit.audit.task import Settings, Task, TrainingFunction, Transcript
 
 WEIGHTS_MOVED = 1e-6  # float32 leaves less than this between a weight and itself
+TRANSCRIPT = "whether weights move outside the steps (a transcript does not tell)"
 
 
 class UnobservableError(RuntimeError):
     """A training function showed no step; the message says how to let it be seen."""
 
 
-class Watcher:
-    """Keeps gradients and weights at every step of a torch optimizer on a model like the task's."""
+@dataclass
+class Steps:
+    """The steps that one model took.
 
-    def __init__(self, task: Task) -> None:
-        self._shapes = [tuple(p.shape) for p in task.model().parameters()]
-        self.updates: list[Tensor] = []
-        self.before: list[Tensor] = []
-        self.after: list[Tensor] = []
-        self.strangers = 0  # steps on anything else
+    Attributes
+    ----------
+    parameters : list of Tensor
+        The model's own, kept alive so that no other model can take their place in memory.
+    updates, before, after : list of Tensor
+        Gradient, and weights on both sides, at each step, flat.
+    """
 
-    def _parameters(self, optimizer: torch.optim.Optimizer) -> list[Tensor] | None:
-        found = [p for group in optimizer.param_groups for p in group["params"]]
-        return found if [tuple(p.shape) for p in found] == self._shapes else None
-
-    def before_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
-        """Note gradient and weights; torch calls this before each step."""
-        parameters = self._parameters(optimizer)
-        if parameters is None or any(p.grad is None for p in parameters):
-            self.strangers += 1
-            return
-        self.updates.append(_flat([p.grad for p in parameters]))
-        self.before.append(_flat(parameters))
-
-    def after_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
-        """Note where the step left the weights."""
-        parameters = self._parameters(optimizer)
-        if parameters is not None and len(self.after) < len(self.before):
-            self.after.append(_flat(parameters))
+    parameters: list[Tensor]
+    updates: list[Tensor] = field(default_factory=list)
+    before: list[Tensor] = field(default_factory=list)
+    after: list[Tensor] = field(default_factory=list)
 
     def moved_outside(self, final: Tensor | None) -> float:
         """Return how far a weight moved between two steps, or after the last one, at most."""
         starts = self.before[1:] + ([] if final is None else [final])
         gaps = [float((b - a).abs().max()) for a, b in zip(self.after, starts, strict=False)]
         return max(gaps, default=0.0)
+
+
+class Watcher:
+    """Keeps gradients and weights at every step of torch optimizers on models like the task's, model by model."""
+
+    def __init__(self, task: Task) -> None:
+        self._shapes = [tuple(p.shape) for p in task.model().parameters()]
+        self._seen: dict[tuple[int, ...], Steps] = {}
+        self.strangers = 0  # steps on anything else
+
+    def _steps(self, optimizer: torch.optim.Optimizer) -> Steps | None:
+        found = [p for group in optimizer.param_groups for p in group["params"]]
+        if [tuple(p.shape) for p in found] != self._shapes or any(p.grad is None for p in found):
+            return None
+        return self._seen.setdefault(tuple(id(p) for p in found), Steps(found))
+
+    def before_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
+        """Note gradient and weights; torch calls this before each step."""
+        steps = self._steps(optimizer)
+        if steps is None:
+            self.strangers += 1
+            return
+        steps.updates.append(_flat([p.grad for p in steps.parameters]))
+        steps.before.append(_flat(steps.parameters))
+
+    def after_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
+        """Note where the step left the weights."""
+        steps = self._steps(optimizer)
+        if steps is not None and len(steps.after) < len(steps.before):
+            steps.after.append(_flat(steps.parameters))
+
+    def trained(self, model: nn.Linear | None) -> Steps | None:
+        """Return the steps of the model that came back, or else those of the model that took most.
+
+        A trainer may try a step on a copy before it begins; such a copy is not what is released.
+        """
+        if model is not None:
+            own = self._seen.get(tuple(id(p) for p in model.parameters()))
+            if own is not None:
+                return own
+        return max(self._seen.values(), key=lambda steps: len(steps.updates), default=None)
+
+    def others(self, steps: Steps) -> int:
+        """Return the number of steps on other models of the same shape."""
+        return sum(len(other.updates) for other in self._seen.values() if other is not steps)
 
 
 def _flat(layers: list[Tensor]) -> Tensor:
@@ -86,7 +121,9 @@ def watch(train: TrainingFunction, task: Task, settings: Settings, seed: int) ->
             handle.remove()
     if isinstance(outcome, Transcript):
         return _from_transcript(task, settings, outcome)
-    if not watcher.updates:
+    model = _returned(outcome)
+    steps = watcher.trained(model)
+    if steps is None:
         seen = f"; {watcher.strangers} steps on something else were" if watcher.strangers else ""
         raise UnobservableError(
             f"no step of the training function could be seen{seen}: either train task.model() with one torch.optim "
@@ -95,10 +132,21 @@ def watch(train: TrainingFunction, task: Task, settings: Settings, seed: int) ->
     return read(
         task,
         settings,
-        torch.stack(watcher.updates),
-        torch.stack(watcher.before),
-        watcher.moved_outside(_final(outcome)),
+        torch.stack(steps.updates),
+        torch.stack(steps.before),
+        steps.moved_outside(None if model is None else _flat(list(model.parameters()))),
+        _caveats(steps, watcher.others(steps)),
     )
+
+
+def _caveats(steps: Steps, others: int) -> tuple[str, ...]:
+    """Return what happened beside the steps, and was not looked into."""
+    found = []
+    if bool(steps.before[0].any()):
+        found.append("where the first weights came from (training did not start from task.model() as it was)")
+    if others:
+        found.append("steps that other models of the same shape took")
+    return tuple(found)
 
 
 def _from_transcript(task: Task, settings: Settings, transcript: Transcript) -> Reading:
@@ -111,10 +159,10 @@ def _from_transcript(task: Task, settings: Settings, transcript: Transcript) -> 
     path = settings.learning_rate * updates.double().cumsum(0)
     start = transcript.weights.double().flatten() + path[-1]  # plain SGD, played backwards
     before = torch.cat([start[None], start - path[:-1]])
-    return read(task, settings, updates, before, None)
+    return read(task, settings, updates, before, None, (TRANSCRIPT,))
 
 
-def _final(outcome: Any) -> Tensor | None:
-    """Return the weights of the model that came back, where one did."""
+def _returned(outcome: Any) -> nn.Linear | None:
+    """Return the model that came back, where one did."""
     model = getattr(outcome, "model", outcome)
-    return _flat(list(model.parameters())) if isinstance(model, nn.Linear) else None
+    return model if isinstance(model, nn.Linear) else None
