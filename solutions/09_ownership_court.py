@@ -20,8 +20,9 @@
 # **Objectives.** At the end you can
 # - tell a claim that may be heard from one that proves nothing, however small its p-value;
 # - settle who was first when two marks sit in one model;
-# - weigh four lines of evidence against independent models, and say what each can and cannot show;
+# - weigh four lines of evidence, and say what each p-value rests on, which line has a direction, and which cannot convict;
 # - fix a plan before the first query, carry it out on suspects that you know by number only, and sign what you found;
+# - name what a hostile claimant and a hostile suspect try, and what stops them;
 # - answer "how would you prove that a model was stolen?" with your own figures.
 #
 # **Prerequisites.** Lab 07 (marks, null models, extraction); lab 08 helps to see why one line is not enough.
@@ -33,7 +34,7 @@
 # %%
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -41,11 +42,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from labkit import plots
+from labkit import plots, profiles
 from labkit.course import Solved, banner, check
 from labkit.evidence import Evidence, Signer, TamperError
 from labkit.scenarios import owner_and_thief, ownership_court
 from labkit.watermark import (
+    Examination,
     Key,
     Plan,
     TriggerSet,
@@ -54,11 +56,10 @@ from labkit.watermark import (
     ask_all,
     hear,
     lucky_key,
+    open_trial,
     resolve,
-    try_suspects,
-    verify,
+    simulate_trials,
 )
-from labkit.watermark.fingerprints import agreement, dataset_inference, mistakes
 from labkit.watermark.marks import triggers
 from labkit.widgets import suspects_explorer
 
@@ -76,23 +77,25 @@ banner("09", public)
 judges = ownership_court.judges(setup)
 arbor, brook = ownership_court.claim(setup), ownership_court.forged(setup)
 line_up = ownership_court.line_up(setup, arbor, brook)
+notary, secret = ownership_court.NOTARY.public, ownership_court.JUDGE
 print(f"{len(judges)} null models; a verdict needs 20")
 for claim in (arbor, brook):
     print(claim)
 line_up
 
 # %% [markdown]
-# Both claimants deposited a commitment before the suspects came to market, Brook even earlier than Arbor. Brook's
-# evidence: a list of pictures, and the answers that the accused model will give. The judge asks them.
+# Both claimants deposited a commitment with a notary before the suspects came to market, Brook even earlier than Arbor.
+# Brook's evidence: a list of pictures, and the answers that the accused model will give. No suspect may be asked before
+# the court has a plan. So ask a bystander, whom nobody accuses and who never met Brook.
 #
-# **Predict.** The accused is innocent, and Brook never asked it anything. Which share of Brook's answers will it give?
+# **Predict.** Which share of Brook's answers will the bystander give?
 
 # %%
-accused = next(one for one in line_up.accused if one.claim is brook)
+bystander = ownership_court.twin(setup)
 strict = {"alpha": 1e-3, "minimum": setup.minimum}
-heard = hear(brook, accused.model, judges, public, **strict)
+heard = hear(brook, bystander, judges, public, **strict)
 naive = heard.naive["1 / classes"][1]
-print(f"{accused.name} gives {heard.verdict.rate.percent(0)} of Brook's answers.")
+print(f"The bystander gives {heard.verdict.rate.percent(0)} of Brook's answers.")
 print(
     f"A judge who compares with 1 / classes finds p = {naive:.2g}: "
     f"{'guilty' if naive < strict['alpha'] else 'not enough'} at alpha = {strict['alpha']:g}."
@@ -103,7 +106,16 @@ print(
 # models answered wrong: **adversarial examples**. They transfer between models that never met. Liu et al. (arXiv
 # 2304.06607) show that this forges claims against nearly every scheme that lets the claimant choose the pictures.
 #
-# So the claimant may not choose. A claim is heard if its triggers **follow from the key** that was committed to.
+# So the claimant may not choose, and not only pictures. Whatever a commitment leaves open, a forger fills in after a look
+# at the suspect: options of the mark, the number of triggers, "training records" that the suspect happens to be sure of,
+# his own name under somebody else's deposit. A commitment therefore binds the claimant, key, model, kind, options, number
+# of triggers, a hash of all training records, and how many commitments the claimant makes in all.
+
+# %%
+arbor.commitment
+
+# %% [markdown]
+# And a claim is heard if its triggers **follow from the key** that was committed to.
 #
 # ### Exercise 09.follows: do the triggers follow from the key?
 
@@ -229,10 +241,10 @@ check("09.first_to_commit", first_to_commit)
 # %%
 cove = ownership_court.counter_claim(setup)
 deposited = [
-    (claim.claimant, claim.commitment.moment, claim.commitment.verify(claim.key, claim.model))
+    (claim.claimant, claim.deposit.moment, claim.commitment.verify(claim.key, claim.model))
     for claim in (cove, arbor)
 ]
-print(pd.DataFrame(deposited, columns=["claimant", "committed", "opens"]).to_string(index=False))
+print(pd.DataFrame(deposited, columns=["claimant", "deposited", "opens"]).to_string(index=False))
 print("first:", solved.first_to_commit(deposited, ownership_court.RELEASED.isoformat()))
 
 # %% [markdown]
@@ -241,7 +253,9 @@ print("first:", solved.first_to_commit(deposited, ownership_court.RELEASED.isofo
 # on the right.
 
 # %%
-dispute = resolve(arbor, cove, cove.model, judges, public, released=ownership_court.RELEASED, **strict)
+dispute = resolve(
+    arbor, cove, cove.model, judges, public, notary=notary, released=ownership_court.RELEASED, **strict
+)
 plots.show(dispute.plot())
 dispute
 
@@ -264,18 +278,41 @@ print(
 # Two things stop it: the key would have to be in a commitment from before the release, and null models say what a key
 # that marks nothing can reach.
 #
+# After a trial everybody has heard Arbor's key. **Predict.** Can Cove bring Arbor's key, model and commitment as its own?
+
+# %%
+replayed = replace(arbor, claimant="Cove")
+for problem in replayed.problems(public, notary=notary, released=ownership_court.RELEASED):
+    print(problem)
+
+# %% [markdown]
+# Nor can Arbor use it twice: whoever heard a key opened can mark models with it. One trial **burns** it; for the next one
+# Arbor commits anew. That also stops who tries suspects one at a time, each with a full alpha.
+#
 # ## 3. Lines of evidence, one at a time
 #
 # A mark can die: in extraction, by pruning, by training on (labs 07 and 08). An expert brings several lines, and tries
 # each on **controls**, whose truth is known. The positive control is a thief who confessed (lab 07's, who saw labels
 # alone); the negative one is Brook's own model, which nobody says was made from Arbor's.
+#
+# ### It knows my key
+#
+# How often would an innocent do as well? Null models are a sample of *models*. But here chance was in the **key**: it was
+# drawn at random, and to an innocent suspect it is a stranger like any other. So draw new keys and ask the suspect itself.
+# The rank of Arbor's key among them is an exact p-value, whatever the suspect's network is; it never falls below
+# 1 / (keys + 1). **Predict.** A thief's network took *some* mark on. Will keys drawn anew do as well on it?
 
 # %%
+sizes = ownership_court.queries(setup)
+practice = Plan(queries=sizes, minimum=setup.minimum)
+known = ask_all(judges, public.test_x)
+asked = Examination(practice, arbor, judges, known, public, secret)
 controls = {"a thief who confessed": ownership_court.known_thief(setup), "an innocent": brook.model}
-found = {name: {} for name in controls}
-for name, model in controls.items():
-    found[name]["mark"] = verify(model, arbor.triggers, judges, name=name, source=public.source, **strict)
-    print(found[name]["mark"])
+cases = {name: asked.examine(model, practice.threshold(1), name=name) for name, model in controls.items()}
+found = {name: dict(case.lines) for name, case in cases.items()}
+for name, lines in found.items():
+    print(f"{name}: {lines['mark']}")
+plots.show(found["a thief who confessed"]["mark"].redrawn.plot())
 
 # %% [markdown]
 # ### It repeats my mistakes
@@ -326,7 +363,6 @@ check("09.repeated", repeated)
 # %%
 truth = public.test_y.numpy()
 ours = answers(arbor.model, public.test_x)
-known = ask_all(judges, public.test_x)
 shares = np.array([solved.repeated(ours, own, truth) for own in known])
 print(f"{len(shares)} innocent models of the court: {shares.min():.1%} to {shares.max():.1%}")
 for name, model in controls.items():
@@ -376,18 +412,10 @@ check("09.another_innocent", another_innocent)
 # </details>
 
 # %%
-sizes = ownership_court.queries(setup)
-for name, model in controls.items():
-    line = mistakes.repeats(model, arbor.model, public, known, queries=sizes["mistakes"], **strict)
-    found[name]["mistakes"] = line
-    print(
-        f"{name}: your p = {solved.another_innocent(line.value.estimate, line.nulls):.2g}, the kit's {line.p_value:.2g}"
-    )
-thief, innocent = (found[name]["mistakes"].p_value for name in controls)
-print(
-    f"shared mistakes: p {'<' if thief < 1e-3 else 'is not below'} 1e-3 for the extracted model ({thief:.2g}), "
-    f"{innocent:.2g} for the independent one; no mark was used"
-)
+for name, lines in found.items():
+    line = lines["mistakes"]
+    own = solved.another_innocent(line.value.estimate, line.nulls)
+    print(f"{name}: your p = {own:.2g}, the kit's {line.model_p:.2g}, rank p = {line.rank_p_value:.2g}")
 plots.show(found["a thief who confessed"]["mistakes"].plot())
 
 # %% [markdown]
@@ -419,9 +447,9 @@ pd.DataFrame(rows).set_index("null models")
 # guilty; mixed up as one sample, the gap between the kinds passes for spread, and hides a thief. A null model is what an
 # honest competitor *would have trained*: as good as the suspect, on other records. The court calls only those.
 #
-# The p-value trusts a bell curve far out, where few null models have been. The **rank** p-value trusts nothing but that
-# the suspect is like the null models, and cannot fall below 1 / (k + 1). The kit asks for both: p below alpha, *and* no
-# null model at or above the suspect.
+# This p-value is **model-based**: it trusts a bell curve far out, where few null models have been. Twenty models carry a
+# rank p-value of 1/21 and no smaller one, and the kit writes no model-based p below 1e-6. It asks for both: p below
+# alpha, *and* no null model at or above the suspect. And it lets no such line convict.
 #
 # ### It agrees where innocents do not
 #
@@ -431,20 +459,15 @@ pd.DataFrame(rows).set_index("null models")
 #
 # The last two lines ask who *resembles* whom: Cove could point them at Arbor. **Dataset inference** (Maini et al., arXiv
 # 2104.10706) has a direction: is the suspect surer on Arbor's *training* records than on held-out ones, more than null
-# models that saw neither?
+# models that saw neither? Chance is in the records here: permute which of them were Arbor's, and the p-value is exact.
 #
 # **Predict.** For which control, if any, does each line speak? A thief by labels never saw Arbor's training records.
 
 # %%
-seen = dataset_inference.records(arbor.records, judges, queries=sizes["inference"], minimum=setup.minimum)
-for name, model in controls.items():
-    found[name]["agreement"] = agreement.agree(
-        model, arbor.model, public, known, queries=sizes["agreement"], **strict
-    )
-    found[name]["inference"] = seen.ask(model, alpha=strict["alpha"])
 rows = [
-    {"control": name, "line": line, "p": f"{one.p_value:.2g}", "rank p": f"{one.rank_p_value:.2g}"}
-    | {"queries": one.queries, "power at this value": f"{one.power:.2f}"}
+    {"control": name, "line": line, "p": f"{one.p_value:.2g}" if one.exact_p else "", "rests on": one.by}
+    | {"model-based p": f"{max(one.model_p, 1e-6):.1g}", "rank p": f"{one.rank_p_value:.2g}"}
+    | {"speaks": "yes" if one.decided else "no", "queries": f"{one.queries:,}"}
     for name, lines in found.items()
     for line, one in lines.items()
 ]
@@ -452,14 +475,31 @@ pd.DataFrame(rows).set_index(["control", "line"])
 
 # %%
 for name, lines in found.items():
-    low = [line for line, one in lines.items() if one.p_value < strict["alpha"]]
-    print(f"{name}: p < {strict['alpha']:g} in {len(low)} of {len(lines)} lines ({', '.join(low) or 'none'})")
+    low = [line for line, one in lines.items() if one.decided]
+    print(f"{name}: {len(low)} of {len(lines)} lines speak ({', '.join(low) or 'none'})")
 found["a thief who confessed"]["inference"]
 
 # %% [markdown]
+# **Resemblance in data is not theft.** Suppose that Arbor's records had been public, and the bystander of section 1 had
+# trained on them honestly. It did: it is lab 07's unmarked model, trained on Arbor's records. **Predict.** What does each
+# line say about it?
+
+# %%
+twin = asked.examine(bystander, practice.threshold(1), name="a twin in data")
+for line in twin.lines.values():
+    print(line)
+named = Examination(practice, arbor, judges, known, public, secret, published=[arbor.records.train_x])
+print("\nwith the records named as public:", "; ".join(named.unasked.values()))
+
+# %% [markdown]
+# The line is right about the fact: that model knows the records. It cannot tell *whence*. So the accused may answer, and
+# records that anybody could have had are left out of the questions.
+#
 # A line that stays silent on the thief is not refuted, and one that speaks is not the whole truth: mistakes and agreement
-# share most of what they rest on, so two of them are less than two witnesses. What makes them a proof *of origin* is the
-# commitment: Arbor's model was there first.
+# share most of what they rest on, so two of them are one witness. And that witness has no direction: a thief who stole in
+# May and committed in June could have the owner's product of September convicted by likeness. It takes a line with a
+# direction, the mark or the records, to say who came from whom; without one the court finds two models **related**, and
+# convicts nobody.
 #
 # ## 4. The plan, fixed in advance
 #
@@ -511,13 +551,14 @@ check("09.queries_for", queries_for)
 # </details>
 
 # %%
-share = Plan(queries=sizes, minimum=setup.minimum).threshold(len(line_up.accused))
+share = practice.threshold(len(line_up.accused))
+own = asked.examine(arbor.model, practice.threshold(1), name="Arbor's own")
 marks = {
-    "Arbor's own model": verify(arbor.model, arbor.triggers, judges, **strict),
+    "Arbor's own model": own.lines["mark"],
     "the thief who confessed": found["a thief who confessed"]["mark"],
 }
-for name, verdict in marks.items():
-    rate, null = verdict.rate.estimate, verdict.null_rate
+for name, line in marks.items():
+    rate, null = line.value.estimate, max(float(line.nulls.max()), 0.01)
     n = solved.queries_for(rate, null, share, 0.9, 1000)
     print(
         f"{name} answers {rate:.0%}, innocents up to {null:.0%}: {n or 'more than 1,000'} queries for power 90%"
@@ -528,23 +569,28 @@ print(f"Arbor has {len(arbor.triggers)} triggers")
 # ### What convicts?
 #
 # Every suspect meets every line, and each meeting is a chance for a false alarm. Shared out over all of them
-# (Bonferroni), alpha is the chance of *any*. And one line alone shall not convict: if its null models were badly
-# chosen, everything built on it is wrong.
+# (Bonferroni), alpha is the chance of *any* in the whole trial. Only lines with a direction can convict, so they alone
+# share it. And one line alone shall not convict: if its assumptions fail, everything built on it is wrong.
 #
 # ### Exercise 09.convict: what convicts
 
 
 # %%
-def convict(p: np.ndarray, heard: np.ndarray, alpha: float, needed: int) -> np.ndarray:
+def convict(
+    p: np.ndarray, directional: np.ndarray, heard: np.ndarray, alpha: float, needed: int
+) -> np.ndarray:
     """Return which suspects count as derived, bool (suspects,).
 
-    `p` (suspects, lines) holds p-values, nan where a line could not be asked. A line speaks against a suspect if p is
-    below alpha / (suspects * lines). A suspect counts as derived if at least `needed` lines speak against it and the
-    claim against it may be heard (`heard`, bool (suspects,)).
+    `p` (suspects, lines) holds p-values, nan where a line could not be asked; `directional`, bool (lines,), says which
+    lines tell who copied whom. A line speaks against a suspect if p is at most alpha / (suspects * directional lines).
+    All lines without a direction together count as one. A suspect counts as derived if the claim against it may be
+    heard (`heard`, bool (suspects,)), at least one line with a direction speaks, and at least `needed` lines speak.
     """
     ### BEGIN SOLUTION
-    speaks = p < alpha / p.size
-    return heard & (speaks.sum(axis=1) >= needed)
+    speaks = p <= alpha / (len(p) * directional.sum())
+    directed = speaks[:, directional].sum(axis=1)
+    alike = speaks[:, ~directional].any(axis=1)
+    return heard & (directed > 0) & (directed + alike >= needed)
     ### END SOLUTION
 
 
@@ -554,32 +600,49 @@ check("09.convict", convict)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# `p.size` is the number of suspects times the number of lines; lines that could not be asked were planned, so they count.
+# `len(p)` is the number of suspects; `nan <= anything` is False, so a line that could not be asked does not speak.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `nan < anything` is False: such a line does not speak.
+# Split the lines: `speaks[:, directional].sum(axis=1)` counts those with a direction, `speaks[:, ~directional].any(axis=1)`
+# says whether any of the others speaks.
 #
 # </details>
 # <details><summary>Hint 3</summary>
 #
-# `heard & ((p < alpha / p.size).sum(axis=1) >= needed)`
+# `heard & (directed > 0) & (directed + alike >= needed)`
 #
 # </details>
 
 # %% [markdown]
 # **Write your plan** into the next cell: lines, queries, alpha, how many lines convict. `faults()` says what a careful
-# opponent would hold against it. Then it is hashed, and the hash goes into the court's file: from here on, nothing may be
-# changed.
+# opponent would hold against it. Opening the trial then binds it to the suspects, claims, null models and questions; the
+# hash of all that goes into the court's file, and the clerk signs that it was there before anybody was asked. From here
+# on, nothing may be changed: a trial of another plan finds Arbor's key burnt.
 
 # %%
-plan = Plan(queries=sizes, alpha=1e-3, needed=2, minimum=setup.minimum, seed=0)
+plan = Plan(queries=sizes, alpha=0.01, needed=2, minimum=setup.minimum, seed=0)
 print("faults:", "; ".join(plan.faults()) or "none")
-file = Evidence("Arbor and Brook against five models")
-file = file.add("Arbor", "commits", asdict(arbor.commitment), moment=ownership_court.COMMITTED["Arbor"])
-file = file.add("the court", "fixes the plan", {"plan": plan.digest, "queries": sizes, "alpha": plan.alpha})
-print(f"each of {len(sizes)} lines against each of 5 suspects: p < {plan.threshold(5):.2g}")
+trial = open_trial(plan, line_up.accused, judges, public, notary=notary, judge=secret, known=known)
+signers = {name: Signer.new() for name in ("Arbor", "the court", "the clerk", "the expert")}
+roster = {name: signer.public for name, signer in signers.items()}  # published before the trial
+file = Evidence("09/2025", "Arbor and Brook against five models")
+file = file.add(
+    "Arbor",
+    "commits",
+    asdict(arbor.commitment),
+    signers["Arbor"],
+    moment=ownership_court.COMMITTED["Arbor"],
+)
+fixed = {"plan": trial.plan.digest, "queries": sizes, "alpha": plan.alpha}
+file = file.add("the court", "fixes the plan", fixed, signers["the court"])
+file = file.witness("the clerk", signers["the clerk"])
+lines, directional = list(sizes), np.array([line in plan.directional for line in sizes])
+print(f"{plan.redraws(len(line_up.accused)):,} keys are drawn anew where a mark shows")
+print(
+    f"{', '.join(plan.directional)} against each of {len(line_up.accused)} suspects: p at most {trial.level:.2g}"
+)
 file.table()
 
 # %% [markdown]
@@ -590,10 +653,14 @@ file.table()
 # **Predict.** Of the five, how many were stolen?
 
 # %%
-verdicts = try_suspects(plan, line_up.accused, judges, public)
+verdicts = trial.run()
 verdicts
 
 # %% [markdown]
+# All questions went out shuffled, mixed with ordinary records and some of them twice, so that no suspect could tell a
+# trigger batch, and a suspect that refuses, answers NaN or swaps close answers would have left a *finding*, not an end of
+# the trial.
+#
 # How soon would fewer queries have told? Move the slider, but for another trial's plan: this one's number is fixed.
 
 # %%
@@ -606,7 +673,7 @@ suspects_explorer(verdicts.by_line())
 # %%
 names = [case.name for case in verdicts.cases]
 heard_claims = np.array([not case.problems for case in verdicts.cases])
-rule = solved.convict(verdicts.p_values(), heard_claims, plan.alpha, plan.needed)
+rule = solved.convict(verdicts.p_values(), directional, heard_claims, plan.alpha, plan.needed)
 mine = dict(zip(names, rule.tolist(), strict=True))
 for case in verdicts.cases:
     print(f"{case.name}: you {'convict' if mine[case.name] else 'do not convict'}; the court: {case.verdict}")
@@ -614,13 +681,25 @@ different = [case.name for case in verdicts.cases if case.derived != mine[case.n
 print("you and the court differ on:", ", ".join(different) or "nobody")
 
 # %% [markdown]
-# The court asks for one thing more than your rule: at least 20 null models, and none of them at or above the suspect.
-# With fewer (profile smoke) it rehearses, and convicts nobody.
+# The court asks for more than your rule: at least 20 null models, none of them at or above the suspect, a model-based p
+# that agrees, and the mark in the claimant's own original. Null models can only acquit. With fewer than 20 (profile
+# smoke) it rehearses, and convicts nobody.
+#
+# **How often does the whole court convict an innocent?** Nobody need take its word. Here are trials of innocents alone,
+# each with new parties, on small networks.
+
+# %%
+innocent_trials = profiles.current().pick(smoke=4, laptop=60, full=1000)
+simulated = simulate_trials(innocent_trials)
+print(simulated)
+simulated
+
+# %% [markdown]
 #
 # ## 6. Sign
 #
 # A finding that can be edited later is no evidence. Two tools: a **chain**, in which each entry's hash covers the one
-# before it, and a **signature** over the last one.
+# before it, and **signatures**, each entry by whoever wrote it.
 #
 # ### Exercise 09.chain: a chain that shows where it was touched
 
@@ -661,26 +740,27 @@ check("09.chain", chain)
 # </details>
 
 # %%
-file = file.add("the court", "tries five suspects", verdicts.numbers())
-file = file.add("the expert", "gives verdicts", {"derived": mine})
+file = file.add("the court", "tries five suspects", verdicts, signers["the court"])
+file = file.add("the expert", "gives verdicts", {"derived": mine}, signers["the expert"])
 texts = [json.dumps([entry.moment, entry.actor, entry.action, entry.content]) for entry in file.entries]
 before = solved.chain(texts)
-after = solved.chain([text.replace("0.001", "0.05") for text in texts])
+after = solved.chain([text.replace('"alpha": 0.01', '"alpha": 0.05') for text in texts])
 touched = [number for number, pair in enumerate(zip(before, after, strict=True), 1) if pair[0] != pair[1]]
-print(f"alpha changed after the fact, from 0.001 to 0.05: digests {touched} of {len(texts)} no longer fit")
+print(f"alpha changed after the fact, from 0.01 to 0.05: digests {touched} of {len(texts)} no longer fit")
 
 # %%
-expert = Signer.new()  # publish the public key before the trial; keep the other
-signed = file.sign(expert)
-saved = [signed.save(Path(".labkit") / f"evidence-09.{kind}") for kind in ("json", "html")]
+closed = file.close("the court", signers["the court"])
+sealed = {"case": "09/2025", "witnessed": ["fixes the plan"]}
+saved = [closed.save(Path(".labkit") / f"evidence-09.{kind}") for kind in ("json", "html")]
 for path in saved:
-    whole = Evidence.load(path).verify(signer=expert.public)
-    print(f"{path.name}: {len(whole.entries)} entries, whole, signed by {whole.signer[:16]}…")
-signed.table()
+    whole = Evidence.load(path).verify(roster, **sealed)
+    print(f"{path.name}: {len(whole.entries)} entries, each signed by its actor, ended, the plan witnessed")
+closed.table()
 
 # %% [markdown]
 # The page is for people, the JSON for machines; each holds all of it. **Predict.** One digit of one p-value is changed in
-# the file, and nothing else. What does the check say? And if the forger signs the changed record anew?
+# the file, and nothing else; the last two entries are cut off; the expert writes an entry in the court's name; the plan
+# was written by the court alone, after the trial. What does the check say to each?
 
 # %%
 text = saved[0].read_text(encoding="utf-8")
@@ -688,14 +768,26 @@ place = text.index('"p_value": ') + len('"p_value": ')
 digit = "1" if text[place] != "1" else "2"
 changed = saved[0].with_name("evidence-09-changed.json")
 changed.write_text(text[:place] + digit + text[place + 1 :], encoding="utf-8")
+cut = replace(closed, entries=closed.entries[:-2])
+forged = file.add("the court", "acquits everybody", {}, signers["the expert"]).close(
+    "the court", signers["the court"]
+)
+late = Evidence("09/2025", "written afterwards").add(
+    "the court", "fixes the plan", fixed, signers["the court"]
+)
+late = late.add("the court", "tries five suspects", verdicts, signers["the court"])
+late = late.close("the court", signers["the court"])
 try:
-    Evidence.load(changed).verify(signer=expert.public)
+    Evidence.load(changed).verify(roster, **sealed)
 except TamperError as error:
     print("one digit:", error)
-again = Evidence(signed.title, signed.entries[:-1]).sign(Signer.new())
-print("signed anew, by somebody else:", "; ".join(again.problems(signer=expert.public)))
+for what, record in {"cut off": cut, "another's name": forged, "written after": late}.items():
+    print(f"{what}: {'; '.join(record.problems(roster, **sealed))}")
 
 # %% [markdown]
+# One thing no chain shows: who holds *all* keys can write anything at any time. The clerk's signature binds the court, and
+# a time stamp by an authority (RFC 3161, `labkit.timestamps`) would bind both.
+#
 # ## 7. The answer key
 
 # %%
@@ -705,16 +797,12 @@ score
 
 # %%
 truth_of = {name: story.truth.split(":")[0] for name, story in score.truth.items()}
-plots.show(verdicts.plot(truth_of), poster=True)
+plots.show(verdicts.plot(names=truth_of), poster=True)
 
 # %%
 for name, story in score.truth.items():
-    lines = verdicts[name].lines
-    low = [line for line, one in lines.items() if one.p_value < verdicts.threshold]
-    print(
-        f"{name}, {story.truth}\n    p < {verdicts.threshold:.2g}: {', '.join(low) or 'no line'}; {story.lesson}"
-    )
-print(f"innocent models that the whole rule convicts: {verdicts.false_claims.percent(1)}")
+    print(f"{name}, {story.truth}\n    the court: {verdicts[name].verdict}; {story.lesson}")
+print(f"innocent models that the whole rule convicts: {verdicts.false_claims.percent(1)} of the court's own")
 
 # %% [markdown]
 # Read the rows of the stolen models from left to right: which line held, and against which theft? Then the two innocent
@@ -730,14 +818,17 @@ print(affidavit(arbor, heard, found, verdicts, score, released=ownership_court.R
 # %% [markdown]
 # ## What you can now defend in an interview
 #
-# - *"How would you prove that a model was stolen?"* With the page above: dates, triggers that follow from a key, a plan
-#   fixed in advance, several lines against independently trained models, controls, and errors of both kinds.
+# - *"How would you prove that a model was stolen?"* With the page above: dates by a notary, a commitment that
+#   leaves nothing to choose, a plan fixed in advance, a line with a direction and an exact p-value, controls, and errors
+#   of both kinds.
 # - *"The suspect answers my secret pictures as mine does. Isn't that proof?"* Not if you could choose the pictures. You
 #   have seen what an innocent model answers to pictures that were optimised elsewhere.
 # - *"And if I have a time stamp?"* The forger had one, too, and an earlier one. A date orders two honest claims; it does
 #   not make a claim honest.
 # - *"The thief retrained, so the mark is gone."* Mistakes, agreement and training records are lines that nobody embedded.
-#   You can say which of them spoke, at what p-value, and which have a direction.
-# - *"p = 1e-9: certain?"* As certain as the null models are typical. You can name how many there were, the rank p-value,
-#   and how many innocents the same rule convicts.
-# - *"Who says that you did not edit the report?"* The chain and the signature: a changed digit shows, and where.
+#   You can say which of them spoke, and that likeness alone finds two models related: it has no direction.
+# - *"p = 1e-9: certain?"* Twenty models carry 1/21. You can say which p-values are exact, from keys drawn anew and from
+#   permuted records, which are model-based, and how many innocents the whole rule convicted when it was tried on innocents.
+# - *"The suspect trained on my records!"* If nobody else had them. Resemblance in data is not theft.
+# - *"Who says that you did not edit the report?"* Each entry is signed by who wrote it, the plan was witnessed before
+#   anybody was asked, and a changed, missing or added entry shows, and where.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from labkit.watermark.court.commitments import commit as commit
     from labkit.watermark.court.deposits import Notary as Notary
     from labkit.watermark.court.docket import Docket as Docket
-    from labkit.watermark.court.examination import examine as examine
+    from labkit.watermark.court.examination import Examination as Examination
     from labkit.watermark.court.hearing import hear as hear
     from labkit.watermark.court.line_up import line_up as line_up
     from labkit.watermark.court.plan import Plan as Plan

@@ -80,9 +80,25 @@ def by_mean(rate: float, null: float, alpha: float, power: float, most: int) -> 
     return next((n for n in range(1, most + 1) if st.binom.sf(int(rate * n) - 1, n, null) < alpha), None)
 
 
-def rule(p: np.ndarray, heard: np.ndarray, alpha: float, needed: int, parts: int | None = None) -> list[bool]:
-    share = alpha / (p.shape[0] * p.shape[1] if parts is None else parts)
-    return [bool(h) and sum(x < share for x in row) >= needed for row, h in zip(p, heard, strict=True)]
+def rule(
+    p: np.ndarray,
+    directional: np.ndarray,
+    heard: np.ndarray,
+    alpha: float,
+    needed: int,
+    parts: int | None = None,
+    once: bool = True,
+    direction: bool = True,
+) -> list[bool]:
+    share = alpha / (p.shape[0] * sum(directional) if parts is None else parts)
+    found = []
+    for h, row in zip(heard, p, strict=True):
+        spoke = [x <= share for x in row]
+        directed = sum(s for s, d in zip(spoke, directional, strict=True) if d)
+        alike = sum(s for s, d in zip(spoke, directional, strict=True) if not d)
+        lines = directed + (min(alike, 1) if once else alike)
+        found.append(bool(h) and lines >= needed and (directed > 0 or not direction))
+    return found
 
 
 def linked(entries: list[str]) -> list[str]:
@@ -147,18 +163,25 @@ MISTAKES = [
     ("09.queries_for", lambda r, n, a, p, m: enough(r, n, a, p, m, extra=1), "one hit too many"),
     ("09.queries_for", by_mean, "expected hits for granted"),
     ("09.queries_for", lambda r, n, a, p, m: enough(r, n, a, p, m) or m, "return None after"),
-    ("09.convict", lambda p, h, a, k: rule(p, h, a, k, parts=1), "alpha was not shared out"),
-    ("09.convict", lambda p, h, a, k: rule(p, h, a, k, parts=p.shape[1]), "suspects *and* lines"),
-    ("09.convict", lambda p, h, a, k: rule(p, h, a, k, parts=p.shape[0]), "suspects *and* lines"),
-    ("09.convict", lambda p, h, a, k: rule(p, h, a, 1), "one line convicts here"),
-    ("09.convict", lambda p, h, a, k: rule(p, h, a, 2), "`needed` lines must speak"),
-    ("09.convict", lambda p, h, a, k: rule(p, np.ones(len(p)), a, k), "the claim was dismissed"),
+    ("09.convict", lambda p, d, h, a, k: rule(p, d, h, a, k, parts=1), "alpha was not shared out"),
+    ("09.convict", lambda p, d, h, a, k: rule(p, d, h, a, k, parts=len(p)), "suspects *and* lines"),
     (
         "09.convict",
-        lambda p, h, a, k: rule(p, h & ~np.isnan(p).any(1), a, k),
+        lambda p, d, h, a, k: rule(p, d, h, a, k, parts=p.size),
+        "redrawn keys reach",
+    ),
+    ("09.convict", lambda p, d, h, a, k: rule(p, d, h, a, 1), "one line convicts here"),
+    ("09.convict", lambda p, d, h, a, k: rule(p, d, h, a, 2), "`needed` lines must speak"),
+    ("09.convict", lambda p, d, h, a, k: rule(p, d, np.ones(len(p)), a, k), "the claim was dismissed"),
+    ("09.convict", lambda p, d, h, a, k: rule(p, d, h, a, k, direction=False, once=False), "likeness alone"),
+    ("09.convict", lambda p, d, h, a, k: rule(p, d, h, a, k, once=False), "counted as two"),
+    (
+        "09.convict",
+        lambda p, d, h, a, k: rule(p, d, h & ~np.isnan(p).any(1), a, k),
         "could not be asked",
     ),
-    ("09.convict", lambda p, h, a, k: p < a / p.size, "for each suspect"),
+    ("09.convict", lambda p, d, h, a, k: rule(p, d, h, a * (1 - 1e-6), k), "*at most* its share"),
+    ("09.convict", lambda p, d, h, a, k: p < a / p.size, "for each suspect"),
     ("09.chain", lambda e: [sha(x) for x in e], "hashed alone"),
     ("09.chain", lambda e: [sha("".join(e[: k + 1])) for k in range(len(e))], "run together"),
     ("09.chain", lambda e: [sha("".join(e))] * len(e), "an earlier digest changed"),

@@ -86,9 +86,10 @@ class Case:
     def verdict(self) -> str:
         """One sentence, without the findings."""
         spoke = ", ".join(self.speaking) or "no line"
+        whence = "model" if "mark" in self.speaking else "model or private records"
         return {
             "dismissed": f"claim dismissed: {'; '.join(self.problems)}",
-            "derived": f"derived from {self.claimant}'s model ({spoke})",
+            "derived": f"derived from {self.claimant}'s {whence} ({spoke})",
             "answered": f"not shown: {self.excuse}",
             "related": f"related to {self.claimant}'s model ({spoke}); who came from whom is not shown",
             "no verdict": f"no verdict: the suspect answered {self.answered:.0%} of the questions",

@@ -24,7 +24,6 @@ from labkit.watermark.court.plan import DIRECTIONAL, Plan
 from labkit.watermark.fingerprints import agreement, dataset_inference, mistakes
 from labkit.watermark.fingerprints.evidence_line import KEYS, Line, accuses, at_most, weigh
 from labkit.watermark.fingerprints.predictive import predictive_p
-from labkit.watermark.fingerprints.questions import ask_all
 from labkit.watermark.marks.keys import Key
 from labkit.watermark.marks.marked import TriggerSet
 from labkit.watermark.verification.redrawn_keys import ask_redrawn, keys_needed, redrawn_triggers, score
@@ -115,7 +114,15 @@ class Examination:
         return hashlib.sha256("|".join([*self.questions, *parts]).encode()).hexdigest()
 
     def examine(self, suspect: Suspect, alpha: float, *, name: str = "") -> Case:
-        """Ask one suspect everything, and return what every line says; the claim's problems are not in it."""
+        """Ask one suspect everything, and return what every line says; the claim's problems are not in it.
+
+        Outside of a trial this is for controls, whose truth is known.
+
+        Parameters
+        ----------
+        alpha : float
+            Of one line, such as ``plan.threshold(1)``.
+        """
         witness = Witness(suspect, len(self.public.classes))
         seed = int(self.judge.integers(f"order/{self.claim.claimant}/{name}", 2**31, 1)[0])
         asked = {line: asked.x for line, asked in self.questions.items()}
@@ -274,26 +281,6 @@ class Examination:
         labels, shown = witness.ask(self.questions["mark"].x)
         rest = np.delete(self.null_hit, index, axis=0)
         return at_most(self._mark_line(Answers(labels, shown, None), witness, alpha, rest).exact_p, alpha)
-
-
-def examine(
-    claim: Claim,
-    suspect: Suspect,
-    nulls: Sequence[nn.Module],
-    public: Dataset,
-    *,
-    plan: Plan,
-    judge: Key,
-    name: str = "suspect",
-    published: Sequence[Tensor] = (),
-) -> Case:
-    """Return what every line of a plan says about one model outside of a trial: for controls, whose truth is known.
-
-    The claim is taken as it is: see `Claim.problems`. All of the plan's alpha goes to this one model.
-    """
-    known = ask_all(nulls, public.test_x)
-    asked = Examination(plan, claim, nulls, known, public, judge, published)
-    return asked.examine(suspect, plan.threshold(1), name=name)
 
 
 def _most_common(labels: np.ndarray) -> np.ndarray:

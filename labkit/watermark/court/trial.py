@@ -161,6 +161,7 @@ def open_trial(
     judge: Key | None = None,
     docket: Docket | None = None,
     published: Sequence[Tensor] = (),
+    known: np.ndarray | None = None,
 ) -> Trial:
     """Bind a plan to everything that could be chosen later; no suspect is asked yet.
 
@@ -179,7 +180,10 @@ def open_trial(
     docket : Docket, optional
         Of trials before this one; default: this process's.
     published : sequence of Tensor
-        Inputs that anybody may have trained on: dataset inference leaves them out.
+        Inputs that anybody may have trained on, by the court's knowledge or because the accused names where they are
+        published: dataset inference leaves them out.
+    known : int64 ndarray of shape (k, m), optional
+        The null models' answers to the test records, if the court has asked them before: see `ask_all`.
 
     Raises
     ------
@@ -194,7 +198,7 @@ def open_trial(
         raise ValueError("this plan is bound to a trial already: make a new one")
     judge = Key.new() if judge is None else judge
     digests = _check_nulls(nulls, plan.minimum, accused)
-    known = ask_all(nulls, public.test_x)
+    known = ask_all(nulls, public.test_x) if known is None else known
     _check_copies(known)
     claims = {id(one.claim): one.claim for one in accused}
     examinations = {

@@ -12,7 +12,7 @@ FOUND: dict[str, SimulatedTrials] = {}
 def test_trials_of_innocents_convict_at_most_alpha(claimant):
     """12 trials at alpha 5%: a court that convicts exactly so often fails here with probability below 1e-3.
 
-    The thousand are `simulate_trials()`, printed by `labkit bench watermark` and in the closing note.
+    The thousand are `simulate_trials()`.
     """
     found = FOUND[claimant] = simulate_trials(12, claimant=claimant)
     assert stats.binom.sf(found.convicting - 1, found.trials, found.alpha) > 1e-3
