@@ -25,7 +25,7 @@
 #
 # **Prerequisites.** Lab 04 (shadow models, loss threshold). Lab 02 helps for the last section.
 #
-# **Minutes.** 100, of which the machine needs about 3, once its shadow models exist (`labkit prepare 05`).
+# **Minutes.** 115, of which the machine needs about 3, once its shadow models exist (`labkit prepare 05`).
 #
 # **Difficulty.** ●●●●○ (4 of 5)
 
@@ -38,7 +38,7 @@ from labkit import data, membership, plots, profiles, stats, training
 from labkit.course import Solved, banner, check
 from labkit.membership.reports import curves, intervals
 from labkit.membership.shadows import bank as banks
-from labkit.membership.studies import defences, leave_one_out
+from labkit.membership.studies import leave_one_out
 from labkit.scenarios import red_team
 from labkit.widgets.ceilings import ceiling_explorer
 
@@ -53,9 +53,13 @@ banner("05", cifar)
 # The bank holds models that were trained alike, each on a random half of the same pool. One of them plays the target;
 # the model trained on the *other* half is put away with it (together they would give the answer away), and the rest
 # are the attacker's shadow models.
+#
+# A few records carry a wrong label that we put there: **canaries**. A network can only learn those by heart, so they stand
+# for whoever is hit worst. They were drawn before any model was trained.
 
 # %%
-bank = red_team.bank()
+scene = red_team.scene(cifar)
+bank, canaries = scene.bank, scene.canaries
 plain = bank.select(queries=1)  # each image shown as it is; the mirror image comes later
 target, shadows = plain.target(0), plain.without(0)
 labels, members = bank.labels, target.members
@@ -64,6 +68,7 @@ print(bank)
 for who, chosen in (("members", members), ("non-members", ~members)):
     hit = stats.clopper_pearson(int(right[chosen].sum()), int(chosen.sum()))
     print(f"target's accuracy on {who}: {hit.percent(1)}")
+print(f"canaries: {canaries.sum():,} of {len(canaries):,} records")
 
 # %% [markdown]
 # Memorisation shows as confidence in the right label. But some images are easy for *every* model.
@@ -429,6 +434,12 @@ ratio_z = solved.likelihood_ratio(asked["population"], confidence["population"].
 rmia = np.concatenate([solved.dominance(part, ratio_z, 1.0) for part in np.array_split(ratio_x, 100)])
 kit = membership.attack("rmia-offline", target, few).scores
 print(f"largest difference between your scores and labkit's: {np.abs(rmia - kit).max():.1e}")
+print(
+    f"one population record is worth {1 / len(ratio_z):.1e}: labkit adds less than that, to tell ties apart"
+)
+print(
+    f"your scores take {len(np.unique(rmia)):,} values for {len(rmia):,} records, labkit's {len(np.unique(kit)):,}"
+)
 pd.DataFrame(
     {
         "LiRA offline, 4 shadow models (yours)": measured(solved.lira_offline(shown, values[:4], masks[:4])),
@@ -478,14 +489,16 @@ claims = {
 }
 rows = {}
 for claim, (better, worse) in claims.items():
-    gain = leave_one_out.difference(runs[better], runs[worse])
+    gain = leave_one_out.difference(runs[better], runs[worse], confidence=1 - 0.05 / len(claims))
     verdict = "holds" if gain.low > 0 else "reversed" if gain.high < 0 else "not decided"
-    rows[claim] = {"difference in AUC [95%]": str(gain), "here": verdict}
+    rows[claim] = {f"difference in AUC [{len(claims)} jointly 95%]": str(gain), "here": verdict}
 pd.DataFrame(rows).T.rename_axis(f"paired over {len(bank)} targets, {bank.source}")
 
 # %% [markdown]
-# The intervals treat targets as independent; they share most of their shadow models, so read them as a little too
-# narrow. The first three claims are the literature's (arXiv 2112.03570 and 2312.03262).
+# Four claims are looked at, so each interval is wider than 95% by itself: *all four* hold at once in 95 of 100
+# experiments. They are intervals over models of **these records**. For other records they are too narrow, and no number of
+# models mends that: what would another pool have given? The first three claims are the literature's (arXiv 2112.03570 and
+# 2312.03262).
 
 # %%
 plots.show(
@@ -504,10 +517,25 @@ plots.show(
 # whose scores rise most when they are trained on:
 
 # %%
-plots.show(runs["RMIA online"].plot_exposed(10))
+exposure = runs["RMIA online"].vulnerability()
+surest = np.argsort(-exposure)[:100]
+print(
+    f"of the 100 most exposed records {canaries[surest].sum()} are canaries ({100 * canaries.mean():.1f}% of all)"
+)
+honest = surest[~canaries[surest]][:10]
+if len(honest):
+    plots.show(
+        plots.images(
+            bank.x[honest].numpy(),
+            [bank.classes[labels[i]] for i in honest],
+            alt=f"The {len(honest)} most exposed records with their own label: "
+            f"{', '.join(bank.classes[labels[i]] for i in honest)}.",
+        )
+    )
 
 # %% [markdown]
-# Odd ones: unusual for their class, hard to tell, or mislabelled. A model can only get these right by heart.
+# Compare the two shares in the line above: what a network cannot learn it has to remember, if it fits it at all. Below the
+# canaries come records that are unusual for their class, hard to tell, or mislabelled by whoever made the data set.
 #
 # A reviewer wants more than one number. The report of one attack on one target has the control (who is a member,
 # shuffled), and the precision that the attacker would have if members were rare:
@@ -528,7 +556,7 @@ membership.report(membership.attack("rmia-online", bank.target(0), bank.without(
 
 # %%
 def brief(rate: stats.Interval | intervals.Refused) -> str:
-    return "refused: too few" if isinstance(rate, intervals.Refused) else rate.percent()
+    return f"refused: {rate.short}" if isinstance(rate, intervals.Refused) else rate.percent()
 
 
 strangers = red_team.strangers(bank)
@@ -639,6 +667,9 @@ scores = {
     "RMIA offline": membership.attack("rmia-offline", target, shadows, records=chosen).scores,
 }
 sees = ["the label", "the label, 19 times", "the confidence", "the confidence, and shadow models"]
+for other in ("labels under noise (yours)", "right or wrong (gap attack)"):
+    lost = intervals.auc_difference(scores["loss threshold"], scores[other], members[chosen], 1 - 0.05 / 2)
+    print(f"AUC, loss threshold minus {other}: {lost} (same records, two differences jointly at 95%)")
 pd.DataFrame(
     {
         "attacker sees": dict(zip(scores, sees, strict=True)),
@@ -647,115 +678,208 @@ pd.DataFrame(
 ).rename_axis(f"{len(chosen):,} records, one target")
 
 # %% [markdown]
-# Labels alone come near what the loss gives away; on so few records their intervals overlap. Most of it lies in right or
-# wrong: this model is right on far more members than non-members. Whoever hides the confidences hides little.
+# All four saw the same records, so the differences say more than the single intervals. How much do confidences add to
+# labels? Much of what is found lies in right or wrong: this model is right on far more members than non-members.
 #
-# ## 7. Defences
+# ## 7. Defences, and the attacker who knows them
 #
-# Each row below is three targets, trained on the same three halves of the pool, under one defence. All meet the same
-# attacker: RMIA offline, whose shadow models know nothing of the defence. DP-SGD's settings were chosen on images
-# outside the pool.
+# "We smoothed the labels, ran the attack again, and it finds less." Which attack? If its shadow models were trained
+# without the defence, they expect the confidences of undefended models. An attacker who knows the defence trains shadow
+# models **under it**. A defence is as good as it is against that attacker.
 #
-# **Predict** for each defence: what happens to accuracy, to RMIA, and to the attack that sees labels only? Defences:
-# a third of the epochs; strong weight decay; label smoothing; *masking* (the top class, always at 90%); distillation (a
-# student that learns the target's answers on other images); DP-SGD at ε = 8 and at ε = 1.
+# ### Exercise 05.knowing_attack: the attacker who knows the defence
+#
+# A defence's models stand on the same halves of the pool as the undefended ones. Let model `k` of them be the target. The
+# others are shadow models, all but one: which would give the answer away?
+
 
 # %%
-everyone = red_team.defended(bank, cifar)
-table = membership.compare_defences(
-    bank, everyone, seeds=red_team.SEEDS, label_only_records=profile.pick(smoke=100, laptop=1000, full=5000)
-)
+def knowing_attack(values: np.ndarray, masks: np.ndarray, k: int, lira) -> np.ndarray:
+    """Attack model `k` with the others of its kind; return a score for each record, (n,).
+
+    `values` (K, n) is the signal of K models trained under the defence, `masks` (K, n) says who was trained on what; some
+    pair of them shares the pool between its two models. `lira(shown, values, masks)` is `lira_online`.
+    """
+    ### BEGIN SOLUTION
+    same = (masks == masks[k]).all(axis=1)
+    partner = (masks != masks[k]).all(axis=1)
+    others = ~same & ~partner
+    return lira(values[k], values[others], masks[others])
+    ### END SOLUTION
+
+
+# %%
+check("05.knowing_attack", knowing_attack)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# Section 1 put two models away: the target, and the one trained on the other half of the pool.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# The partner's mask differs from `masks[k]` everywhere: `(masks != masks[k]).all(axis=1)`. It need not stand beside `k`.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# With `others` a boolean array over the models: `lira(values[k], values[others], masks[others])`.
+#
+# </details>
+
+# %%
+few = bank.first(min(red_team.DEFENDED, len(bank))).select(queries=1)
+everyone = {defence.name: defence for defence in red_team.defended(scene)}
+smooth = everyone["label smoothing"].models(few)
+signal = {
+    "none": few.signal("logit-confidence")[:, :, 0],
+    "smooth": smooth.signal("logit-confidence")[:, :, 0],
+}
+found = {"shadow models without the defence": [], "shadow models under the defence (yours)": []}
+for k in range(len(few)):
+    rest = few.without(k)
+    unaware = solved.lira_online(signal["smooth"][k], rest.signal("logit-confidence")[:, :, 0], rest.masks)
+    aware = solved.knowing_attack(signal["smooth"], smooth.masks, k, solved.lira_online)
+    for name, scores in zip(found, (unaware, aware), strict=True):
+        found[name].append(stats.auc(scores[few.masks[k]], scores[~few.masks[k]]))
+learned = stats.mean_interval(np.subtract(*reversed(found.values())))
+for name, areas in found.items():
+    print(f"label smoothing, {name}: AUC {stats.mean_interval(areas)}")
+print(f"what it buys to know the defence: {learned} (paired over {len(few)} targets)")
+
+# %% [markdown]
+# Now all defences, each against both attackers (LiRA online). Each row has as many targets as the first, on the same halves
+# of the pool, with as many shadow models, so rows compare pair by pair. **Canaries** have columns of their own: an average
+# over all records hides those who pay (Aerni, Zhang and Tramèr, arXiv 2404.17399).
+#
+# - *early stopping*: a third of the epochs; *weight decay*: a strong one; *label smoothing*;
+# - *confidence masking*: the top class, always at 90%. Its attacker masks the shadow models' answers as well;
+# - *distillation*: a student learns the target's answers on other images. Its attacker distils every shadow model;
+# - *linear* models on features that were learned from **public** images (lab 03): without noise, and with DP at two ε.
+#   Their attacker trains the same linear pipeline, with the same noise.
+#
+# **Predict** for each: accuracy, and the AUC for either attacker. Which look better than they are?
+
+# %%
+table = red_team.compare(scene)
 table
 
-# %%
-plots.show(table.plot())
-
 # %% [markdown]
-# Compare the row of masking with the first. The attack on labels finds exactly what it found before, since the labels
-# are the same. And RMIA? All it sees is right or wrong, like the gap attack. But its shadow models know what *others*
-# would get wrong:
+# What follows from it? The sentences below are made from the intervals, which hold jointly at 95%.
 
 # %%
-undefended = everyone[0].targets(bank, red_team.SEEDS)
-left = {
-    "RMIA offline on masked answers": [
-        membership.attack("rmia-offline", defences.masked(t), bank) for t in undefended
-    ],
-    "gap attack: right or wrong": [membership.attack("gap", t, bank) for t in undefended],
-    "RMIA offline on full answers": [membership.attack("rmia-offline", t, bank) for t in undefended],
-}
-pd.DataFrame(
-    {"AUC [95%]": {name: str(leave_one_out.summarise(name, found).auc) for name, found in left.items()}}
+none = table.row("none")
+for row in table.rows[1:]:
+    leaks, costs = row.change, row.accuracy_change
+    verdict = (
+        "leaks less" if leaks.high < 0 else "leaks MORE" if leaks.low > 0 else "leak not shown to differ"
+    )
+    price = (
+        "costs accuracy"
+        if costs.high < 0
+        else "gains accuracy"
+        if costs.low > 0
+        else "accuracy not shown to differ"
+    )
+    print(
+        f"{row.name}: {verdict} (AUC for who knows it {row.aware.estimate:.3f}, for who does not "
+        f"{row.unaware.estimate:.3f}, undefended {none.aware.estimate:.3f}); {price} ({100 * costs.estimate:+.1f} points)"
+    )
+apart = [row.name for row in table.rows[1:] if row.aware.low > row.unaware.high]
+worst = [row.name for row in table.rows[1:] if row.canaries.low > none.aware.high]
+print()
+print(f"looks better than it is to who does not know it: {', '.join(apart) or 'none, as far as was shown'}")
+print(
+    f"canaries under it are found more often than the average record without it: {', '.join(worst) or 'none shown'}"
 )
 
 # %% [markdown]
-# To be right where models without the image are wrong is memorisation, seen through labels alone. The masked model has
-# memorised as much as ever; masking silences one witness, and a poor one.
-#
-# Early stopping, weight decay and distillation do make a model memorise less. Look at what each costs in accuracy (it can
-# be less than nothing), and remember that the student needed other images to learn from. None comes with a bound: an
-# attacker who knows the defence trains shadow models under it (`compare_defences(..., know_defence=True)`), and nothing
-# says what the next attack will find.
+# Read the column *attacker aware* and the canaries before you sign for anything. A defence that changes confidences
+# changes what confidence *means*, and shadow models trained alike read it again. Masking hides confidences; what its
+# attacker reads is who is right where models without the record are wrong: memorisation, seen through labels alone. And no
+# row but those with DP has a ceiling: nothing says what the next attack will find.
 #
 # ## 8. Does DP defend?
 #
-# DP-SGD does come with a bound, for *every* attack, also those not yet invented: the ceiling of its ε. Below, the
-# strongest attack of this lab, with the whole bank, on targets without privacy and at two ε.
+# DP comes with a bound for *every* attack, also those not yet invented: the ceiling of its ε. Its price is said to be
+# accuracy. So the private models here are not the network with noise, but linear models on public features, which need
+# little from the private records. What public knowledge alone would give is the line of **ε = 0**: the same features, and
+# a linear layer taught on synthetic records. Only what lies above it was learned from the records that DP protects.
 #
-# **Predict.** Where do the curves lie between guessing and their ceilings? At ε = 8 the ceiling is high: does the attack
-# use the room?
+# One comparison was fixed before any model was trained, the lab's **primary** one: the AUC of the attacker who knows, for
+# the private linear model at the larger ε, minus that for the undefended network. All else in this lab is exploration.
+#
+# **Predict.** Where do the curves lie between guessing and their ceilings? And where do the private models lie, in accuracy,
+# beside the network that leaks?
 
 # %%
-strongest = "rmia-online"
-attacked = {}
-for defence in (everyone[0], *everyone[-2:]):
-    targets = defence.targets(bank, red_team.SEEDS)
-    name = "no privacy" if defence is everyone[0] else defence.name
-    attacked[name] = (
-        leave_one_out.summarise(name, [membership.attack(strongest, t, bank) for t in targets]),
-        targets,
-    )
-statements = {
-    name: targets[0].privacy for name, (_, targets) in attacked.items() if targets[0].privacy is not None
-}
+shown = ["none", "linear, no noise", *(row.name for row in table.rows if row.ceiling is not None)]
+models = {name: everyone[name].models(few) for name in shown}
+attacked = {name: membership.leave_one_out(models[name], "lira-online", label=name) for name in shown}
+statements = {name: models[name].privacy for name in shown if models[name].privacy is not None}
 for name, privacy in statements.items():
     print(f"{name}: {privacy}")
-rows = {}
-for name, (result, targets) in attacked.items():
-    privacy = targets[0].privacy
-    rows[name] = {
-        "accuracy [95%]": stats.mean_interval([t.accuracy.estimate for t in targets]).percent(1),
-        "AUC [95%]": str(result.auc),
-        "AUC allowed by (ε, δ)": "1" if privacy is None else f"{curves.ceiling_auc(privacy):.4f}",
+primary = leave_one_out.difference(attacked[red_team.PRIMARY], attacked["none"])
+verdict = (
+    "less"
+    if primary.high < 0
+    else "more"
+    if primary.low > 0
+    else "neither more nor less, as far as was shown"
+)
+print(
+    f"primary comparison, {red_team.PRIMARY} - none: AUC {primary} (95%, {len(few)} pairs): it leaks {verdict}"
+)
+row = table.row(red_team.PRIMARY)
+print(
+    f"its accuracy: {row.accuracy.percent(1)}; the undefended network's: {none.accuracy.percent(1)}; "
+    f"without any private record (ε = 0): {100 * table.reference:.1f}%"
+)
+rows = {
+    name: {
+        "accuracy [95%]": table.row(name).accuracy.percent(1),
+        "above ε = 0": f"{100 * (table.row(name).accuracy.estimate - table.reference):+.1f} points",
+        "AUC, who knows [95%]": str(result.auc),
+        "AUC allowed by (ε, δ)": "1"
+        if name not in statements
+        else f"{curves.ceiling_auc(statements[name]):.4f}",
         "TPR at 1% FPR": brief(result.tpr[0.01]),
     }
-pd.DataFrame(rows).T.rename_axis(f"{strongest}, {len(red_team.SEEDS)} targets each, {bank.source}")
+    for name, result in attacked.items()
+}
+pd.DataFrame(rows).T.rename_axis(f"{len(few.y) // 2:,} records each, {len(few)} targets, {bank.source}")
 
 # %%
-drawn = [result.curve() for result, _ in attacked.values()]
-fig = curves.figure(
-    drawn, title=f"Does DP defend? RMIA online, {len(bank)} shadow models", source=bank.source
-)
+drawn = [result.curve() for result in attacked.values()]
+fig = curves.figure(drawn, title=f"LiRA by who knows, {len(few) - 2} shadow models", source=bank.source)
 ax = fig.axes[0]
 rates = drawn[0].fpr
-tight = {}
-for line, (name, privacy) in zip(ax.lines[1:], statements.items(), strict=False):
-    tight[name] = privacy.tradeoff_curve(rates)
-    label = f"ceiling of {name}"
-    ax.plot(rates, tight[name], color=line.get_color(), linestyle=":", linewidth=1.4, label=label)
+tight = {name: privacy.tradeoff_curve(rates) for name, privacy in statements.items()}
+for line, name in zip(ax.lines[: len(shown)], shown, strict=True):
+    if name in tight:
+        label = f"ceiling of {name}"
+        ax.plot(rates, tight[name], color=line.get_color(), linestyle=":", linewidth=1.4, label=label)
 ax.legend(loc="lower right", fontsize=8)
 at = {name: f"{100 * np.interp(0.01, rates, bound):.3g}%" for name, bound in tight.items()}
 told = "; ".join(f"{name} allows at most {bound} at 1% false positives" for name, bound in at.items())
-plots.show(plots.describe(fig, f"{fig.alt_text} {told}."), poster=True)
+plots.show(plots.describe(fig, f"{fig.alt_text} {told}."))
 
 # %% [markdown]
 # The dotted lines are the f-DP curves of the noise that was added: no attack on that training lies above, but by the
-# luck of few records at the far left. The attacks stay near guessing. A ceiling is what the *worst* record and the
-# best-informed attacker could reach; ours saw only the final model, and its shadow models were trained without noise.
-# Lab 06 looks from the other side.
+# luck of few records at the far left. A ceiling is what the *worst* record and the best-informed attacker could reach; ours
+# saw only the final model. Lab 06 looks from the other side.
 #
-# The price stands in the table: accuracy. Lab 03 shows how much of it better features and tuning win back.
+# Look at the linear model **without** noise, too. It differs from the private ones in the noise alone, from the network in
+# everything. How much of the protection comes from having little to remember with, and how much from the noise? Only
+# the noise comes with a promise.
 #
+# Last, everything in one picture: what each defence leaves to the attacker who knows it, at what accuracy.
+
+# %%
+plots.show(table.plot(), poster=True)
+
+# %% [markdown]
 # Which ε would have *forbidden* what you measured on the undefended models? Move the slider until the ceiling falls below
 # the attack.
 
@@ -772,6 +896,9 @@ ceiling_explorer([runs["RMIA online"].curve(), runs["loss threshold"].curve()], 
 # - *"We keep the architecture secret."* You know what that costs an attacker, and that wrong *data* costs more.
 # - *"We return labels only, no confidences: safe?"* You measured what masking leaves: labels, and shadow models to read
 #   them by.
-# - *"Early stopping brought the attack down. Why DP?"* It may well do; nothing bounds the next attack. DP-SGD bounds them
-#   all, at a price in accuracy that you can state.
+# - *"We tested the defence, the attack found less."* With shadow models trained under the defence? You measured both, and
+#   know for which defences the two differ.
+# - *"On average the AUC is near a half."* And for the worst-hit? Canaries, planted before training, show them.
+# - *"DP costs too much accuracy."* It depends on what must be learned from private records. You have a private model's
+#   accuracy beside the leaking network's, at equal numbers of records, and the line of ε = 0 under both.
 # - *"The attack finds nothing at ε = 8, so is the true ε small?"* This attack found nothing. Lab 06 turns that into a number.

@@ -8,7 +8,7 @@ import pytest
 
 from labkit import membership, stats
 from labkit.membership.attacks import registry
-from labkit.membership.reports import curves
+from labkit.membership.reports import curves, intervals
 from labkit.membership.studies import leave_one_out
 
 
@@ -57,7 +57,7 @@ def test_small_groups_are_refused(make) -> None:
 def test_report_saves_what_it_shows(reported, tmp_path) -> None:
     saved = json.loads(reported.save(tmp_path / "deep" / "report.json").read_text(encoding="utf-8"))
     assert saved["auc"]["estimate"] == reported.auc.estimate
-    assert saved["tpr_at_fpr"]["0.001"]["refused"].startswith("TPR at 0.1%")
+    assert saved["tpr_at_fpr"]["0.001"]["reason"].startswith("TPR at 0.1%")
     assert saved["source"] == "drawn outputs"
     assert saved["members"] + saved["non_members"] == 2400
 
@@ -122,7 +122,7 @@ def test_leave_one_out_attacks_every_model(bank) -> None:
     found = membership.leave_one_out(bank, "lira-online")
     assert [r.target for r in found.results] == [f"shadow {k}" for k in range(8)]
     assert {r.shadows for r in found.results} == {6}
-    assert found.auc == stats.mean_interval(found.aucs)
+    assert found.auc == stats.mean_share(found.aucs)
     assert found.auc.low > 0.5  # a tenth of the labels are noise that the networks memorise
     assert "refused" in str(found)
     assert found.vulnerability().shape == (400,)
@@ -185,27 +185,59 @@ def test_attacks_compare_on_the_same_targets(bank, tmp_path) -> None:
         "TPR at 0.01% FPR",
         "from",
     ]
-    assert len(comparison.differences()) == 3
     assert len(comparison.plot().axes[0].collections) == 3
     gap = leave_one_out.difference(parts[2], parts[1])
     assert gap.estimate == pytest.approx(parts[2].auc.estimate - parts[1].auc.estimate)
-    assert json.loads(comparison.save(tmp_path / "c.json").read_text(encoding="utf-8"))["attacks"]["gap"]
-    few = membership.leave_one_out(bank, "loss", targets=[0, 1])
-    with pytest.raises(ValueError, match="different targets"):
-        leave_one_out.difference(parts[0], few)
+    paired = comparison.differences()
+    assert len(paired) == 3
+    assert "3 intervals, jointly 95%" in paired.columns[0]
+    wider = leave_one_out.difference(parts[2], parts[1], confidence=1 - 0.05 / 3)
+    assert str(wider) == paired.loc["lira-online - loss"].iloc[0]
+    saved = json.loads(comparison.save(tmp_path / "c.json").read_text(encoding="utf-8"))
+    assert saved["auc_differences"]["lira-online - loss"]["low"] == wider.low < gap.low
+    again = membership.Comparison.load(comparison.save(tmp_path / "c.pt"))
+    assert again.numbers() == comparison.numbers()
 
 
-def test_reports_compare_with_their_ceilings(make) -> None:
+def test_results_of_different_targets_are_not_paired(bank) -> None:
+    whole, few = (membership.leave_one_out(bank, "loss", targets=t) for t in (None, [0, 1]))
+    with pytest.raises(ValueError, match="cannot be paired"):
+        leave_one_out.difference(whole, few)
+    # Equal names prove nothing: these two targets bear one name and were trained on other halves.
+    one, other = membership.train_targets(bank, seeds=[1, 2], name="t")
+    found = [
+        leave_one_out.summarise("loss", [membership.attack("loss", replace(t, name="t"), bank)] * 2)
+        for t in (one, other)
+    ]
+    with pytest.raises(ValueError, match="differ in their members"):
+        leave_one_out.difference(*found)
+    reports = [part.results[0].report(permutations=40) for part in found]
+    with pytest.raises(ValueError, match="differ in their members"):
+        membership.compare(reports)
+
+
+def test_reports_compare_with_their_ceilings_and_in_pairs(make) -> None:
     made = make(n=2400, m=400)
     private = replace(made.target, privacy=Ceiling(2.0))
     parts = [membership.attack(n, private, made.bank).report() for n in ("loss", "watson")]
     comparison = membership.compare(parts)
     texts = [t.get_text() for t in comparison.plot().axes[0].get_legend().get_texts()]
     assert texts.count("ceiling at ε = 2.00") == 1
-    with pytest.raises(ValueError, match="one target gives no interval"):
-        comparison.differences()
+    better, worse = sorted(parts, key=lambda part: -part.auc.estimate)
+    paired = intervals.auc_difference(better.result.scores, worse.result.scores, private.members)
+    assert comparison.differences().iloc[0, 0] == str(paired)
     with pytest.raises(ValueError, match="one source"):
         membership.compare([])
+
+
+def test_results_draw_on_given_axes_and_load_again(reported, tmp_path) -> None:
+    from labkit import plots
+
+    figure, axes = plots.figure()
+    assert reported.plot(axes) is figure
+    again = membership.Report.load(reported.save(tmp_path / "report.pt"))
+    assert again.numbers() == reported.numbers()
+    assert again.result.numbers()["attack"] == "lira-online"
 
 
 def test_every_attack_is_cited() -> None:

@@ -27,7 +27,7 @@ def compare_defences(
     attack_name: str = "lira-online",
     canaries: np.ndarray | None = None,
     label_only_records: int = 0,
-    label_only_targets: int = 2,
+    label_only_targets: int = 4,
     reference: float | None = None,
 ) -> DefenceTable:
     """Train a bank under each defence, and attack each of its models as one who knows the defence and as one who does not.
@@ -111,7 +111,7 @@ def _row(
     worst = None if canaries is None else [_among(result, canaries) for result in aware.results]
     row = Row(
         name=defence.name,
-        accuracy=stats.mean_interval(accuracies),
+        accuracy=stats.mean_share(accuracies),
         unaware=unaware.auc,
         aware=aware.auc,
         tpr=aware.tpr[RATE],
@@ -156,4 +156,4 @@ def _labels_alone(
         "records": records,
         "rows": defended.rows[:targets],
     }
-    return stats.mean_interval(cache.cached("labels-alone", settings, areas, code=[label_attacks, intervals]))
+    return stats.mean_share(cache.cached("labels-alone", settings, areas, code=[label_attacks, intervals]))

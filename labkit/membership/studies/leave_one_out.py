@@ -175,7 +175,7 @@ def summarise(name: str, results: Sequence[AttackResult]) -> LeaveOneOut:
     """Return the figures of one attack on several targets."""
     aucs = np.array([stats.auc(r.scores[r.members], r.scores[~r.members]) for r in results])
     tpr = {rate: mean_tpr(results, rate) for rate in intervals.LEVELS}
-    return LeaveOneOut(name, tuple(results), aucs, stats.mean_interval(aucs), tpr)
+    return LeaveOneOut(name, tuple(results), aucs, stats.mean_share(aucs), tpr)
 
 
 def mean_tpr(results: Sequence[AttackResult], rate: float) -> Interval | Refused:
@@ -184,7 +184,7 @@ def mean_tpr(results: Sequence[AttackResult], rate: float) -> Interval | Refused
     for point in points:
         if isinstance(point, Refused):
             return point
-    return stats.mean_interval([point.tpr.estimate for point in points])
+    return stats.mean_share([point.tpr.estimate for point in points])
 
 
 def difference(a: LeaveOneOut, b: LeaveOneOut, *, confidence: float = 0.95) -> Interval:
