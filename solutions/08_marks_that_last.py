@@ -15,13 +15,14 @@
 #
 # In lab 07 a thief bought answers. Now the thief holds the model itself, a copy of the file, and knows that it is marked.
 # It will do whatever rids it of the mark and leaves the accuracy. You play the thief: family by family you build what
-# the literature proposes, and turn it on marks of very different kinds. The result is one picture: which
-# mark survives what.
+# the literature proposes, and turn it on marks of very different kinds. A thief tries more than one dose, and more than one
+# attack. The result is one picture: which mark survives what.
 #
 # **Objectives.** At the end you can
 # - say when an attack on a mark has succeeded, and when it has only ruined the model;
 # - prune, round, blur, retrain and distil a model, and say what each can and cannot reach;
-# - find a hidden trigger that nobody told you about, and say which marks have none to find;
+# - search for a hidden trigger that nobody told you about, and say when a search has found something;
+# - say what an attack adds to its own control, training on alone;
 # - read a robustness matrix, and explain its cells by what a mark is made of.
 #
 # **Prerequisites.** Lab 07 (marks, null models, p-values); its models serve here again.
@@ -38,12 +39,10 @@ import pandas as pd
 import torch
 from torch import nn
 
-from labkit import plots, training
+from labkit import plots, stats, training
 from labkit.course import Solved, banner, check
 from labkit.scenarios import marks_that_last, owner_and_thief
-from labkit.watermark import NONE, SCHEMES
-from labkit.watermark.attacks import removal
-from labkit.watermark.robustness import explanations, measure
+from labkit.watermark import ALLOWED, NONE, REMOVALS, SCHEMES, hits, remove, weigh
 from labkit.widgets import cell_explorer
 
 pd.set_option("display.max_colwidth", None)
@@ -56,9 +55,17 @@ setup
 # ## 1. The marks
 #
 # Each scheme is marked with the same key, on the same records. What differs is where the mark sits: in answers to odd
-# inputs, in answers to natural ones, in the weights, or in the answers that a service sold. (That last one, `answers`, is
-# in no weight of the owner's. Where the table lists it, its row starts with a model that a thief trained on marked
-# answers. It stands or falls with how well that thief learns single answers by heart.)
+# inputs, in a class of its own, in the weights, or in the answers that a service sold.
+#
+# - `patch`: a few pixels in a corner mean one class.
+# - `entangled` (EWE): the same on images of one class, after the task is learnt, with features pulled among those of the
+#   class that is answered.
+# - `class-feature`: a class that nature does not contain, all under one label. Here it is images under a light that no
+#   camera saw. Its far end is stranger than any record; its near end touches the few records that nature lights nearly so,
+#   and a thief's own questions meet it there.
+# - `bits`: a message in the signs of one layer's projected weights; no answer shows it.
+# - `answers` is in no weight of the owner's. Where the table lists it, its row starts with a model that a thief trained on
+#   marked answers. It stands or falls with how well that thief learns single answers by heart.
 
 # %%
 marked = marks_that_last.victims(setup)
@@ -98,20 +105,25 @@ plots.show(plots.images(pictures, titles, columns=6, alt=alt))
 # %%
 prediction = {
     "patch": [],
-    "composite": [],
-    "feature": [],
+    "entangled": [],
+    "class-feature": [],
     "bits": [],
     "answers": [],
 }
 for family, names in marks_that_last.FAMILIES.items():
-    print(f"{family}:", "; ".join(f"{name} ({removal.REMOVALS[name].what})" for name in names))
+    print(f"{family}:", "; ".join(f"{name} ({REMOVALS[name].what})" for name in names))
+print("one after the other:", "; ".join(marks_that_last.COMBINED))
 
 # %% [markdown]
 # ## 2. What counts as success
 #
 # A thief can always destroy a mark: delete the model. So the rule needs two sides. Lukas et al. (arXiv 2108.04974) call
-# an attack successful when the mark is no longer proven *and* at most five points of accuracy are gone. "Proven" means, as
-# in lab 07, a p-value below the alpha that was fixed in advance, against models that never met the mark.
+# an attack successful when the mark is no longer proven *and* at most five points of accuracy are gone. "Proven" means
+# here: a p-value below the alpha that was fixed in advance, against models that never met the mark. It is the model-based
+# one of lab 07, since bits have no other; for the mark that matters most, section 6 asks about strangers' keys as well.
+#
+# Which dose does a thief take? The one that works. So each attack is tried in two doses, and judged by the better of them,
+# seed by seed: a verdict about one dose says what that dose does, not what the attack can do.
 #
 # ### Exercise 08.outcome: when has an attack won?
 
@@ -156,7 +168,7 @@ check("08.outcome", outcome)
 # %%
 witnesses = owner_and_thief.nulls(setup)
 readable = witnesses[: setup.null_count]  # the others are lab 05's, of another architecture
-shares = np.array([measure.hits(first["bits"], null).mean() for null in readable])
+shares = np.array([hits(first["bits"], null).mean() for null in readable])
 print(f"{len(witnesses)} null models are asked, {len(readable)} of them read")
 print(
     f"those show {100 * shares.mean():.0f}% of the owner's bits on average, {100 * shares.max():.0f}% at most"
@@ -214,7 +226,7 @@ thinned = copy.deepcopy(patch.model)
 lighter = solved.prune([layer.weight.data for layer in layers(thinned)], 0.5)
 for layer, weight in zip(layers(thinned), lighter, strict=True):
     layer.weight.data = weight
-library = removal.remove("prune", patch.model, setup.innocent_data(), share=0.5)
+library = remove("prune", patch.model, setup.innocent_data(), share=0.5)
 same = [torch.equal(a.weight, b.weight) for a, b in zip(layers(thinned), layers(library), strict=True)]
 gone = sum(int((weight == 0).sum()) for weight in lighter)
 print(f"{gone:,} of {sum(weight.numel() for weight in lighter):,} weights are zero;", end=" ")
@@ -282,8 +294,8 @@ plots.show(without_training.plot())
 print(*marks_that_last.told(without_training), sep="\n")
 
 # %% [markdown]
-# Each cell says how much of the mark is left, what happened to accuracy (in points), and the verdict by the rule of
-# section 2 over all seeds. **Explain.** A mark that is a habit of the whole network goes when the network's skill goes.
+# Each cell is that of the better dose. It says how much of the mark is left, what happened to accuracy (in points), and the
+# verdict by the rule of section 2 over all seeds. **Explain.** A mark that is a habit of the whole network goes when the network's skill goes.
 # Where strength and accuracy fall at the same dose, the attack cannot tell the two apart.
 #
 # ## 4. Train on
@@ -345,7 +357,18 @@ print(*marks_that_last.told(training_on), sep="\n")
 # %% [markdown]
 # **Explain.** The argument goes: training on moves weights only as far as its records ask for, and a trigger that looks
 # like nothing in those records asks for nothing. Its path through the network should be left alone, unless it is shared
-# with what does change. Which rows of the strip bear that out, and which share too much?
+# with what does change. Which rows of the strip bear that out, and which share too much? (The class-feature mark has a near
+# end in natural records. True labels speak against it there.) And which of the two doses was needed?
+
+# %%
+doses = [cell for cell in training_on.cells if cell.attack == "fine-tune all"]
+for scheme in training_on.schemes:
+    for dose, words in enumerate(("gentle", "hard")):
+        cells = [cell for cell in doses if (cell.scheme, cell.dose) == (scheme, dose)]
+        left = ", ".join(f"{100 * c.strength.estimate:.0f}% ({-100 * c.lost:+.1f})" for c in cells)
+        print(f"{scheme}, {words} training on: mark left (change of accuracy, points), seed by seed: {left}")
+
+# %% [markdown]
 #
 # ## 5. Change the input
 #
@@ -414,7 +437,7 @@ print(*marks_that_last.told(input_changed), sep="\n")
 # ## 6. Train anew
 #
 # The thief can throw the stolen weights away and keep the skill: ask the stolen model about its own records, and train a
-# fresh network on the answers. Hinton et al. (arXiv 1503.02531) soften both sides by a temperature T: at high T a soft
+# fresh network on the answers, with the same recipe and as many questions as in lab 07. It is the same thief. Hinton et al. (arXiv 1503.02531) soften both sides by a temperature T: at high T a soft
 # answer also tells how much a cat looks like a dog.
 #
 # ### Exercise 08.soft_loss: learn from soft answers
@@ -468,6 +491,7 @@ for temperature in (1, 4, 20):
 
 # %% [markdown]
 # The kit's attacks take answers as an interface would give them: probabilities (T = 1) for `distil`, labels for `extract`.
+# The two doses are the whole budget of queries, and half of it.
 #
 # **Predict.** No weight is handed over, and no trigger is asked. Through which hole could a mark still slip? Which of the
 # schemes was built to slip through it?
@@ -479,9 +503,40 @@ print(*marks_that_last.told(anew), sep="\n")
 
 # %% [markdown]
 # **Explain.** Only what shows in answers to the thief's own records can pass. Accuracy, mistakes and doubts do. A habit
-# that is shown to foreign inputs alone should not, but by accident; a position of weights cannot. The price is the
-# thief's: records, and a full training.
+# that is shown to foreign inputs alone should not, but by accident; a position of weights cannot. The class-feature mark was
+# built for this hole: its near end is among the thief's own questions, and a network that learns "nearly such a light
+# means this class" goes on to mean it further out. The price is the thief's: records, and a full training.
 #
+# How sure is that? A stranger's key may do as well on the thief: then the thief's answers say nothing about the owner.
+# So the thief is asked about keys that were drawn anew, and the owner's key has to stand out among them. This p-value
+# trusts no model of chance, and it can be no smaller than one over the number of keys.
+
+# %%
+lasting = "class-feature" if "class-feature" in first else "patch"
+for mark in (mark for mark in marked if mark.scheme == lasting):
+    for name, doses in marks_that_last.thieves(setup).items():
+        found = marks_that_last.strangers(setup, mark, doses[0](mark))
+        print(f"{lasting}, seed {mark.seed}, {name}: {found.summary()}")
+
+# %%
+ordinary = owner_and_thief.plain(setup, marked[0].seed)
+print(f"a model without any mark: {marks_that_last.strangers(setup, first[lasting], ordinary).summary()}")
+cost = {mark.seed: mark.accuracy.estimate for mark in marked if mark.scheme == lasting}
+unmarked = {
+    seed: training.evaluate(
+        owner_and_thief.plain(setup, seed), setup.owner.test_x, setup.owner.test_y
+    ).accuracy
+    for seed in cost
+}
+lost = [100 * (unmarked[seed].estimate - cost[seed]) for seed in cost]
+each = ", ".join(f"{one:+.1f}" for one in lost)
+print(f"what the {lasting} mark costs, points, seed by seed: {each}", end="; ")
+if len(lost) > 1:
+    mean = stats.mean_interval(lost)
+    print(f"mean {mean.estimate:+.1f} [{mean.low:+.1f}, {mean.high:+.1f}] (95%, over seeds)", end=" ")
+print(f"({setup.owner.source})")
+
+# %% [markdown]
 # ## 7. Know the scheme
 #
 # Every attack so far was blind. A thief who suspects a backdoor can *search* for it. Neural Cleanse (Wang et al., IEEE
@@ -531,23 +586,38 @@ index = solved.anomaly(found.found.norms)
 target = int(patch.triggers.y[0])
 print(f"the patch's own answer: {setup.owner.classes[target]}, index {index[target]:+.1f}")
 print(f"the most suspicious class: {setup.owner.classes[int(index.argmax())]}, index {index.max():+.1f}")
-print("the search", "found" if int(index.argmax()) == target else "missed", "the class that was marked")
+print(found.finding(target))
 found
 
 # %% [markdown]
-# What was found is unlearned: train on with the found trigger on images that keep their true labels.
+# "Found" means flagged, not merely first: some class always opens most easily. This attacker knows that there is a mark, and
+# unlearns the easiest trigger anyhow: it trains on with that trigger on images that keep their true labels.
 #
-# **Predict.** Which marks have a small trigger with one answer? Which have nothing of the kind to find?
+# But training on alone removes marks, too. If a search and an unlearning end where plain training on ends, the search has
+# done nothing. That is the control which such figures often lack.
+#
+# Two more know what they look for. WRK (arXiv 2511.07947) does not search a trigger. It moves the borders of all classes with
+# pictures that cross them, wrongly labelled on purpose: a mark made of single images needs a border of its own, and loses
+# it. And whoever has read section 1 takes all slow changes of light out of every image before the model sees it.
+#
+# **Predict.** Which marks have a small trigger with one answer? Which have no border to move? And who survives the thief that
+# has read your description of the scheme?
+
+# %%
+both = marks_that_last.survey(setup, ("fine-tune all", "neural cleanse", "WRK"), marked)
+print(*marks_that_last.control(both), sep="\n")
+print(*marks_that_last.control(both, "WRK"), sep="\n")
 
 # %%
 adaptive = marks_that_last.survey(setup, marks_that_last.FAMILIES["knowing the scheme"], marked)
+plots.show(adaptive.plot())
 print(*marks_that_last.told(adaptive), sep="\n")
-adaptive.table().xs("neural cleanse", level="attack")
 
 # %% [markdown]
 # ## 8. The matrix
 #
-# All of it in one picture. A solid frame: beaten. Dashed: seeds differ. Dotted: gone, but at too high a price.
+# All of it in one picture, with attacks one after the other on the right. A solid frame: beaten. Dashed: seeds differ.
+# Dotted: gone, but at too high a price.
 
 # %%
 everything = marks_that_last.survey(setup, marked=marked)
@@ -557,7 +627,7 @@ plots.show(everything.plot(), poster=True)
 cell_explorer(everything)
 
 # %% [markdown]
-# Your own rule of section 2, on every cell, beside the library's; then your prediction.
+# Your own rule of section 2, on every attacked model at every dose, beside the library's; then your prediction.
 
 # %%
 attacked = [cell for cell in everything.cells if cell.attack != NONE]
@@ -586,13 +656,14 @@ everything.survivors()
 everything.attackers()
 
 # %% [markdown]
-# "None survives all attacks" is what Lukas et al. found for eleven schemes. And here?
+# "None survives all attacks" is what Lukas et al. found for eleven schemes. And here, among single attacks?
 
 # %%
-survives = [s for s in present if all(everything.verdict(s, a) in ("holds", "costly") for a in tried)]
+single = [attack for attack in tried if attack in marks_that_last.SINGLE]
+survives = [s for s in present if all(everything.verdict(s, a) in ("holds", "costly") for a in single)]
 holds = {scheme: sum(everything.verdict(scheme, attack) == "holds" for attack in tried) for scheme in present}
 print(
-    f"{len(survives)} of {len(present)} schemes survive all {len(tried)} attacks"
+    f"{len(survives)} of {len(present)} schemes survive all {len(single)} single attacks"
     + (
         f": {', '.join(survives)}. Surviving our attacks is not surviving all."
         if survives
@@ -609,8 +680,8 @@ print(
 print(everything.note)
 
 # %% [markdown]
-# How sure is a cell? Intervals of one seed are over triggers; with several seeds they are over seeds, and with two of
-# them, wide: two models say that a thing can happen, not how often. The p-value is that of the least lucky owner.
+# How sure is a cell? Intervals of one seed are over triggers; with several seeds they are over seeds, and with few of
+# them, wide: three models say that a thing can happen, not how often. The p-value is that of the least lucky owner.
 
 # %%
 columns = ["strength", "p-value", "accuracy lost", "verified"]
@@ -623,36 +694,43 @@ everything.table().loc[(slice(None), ["none", "fine-tune all", "distil", "neural
 # that one reads most often; the last column counts the cells that came out as predicted.
 
 # %%
-explanations.weigh(everything)
+weigh(everything)
 
 # %% [markdown]
 # Where a line fails, its reason is wrong or not the whole story: look at the cell (its seeds, its accuracy, its strength
 # beside what null models show), and find a better one. Explanations in papers deserve the same.
 #
 # What does an owner do with all this? If marks of different kinds fall to different attacks, the question is no longer
-# which mark lasts, but which *set* of them leaves a thief no single cheap way. The pairs with the fewest attacks in common:
+# which mark lasts, but which *set* of them leaves a thief no single cheap way. Pairs, with what takes both marks:
 
 # %%
-gone = {a: {s for s in present if everything.verdict(s, a) != "holds"} for a in tried}
-pairs = [(a, b) for i, a in enumerate(present) for b in present[i + 1 :]]
-open_to = {pair: [attack for attack in tried if set(pair) <= gone[attack]] for pair in pairs}
-for pair, left in sorted(open_to.items(), key=lambda item: len(item[1]))[:3]:
-    print(f"{' + '.join(pair)}: both fall to {', '.join(left) or 'no attack that was tried'}")
+everything.pairs().head(4)
+
+# %%
+pairs = everything.pairs()
+if len(pairs):
+    best, row = pairs.index[0], pairs.iloc[0]
+    alone = [a for a in row["both beaten by"].split(", ") if a in single]
+    rows = [a for a in row["both beaten by"].split(", ") if a in marks_that_last.COMBINED]
+    print(
+        f"{best}: single attacks that beat both within {100 * ALLOWED:.0f} points: {', '.join(alone) or 'none'}"
+    )
+    print(f"{best}: attacks one after the other that beat both: {', '.join(rows) or 'none of those tried'}")
 
 # %% [markdown]
-# (Two marks in one model may disturb each other, and an attacker may attack twice. That these pairs would do as well
-# together as apart is a guess until it is measured.)
+# Two cautions. Two marks in one model may disturb each other: that a pair would do as well together as apart is a guess until
+# it is measured. And an attacker may do one thing after another, or read about the pair in your paper.
 #
 # ## What you can now defend in an interview
 #
 # - *"When is a watermark removed?"* When it is no longer proven at an alpha fixed in advance *and* the model is still worth
 #   having. You have applied that rule to a whole matrix, with null models behind every p-value.
 # - *"Which watermark is robust?"* Against what? You can name, for each kind of mark, the family of attacks that it fell to
-#   here, at what price, and on how many seeds.
+#   here, in which dose, at what price, and on how many seeds.
 # - *"Why not simply fine-tune it away?"* You can show what training on leaves of each mark, and whether the usual argument
 #   (records that never show a trigger do not unlearn it) held on your models.
 # - *"Would quantising for a phone remove it?"* You have rounded every layer yourself, and have the row to show for it.
-# - *"How would you find a backdoor that nobody told you about?"* Search the smallest trigger for each class, and judge it
-#   by medians; and you can say which marks offer nothing to search for.
+# - *"How would you find a backdoor that nobody told you about?"* Search the smallest trigger for each class, judge it by
+#   medians, and say "found" only of what is flagged; and compare what unlearning does with training on alone.
 # - *"So is watermarking useless?"* You can say what it costs the thief, which marks complement each other, and why lab 09
 #   brings lines of evidence that need no mark at all.

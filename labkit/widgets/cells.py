@@ -17,12 +17,12 @@ MARKERS = "osD^v"
 
 
 def cell_picture(matrix: Matrix, scheme: str, attack: str) -> Figure:
-    """Draw strength and accuracy before and after an attack, one line a seed, with 95% intervals.
+    """Draw strength and accuracy before and after an attack's best dose, one line a seed, with 95% intervals.
 
     Parameters
     ----------
     matrix : Matrix
-        See `labkit.watermark.robustness`. Nothing is attacked again.
+        See `labkit.watermark.robustness_matrix`. Nothing is attacked again.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def cell_picture(matrix: Matrix, scheme: str, attack: str) -> Figure:
                 [100 * (v.high - v.estimate) for v in values],
             ]
             at = [place + 0.06 * row for place in (0, 1)]
-            marker, name = MARKERS[row % len(MARKERS)], f"seed {first.seed}"
+            marker, name = MARKERS[row % len(MARKERS)], f"seed {first.seed}, dose {second.dose + 1}"
             name += f", p = {second.p_value:.2g}" if figure == "strength" else ""
             estimates = [100 * v.estimate for v in values]
             ax.errorbar(at, estimates, yerr=ends, marker=marker, capsize=3, label=name)
