@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from labkit.dp.mechanisms.sensitivity import histogram_sensitivity as histogram_sensitivity
     from labkit.dp.mechanisms.sensitivity import mean_sensitivity as mean_sensitivity
     from labkit.dp.mechanisms.sensitivity import sum_sensitivity as sum_sensitivity
+    from labkit.dp.training.model_check import without_batchnorm as without_batchnorm
     from labkit.dp.training.result import PrivateResult as PrivateResult
     from labkit.dp.training.train_private import train_private as train_private
     from labkit.dp.utility.cnn_pipeline import RECIPES as RECIPES
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from labkit.dp.utility.features import features as features
     from labkit.dp.utility.linear_pipeline import LINEAR_SETTINGS as LINEAR_SETTINGS
     from labkit.dp.utility.linear_pipeline import linear_ceiling as linear_ceiling
+    from labkit.dp.utility.linear_pipeline import linear_learning_rate as linear_learning_rate
     from labkit.dp.utility.linear_pipeline import linear_pipeline as linear_pipeline
     from labkit.dp.utility.linear_pipeline import linear_prior as linear_prior
     from labkit.dp.utility.search import Search as Search

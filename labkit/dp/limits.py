@@ -6,12 +6,18 @@ import math
 
 import numpy as np
 
+LEAST_NOISE = 1e-12  # its square and its inverse are still doubles
+
 
 def check_noise_multiplier(value: float) -> None:
     if not (math.isfinite(value) and value > 0):
         raise ValueError(
             f"noise_multiplier={value}: expected a finite number > 0 (noise std / clipping norm). "
             "Without noise nothing is private and ε is infinite."
+        )
+    if value < LEAST_NOISE:
+        raise ValueError(
+            f"noise_multiplier={value:g} is no noise: expected at least {LEAST_NOISE:g}, and in practice some tenths"
         )
 
 
@@ -40,14 +46,19 @@ def check_delta(value: float, n: int | None = None) -> None:
     """Refuse a δ outside (0, 1), or so large that (0, δ)-DP permits publishing a record outright."""
     if not (math.isfinite(value) and 0 < value < 1):
         raise ValueError(f"delta={value}: expected 0 < δ < 1; Gaussian noise cannot give δ = 0 at finite ε")
-    if n is not None and n < 1:
-        raise ValueError(f"n={n}: expected the number of records, at least 1")
+    if n is not None and not (isinstance(n, (int, np.integer)) and n >= 1):
+        raise ValueError(f"n={n!r}: expected the number of records, a whole number of at least 1")
     if n is not None and value >= 1 / n:
         raise ValueError(
             f"delta={value} is not below 1/n = {1 / n:.3g} for n={n} records. Publishing one record in "
             f"the clear, chosen at random, is (0, 1/n)-DP: such a δ promises nothing. "
             f"Fix: pick δ well below 1/n, say {0.1 / n:.1g}."
         )
+
+
+def check_seed(value: int | None) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer))):
+        raise ValueError(f"seed={value!r}: expected a whole number, or None for a seed that nobody knows")
 
 
 def check_neighbouring(value: str) -> None:

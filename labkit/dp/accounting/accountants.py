@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 FINE, COARSE = 1e-4, 1e-3
 PRV_ERROR = 0.01  # Opacus's default tolerance on ε; its upper end is what is reported
 PRV_LARGEST_GRID = 1e6  # about 5 s; the grid grows with ε * sqrt(steps)
+PRV_LARGEST_EPSILON = (
+    300.0  # Opacus's PRV computes e^ε in doubles, which overflow at 709 and then answer too low
+)
+PRV_SMALLEST_DELTA = 1e-13
+PLD_LARGEST_EPSILON = 1e7  # by RDP; beyond it the grid would be so wide that e^width overflows
+SMALLEST_INTERVAL = 1e-7
 
 
 def pld(
@@ -33,13 +39,14 @@ def pld(
     Parameters
     ----------
     interval : float, optional
-        Grid width in units of ε. Rounding is pessimistic, so a coarse grid errs upwards. By default 1e-4 up
-        to ε of about 20, and ten times coarser for each factor of ten beyond, to bound time and memory.
+        Grid width in units of ε. Rounding is pessimistic, so a coarse grid errs upwards. By default 1e-4 for ε of
+        about 0.1 to 20, ten times coarser for each factor of ten beyond (to bound time and memory) and finer below
+        (where 1e-4 would be most of the answer).
 
     Raises
     ------
     NotAccountable
-        If an event has no tight PLD.
+        If an event has no tight PLD, or ε is beyond what its grid can hold.
     """
     events = tuple(events)
     return _pld(events, neighbouring, interval or _interval(events, neighbouring, runs), runs)
@@ -55,19 +62,45 @@ def _pld(
     return total if runs == 1 else total.self_compose(runs)
 
 
+@lru_cache(maxsize=256)
 def _interval(events: tuple[Event, ...], neighbouring: Neighbouring, runs: int) -> float:
     try:
         size = rdp_epsilon(events, 1e-5, neighbouring, runs)
     except NotAccountable:  # only the order of magnitude matters here
         size = 2 * rdp_epsilon(events, 1e-5, "add/remove", runs)
-    return FINE * 10 ** max(0, math.ceil(math.log10(max(size, 1e-9) / 20)))
+    if not size <= PLD_LARGEST_EPSILON:
+        raise NotAccountable(f"ε is about {size:.2g} by RDP: no grid of privacy losses reaches that far")
+    interval = FINE * 10 ** max(0, math.ceil(math.log10(max(size, 1e-9) / 20)))
+    if size < 0.1:  # RDP bottoms out in this range, so the distribution itself says how fine its grid must be
+        # The losses themselves can reach far: a step that rarely meets a record may give it away when it does.
+        least = max(SMALLEST_INTERVAL, rdp_epsilon(events, 1e-22, "add/remove", runs) / 1e5)
+        while (
+            interval > least
+            and _pld(events, neighbouring, interval, runs).get_epsilon_for_delta(1e-5) < 1000 * interval
+        ):
+            interval /= 10
+    return interval
 
 
 def pld_epsilon(
     events: Sequence[Event], delta: float, neighbouring: Neighbouring = "add/remove", runs: int = 1
 ) -> float:
-    """ε at `delta` by the privacy loss distribution: tight up to its grid, the headline figure."""
-    return float(pld(events, neighbouring, runs=runs).get_epsilon_for_delta(delta))
+    """ε at `delta` by the privacy loss distribution: tight up to its grid, the headline figure.
+
+    Raises
+    ------
+    NotAccountable
+        As `pld`, and where δ is so small that what the grid leaves out is more.
+    """
+    return finite_epsilon(pld(events, neighbouring, runs=runs), delta)
+
+
+def finite_epsilon(distribution: PrivacyLossDistribution, delta: float) -> float:
+    """Return ε at `delta`; raises `NotAccountable` where the distribution's truncated tails hold more than δ."""
+    epsilon = float(distribution.get_epsilon_for_delta(delta))
+    if not math.isfinite(epsilon):
+        raise NotAccountable(f"the tails that the PLD's grid leaves out hold more than δ = {delta:g}")
+    return epsilon
 
 
 @lru_cache(maxsize=256)
@@ -110,6 +143,12 @@ def prv_epsilon(
     """
     from opacus.accountants import PRVAccountant
 
+    if delta < PRV_SMALLEST_DELTA:
+        raise NotAccountable(f"δ = {delta:g} is below what Opacus's PRV accountant resolves in doubles")
+    if rdp_epsilon(events, delta, neighbouring, runs) > PRV_LARGEST_EPSILON:
+        raise NotAccountable(
+            f"beyond ε of about {PRV_LARGEST_EPSILON:g} Opacus's PRV accountant overflows, and answers too low"
+        )
     rows = [event.prv_history(neighbouring) for event in events]
     accountant = PRVAccountant()
     accountant.history = [(noise, rate, steps * runs) for noise, rate, steps in rows]
@@ -125,7 +164,7 @@ def prv_epsilon(
             raise NotAccountable(f"Opacus's PRV accountant gave up: {error}") from error
     if not math.isfinite(value):
         raise NotAccountable("Opacus's PRV accountant found no finite ε")
-    return value
+    return max(0.0, value)
 
 
 def gdp_epsilon(noise_multiplier: float, steps: int, sample_rate: float, *, delta: float = 1e-5) -> float:

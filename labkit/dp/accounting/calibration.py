@@ -17,6 +17,16 @@ from labkit.dp.accounting.events import (
 )
 from labkit.dp.limits import check_delta, check_epsilon, check_neighbouring
 
+SMALLEST_TARGET = 1e-4  # below it the grids would have to be finer than doubles allow for
+LARGEST_DELTA = 0.1
+LEAST_NOISE = (
+    0.05  # of the search: with less, a single step that meets a record costs more than the largest target
+)
+MOST_STEPS = 10_000_000
+RARELY_THERE = (
+    "a record is so rarely in any batch that δ alone excuses giving it away: no noise is needed for such a promise, and "
+    "it promises nothing. Fix: pick a smaller δ."
+)
 LARGEST_TARGET = 200.0  # beyond it the accountants' grids take minutes, for a promise that is none
 
 
@@ -50,11 +60,25 @@ def calibrate_noise(
             f"target_epsilon={target_epsilon:g}: expected at most {LARGEST_TARGET:g}. A factor of e^{target_epsilon:g} "
             "between two worlds promises nothing; say what noise you want instead (noise_multiplier), or train without."
         )
+    if target_epsilon < SMALLEST_TARGET:
+        raise ValueError(
+            f"target_epsilon={target_epsilon:g}: expected at least {SMALLEST_TARGET:g}. With so small a factor between "
+            "two worlds nothing can be learned from the records; say what noise you want instead (noise_multiplier)."
+        )
     check_delta(delta, n)
+    if delta > LARGEST_DELTA:
+        raise ValueError(
+            f"delta={delta:g}: expected at most {LARGEST_DELTA:g}. With that probability the promise may fail outright; "
+            "pick δ well below 1 / number of records."
+        )
     check_neighbouring(neighbouring)
     others = as_events(other_events, empty=True)
     # Raises for an invalid sampler, rate or steps before the search starts.
-    SampledGaussian(1.0, steps, sample_rate, sampler)
+    if steps > MOST_STEPS:
+        raise ValueError(f"steps={steps}: expected at most {MOST_STEPS:,}, beyond which grids round too much")
+    training = SampledGaussian(1.0, steps, sample_rate, sampler)
+    if training.amplified and -math.expm1(steps * math.log1p(-sample_rate)) <= delta:
+        raise ValueError(RARELY_THERE)
     return _calibrate(target_epsilon, delta, sample_rate, steps, others, sampler, neighbouring)
 
 
@@ -79,7 +103,7 @@ def _calibrate(
         )
     from scipy.optimize import brentq
 
-    coarse = accountants.COARSE * max(1.0, target / 10)
+    coarse = accountants.COARSE * min(max(1.0, target / 10), 10 * target)
     guess = math.log(max(0.5, 2 * sample_rate * math.sqrt(steps) / target))
     low, high = _bracket(lambda x: spent(x, coarse) - target, guess, step=0.35)
     root = brentq(lambda x: spent(x, coarse) - target, low, high, xtol=1e-3)
@@ -91,7 +115,13 @@ def _calibrate(
         if -tolerance <= over <= 0:
             return math.exp(root)
         slope = (spent(root + 0.01, coarse) - spent(root, coarse)) / 0.01
-        root -= (over + tolerance / 2) / slope
+        step = (over + tolerance / 2) / slope if slope < 0 else math.inf
+        if not abs(step) < 1:  # the curve is flat: no more noise brings ε down
+            raise ValueError(
+                f"no noise brings ε to {target:g} at δ = {delta:g}: the accountants resolve nothing that small. "
+                "Fix: a larger δ or target."
+            )
+        root -= step
     while (
         spent(root) > target
     ):  # where the fine grid changes width (ε near 20, 200), ε jumps past the tolerance
@@ -103,7 +133,9 @@ def _bracket(f: Callable[[float], float], start: float, step: float) -> tuple[fl
     """Two points around the root of a decreasing function, near `start` (which is one of them)."""
     low = high = start
     direction = 1 if f(start) > 0 else -1
-    for _ in range(200):
+    for _ in range(60):
+        if low < math.log(LEAST_NOISE):
+            raise ValueError(RARELY_THERE)
         if direction > 0:
             low, high = high, high + step
             if f(high) <= 0:
@@ -119,6 +151,6 @@ def _headline(
     events: tuple[Event, ...], delta: float, neighbouring: Neighbouring, interval: float | None = None
 ) -> float:
     try:
-        return float(accountants.pld(events, neighbouring, interval).get_epsilon_for_delta(delta))
+        return accountants.finite_epsilon(accountants.pld(events, neighbouring, interval), delta)
     except NotAccountable:
         return accountants.rdp_epsilon(events, delta, neighbouring)

@@ -10,6 +10,8 @@ import math
 
 from labkit.dp.limits import check_count, check_delta, check_epsilon
 
+LARGEST_EXPONENT = 700.0
+
 
 def _check(epsilon: float, releases: int) -> None:
     check_epsilon("epsilon", epsilon)
@@ -32,7 +34,8 @@ def advanced_composition(epsilon: float, releases: int, delta: float) -> float:
     """Return an epsilon that ``releases`` epsilon-DP releases meet together, but for ``delta``.
 
     ``sqrt(2 k ln(1 / delta)) epsilon + k epsilon (e^epsilon - 1)`` (Dwork, Rothblum & Vadhan, 2010; Dwork & Roth,
-    2014, theorem 3.20). It grows like the root of k while epsilon is small, and can exceed the basic bound.
+    2014, theorem 3.20). It grows like the root of k while epsilon is small, and can exceed the basic bound: from an epsilon
+    of about 700 it is more than a double can hold, and infinity is returned.
 
     Raises
     ------
@@ -41,7 +44,9 @@ def advanced_composition(epsilon: float, releases: int, delta: float) -> float:
     """
     _check(epsilon, releases)
     check_delta(delta)
-    return math.sqrt(2 * releases * math.log(1 / delta)) * epsilon + releases * epsilon * math.expm1(epsilon)
+    if epsilon > LARGEST_EXPONENT:
+        return math.inf
+    return math.sqrt(2 * releases * -math.log(delta)) * epsilon + releases * epsilon * math.expm1(epsilon)
 
 
 def composed_delta(epsilon: float, releases: int, total_epsilon: float) -> float:

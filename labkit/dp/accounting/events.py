@@ -31,6 +31,8 @@ Neighbouring = Literal["add/remove", "replace-one"]
 Sampler = Literal["poisson", "fixed", "without-replacement", "full"]
 SAMPLERS = ("poisson", "fixed", "without-replacement", "full")
 
+LARGEST_EXPONENT = 700.0
+
 SHUFFLE = (
     "sampler='shuffle' has no tight privacy bound: batches cut from a reshuffled epoch depend on each "
     "other, and Poisson figures can be far too low for them (arXiv 2403.17673, 2411.04205; audits find "
@@ -249,15 +251,21 @@ class PureDP:
         from dp_accounting.pld import common
         from dp_accounting.pld import privacy_loss_distribution as library
 
+        if self._cost(neighbouring) > LARGEST_EXPONENT:
+            raise NotAccountable(
+                "the PLD of one release beyond ε = 700 overflows; releases of pure ε-DP add up"
+            )
         cost = common.DifferentialPrivacyParameters(self._cost(neighbouring), 0)
         return library.from_privacy_parameters(cost, interval).self_compose(self.count)
 
     def rdp(self, neighbouring: Neighbouring, orders: np.ndarray) -> np.ndarray:
         import dp_accounting
 
+        cost = self._cost(neighbouring)
+        if cost > LARGEST_EXPONENT:  # where the odds e^cost overflow, no divergence exceeds the loss itself
+            return np.full(len(orders), self.count * cost)
         # Two-way randomised response dominates every epsilon-DP mechanism; odds of truth e^epsilon.
-        flip = 2 / (1 + math.exp(self._cost(neighbouring)))
-        response = dp_accounting.RandomizedResponseDpEvent(flip, 2)
+        response = dp_accounting.RandomizedResponseDpEvent(2 / (1 + math.exp(cost)), 2)
         return self.count * library_rdp(response, orders, "replace-one")
 
     def dp_event(self) -> DpEvent:

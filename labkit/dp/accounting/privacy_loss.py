@@ -53,22 +53,27 @@ def divergence(
     one added (Zhu, Dong & Wang, arXiv 2106.08567, section 4). The best S is a half-line, since the likelihood
     ratio grows with the sum; its end is where the ratio is exp(ε).
     """
-    from scipy.special import log_ndtr, ndtr
+    from scipy.special import log_ndtr
 
-    q, sigma = sample_rate, noise_multiplier
-    sign = 1 if removed else -1
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        # The ratio B / A is 1 - q + q exp((x - 1/2) / σ²), never below 1 - q.
-        end = 0.5 + sigma**2 * np.log1p(np.expm1(sign * epsilons) / q)
-    end = np.where(np.expm1(sign * epsilons) <= -q, -np.inf, end)
-    without, with_record = -sign * end / sigma, -sign * (end - 1) / sigma
-    if removed:
-        mixture = (1 - q) * ndtr(without) + q * ndtr(with_record)
-        found = mixture - np.exp(epsilons + log_ndtr(without))
-    else:
-        log_mixture = np.logaddexp(math.log1p(-q) + log_ndtr(without), math.log(q) + log_ndtr(with_record))
-        found = ndtr(without) - np.exp(epsilons + log_mixture)
+    q, sigma, sign = sample_rate, noise_multiplier, 1 if removed else -1
+    # The ratio B / A is 1 - q + q exp((x - 1/2) / σ²), never below 1 - q.
+    end = 0.5 + sigma**2 * _log_odds(sign * epsilons, q)
+    log_without, log_with = log_ndtr(-sign * end / sigma), log_ndtr(-sign * (end - 1) / sigma)
+    log_mixture = np.logaddexp(math.log1p(-q) + log_without, math.log(q) + log_with)
+    first, second = (log_mixture, log_without) if removed else (log_without, log_mixture)
+    # One factor exp(first) outside, so that no power of e^ε is ever formed: ε itself may exceed 709, exp(ε) may not.
+    with np.errstate(invalid="ignore"):
+        found = -np.exp(first) * np.expm1(np.minimum(epsilons + second - first, 0.0))
+    found = np.where(np.isneginf(first), 0.0, found)  # no output is that likely: nothing to excuse
     return found.clip(0, 1)
+
+
+def _log_odds(t: np.ndarray, q: float) -> np.ndarray:
+    """Return ln((e^t - (1 - q)) / q), -inf where the difference is not positive, for any ``t``, however large."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        small = np.log1p(np.expm1(np.minimum(t, 1.0)) / q)
+        large = t + np.log1p(-(1 - q) * np.exp(-np.maximum(t, 0.0))) - math.log(q)
+    return np.where(np.expm1(np.minimum(t, 1.0)) <= -q, -np.inf, np.where(t < 1, small, large))
 
 
 def _on_grid(noise_multiplier: float, sample_rate: float, interval: float, adjacency: object) -> PLDPmf:
@@ -86,4 +91,5 @@ def _on_grid(noise_multiplier: float, sample_rate: float, interval: float, adjac
         sample_rate,
         removed=adjacency == AdjacencyType.REMOVE,
     )
+    deltas = np.maximum.accumulate(deltas[::-1])[::-1]  # rounding must not make them rise with ε
     return pld_pmf.create_pmf_pessimistic_connect_dots_fixed_gap(interval, low, high, deltas)

@@ -224,6 +224,8 @@ def privacy_statement(
     events = as_events(events)
     check_delta(delta, n)
     check_neighbouring(neighbouring)
+    if not (tuning is None or isinstance(tuning, TuningCost)):
+        raise TypeError(f"tuning={tuning!r}: expected TuningCost(runs), for example TuningCost(5) for 5 runs")
     runs = tuning.certain_runs if tuning else 1
     random_runs = "no accountant but RDP covers a random number of runs (arXiv 2110.03620)"
 
@@ -246,7 +248,7 @@ def privacy_statement(
             epsilons[name] = compute()
         except NotAccountable as reason:
             unavailable[name] = str(reason)
-    if not epsilons:
+    if not any(math.isfinite(value) for value in epsilons.values()):
         reasons = "; ".join(f"{name}: {why}" for name, why in unavailable.items())
         raise ValueError(f"no accountant covers these events under {neighbouring}: {reasons}")
     return PrivacyStatement(events, delta, neighbouring, epsilons, unavailable, n, tuning)
@@ -271,5 +273,5 @@ def _rdp_epsilon(
 
 
 def _figure(value: float) -> str:
-    """Three digits below 1, two decimals above; infinity as such."""
-    return f"{value:#.3g}" if value < 0.995 else f"{value:.2f}"
+    """Three digits below 1 and from a million on, two decimals between; infinity as such."""
+    return f"{value:.2f}" if 0.995 <= value < 1e6 else f"{value:#.3g}"

@@ -59,6 +59,10 @@ class Laplace:
     def __post_init__(self) -> None:
         check_epsilon("epsilon", self.epsilon)
         check_sensitivity(self.sensitivity)
+        if not math.isfinite(self.scale):
+            raise ValueError(
+                f"the noise for epsilon={self.epsilon:g} is too large for a double: raise epsilon"
+            )
 
     @property
     def delta(self) -> float:

@@ -17,6 +17,8 @@ import numpy as np
 from labkit.dp.limits import check_delta, check_epsilon
 from labkit.dp.mechanisms.additive import check_sensitivity
 
+MANY_STEPS = 1e5  # of noise: beyond it sums over the integers give way to integrals, which are as exact there
+
 
 def _source(rng: random.Random | None) -> random.Random:
     """Return a source of whole random numbers: the operating system's when none is given."""
@@ -103,13 +105,42 @@ def discrete_gaussian_delta(epsilon: float, sigma: float, sensitivity: int = 1) 
     sensitivity : int
         How far one record moves the answer, a whole number.
     """
+    if sigma > MANY_STEPS:
+        return _delta_from_tails(epsilon, sigma, sensitivity)
     # Where p(k) > e^epsilon p(k - sensitivity), with the shifted answer on the right: the left tail.
     edge = math.floor(sensitivity / 2 - epsilon * sigma**2 / sensitivity)
-    reach = math.ceil(14 * sigma) + 1  # the mass beyond 14 sigma is below 1e-42
-    k = np.arange(-reach, min(edge, reach) + 1, dtype=float)
+    reach = (
+        math.ceil(14 * sigma) + 1
+    )  # of what lies left of a point, the share 14 sigma further is below 1e-42
+    k = np.arange(min(edge, 0) - reach, min(edge, reach) + 1, dtype=float)
     log_ratio = sensitivity * (sensitivity - 2 * k) / (2 * sigma**2)
     excess = np.exp(-(k**2) / (2 * sigma**2)) * -np.expm1(np.minimum(epsilon - log_ratio, 0.0))
     return float(excess.sum() / _normaliser(sigma))
+
+
+def _delta_from_tails(epsilon: float, sigma: float, sensitivity: int) -> float:
+    """Return `discrete_gaussian_delta` as a difference of two tails, for noise of so many steps that a sum takes minutes.
+
+    A tail of the discrete Gaussian, over its normal counterpart, is 1 up to what `_log_tail` adds; what both leave out is
+    below a billionth of the result, and is added to it.
+    """
+    edge = math.floor(sensitivity / 2 - epsilon * sigma**2 / sensitivity)
+    first, second = _log_tail(-edge, sigma), epsilon + _log_tail(sensitivity - edge, sigma)
+    return max(0.0, -math.exp(first) * math.expm1(min(second - first, 0.0))) + 1e-9 * math.exp(first) / sigma
+
+
+def _log_tail(start: int, sigma: float) -> float:
+    """Return ln P[k >= start] of the discrete Gaussian by the Euler-Maclaurin formula, to its second correction.
+
+    sum f(k) = integral of f + f(start) / 2 - f'(start) / 12 + ..., of which the next term is below (start / sigma²)³ / 720
+    of f(start).
+    """
+    from scipy.special import log_ndtr
+
+    u = start / sigma
+    log_density = -(u**2) / 2 - math.log(sigma * math.sqrt(2 * math.pi))
+    log_integral = float(log_ndtr(-u))
+    return log_integral + math.log1p(math.exp(log_density - log_integral) * (0.5 + u / (12 * sigma)))
 
 
 def _normaliser(sigma: float) -> float:
@@ -147,7 +178,7 @@ class DiscreteLaplace:
     @property
     def scale(self) -> Fraction:
         """Scale of the noise: sensitivity / epsilon."""
-        return Fraction(self.sensitivity) / Fraction(self.epsilon)
+        return Fraction(int(self.sensitivity)) / Fraction(float(self.epsilon))
 
     def log_pmf(self, output: int | np.ndarray, value: int) -> np.ndarray:
         """Return the natural log of the probability of releasing ``output`` when the true answer is ``value``."""
@@ -241,6 +272,9 @@ class Grid:
         check_sensitivity(self.sensitivity)
         if self.delta:
             check_delta(self.delta)
+        # A NumPy scalar is no fraction to Python; the double of the same value is.
+        object.__setattr__(self, "epsilon", float(self.epsilon))
+        object.__setattr__(self, "sensitivity", float(self.sensitivity))
 
     @property
     def step(self) -> Fraction:
@@ -268,7 +302,7 @@ class Grid:
         if not math.isfinite(value):
             raise ValueError(f"the value to release is {value}; expected a finite number")
         # Half always rounds up: Python's round() goes to even, which can move two neighbours further apart.
-        return math.floor(Fraction(value) / self.step + Fraction(1, 2))
+        return math.floor(Fraction(float(value)) / self.step + Fraction(1, 2))
 
     def release(self, value: float, rng: random.Random | None = None) -> float:
         """Return a noisy multiple of `step`; ``rng=None`` draws from the operating system.

@@ -26,6 +26,13 @@ class Passage:
     layer: nn.Module
     inputs: Tensor
     outputs: Tensor
+    versions: tuple[
+        int, int
+    ]  # of both tensors when they passed: higher ones later mean that they were overwritten
+
+    @property
+    def overwritten(self) -> bool:
+        return self.versions != (self.inputs._version, self.outputs._version)
 
 
 def check(model: nn.Module) -> list[nn.Module]:
@@ -34,7 +41,7 @@ def check(model: nn.Module) -> list[nn.Module]:
     Raises
     ------
     ValueError
-        If one of them is of a kind without a closed form here.
+        If one of them is of a kind without a closed form here, or two of them share a weight.
     """
     layers = [m for m in model.modules() if any(p.requires_grad for p in m.parameters(recurse=False))]
     for layer in layers:
@@ -49,6 +56,11 @@ def check(model: nn.Module) -> list[nn.Module]:
                 f"engine='layers' has no closed form for {layer}; it knows Linear, GroupNorm, and Conv2d without groups, "
                 "dilation or padding by name: use engine='vmap' or 'opacus'"
             )
+    owned = [p for layer in layers for p in layer.parameters(recurse=False)]
+    if len({id(p) for p in owned}) < len(owned):
+        raise ValueError(
+            "engine='layers' has no closed form for a weight that two layers share: use engine='vmap' or 'opacus'"
+        )
     return layers
 
 
@@ -56,7 +68,9 @@ def _run(model: nn.Module, layers: list[nn.Module], x: Tensor) -> tuple[Tensor, 
     """Return the logits for ``x`` (b, ...) and each layer's passage."""
     seen: list[Passage] = []
     hooks = [
-        layer.register_forward_hook(lambda m, a, out: seen.append(Passage(m, a[0].detach(), out)))
+        layer.register_forward_hook(
+            lambda m, a, out: seen.append(Passage(m, a[0].detach(), out, (a[0]._version, out._version)))
+        )
         for layer in layers
     ]
     try:
@@ -65,6 +79,11 @@ def _run(model: nn.Module, layers: list[nn.Module], x: Tensor) -> tuple[Tensor, 
     finally:
         for hook in hooks:
             hook.remove()
+    if inplace := [p.layer for p in seen if p.overwritten]:
+        raise ValueError(
+            f"what went into or came out of {inplace[0]} is overwritten later in forward(): engine='layers' needs it. "
+            "Fix: inplace=False in the activation after it, or engine='vmap' or 'opacus'"
+        )
     once = len(seen) == len(layers) == len({id(p.layer) for p in seen})
     flat = all(p.inputs.ndim == 2 for p in seen if isinstance(p.layer, nn.Linear))
     if not once or not flat:

@@ -6,7 +6,7 @@ import hashlib
 import math
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,12 @@ from torch import nn
 from labkit import cache, progress
 from labkit.dp.limits import check_count, check_noise_multiplier
 from labkit.dp.training import checkpoint as checkpoints
-from labkit.dp.training.engines import Engine, Mechanism, make_engine
+from labkit.dp.training.engines import Engine, Mechanism, make_engine, memory_format
 from labkit.dp.training.textbook import poisson_batch
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
+    from labkit.dp.accounting.events import Event
 
 SCHEDULES = ("constant", "linear")
 
@@ -78,8 +79,10 @@ def _generator(purpose: str, seed: int, device: torch.device) -> torch.Generator
     return torch.Generator(device).manual_seed(int.from_bytes(key, "little") >> 1)
 
 
-def running_epsilon(settings: Settings) -> Callable[[int], float]:
+def running_epsilon(settings: Settings, others: Sequence[Event] = ()) -> Callable[[int], float]:
     """Return the ε spent after a number of steps, by Rényi DP: an upper bound that costs a millisecond a call.
+
+    ``others`` is what else was released from the same records: it was spent before the first step.
 
     The statement at the end uses tighter accountants, so the last running value lies somewhat above it.
     """
@@ -88,7 +91,7 @@ def running_epsilon(settings: Settings) -> Callable[[int], float]:
 
     def epsilon(steps: int) -> float:
         event = SampledGaussian(settings.noise_multiplier, steps, settings.sample_rate)
-        return rdp_epsilon([event], settings.delta)
+        return rdp_epsilon([*others, event], settings.delta)
 
     return epsilon
 
@@ -97,17 +100,24 @@ class Run:
     """One training run: model, engine, generators and records, and how to save and restore them."""
 
     def __init__(
-        self, model: nn.Module, dataset: Dataset, settings: Settings, seed: int | None, device: torch.device
+        self,
+        model: nn.Module,
+        dataset: Dataset,
+        settings: Settings,
+        seed: int | None,
+        device: torch.device,
+        others: Sequence[Event] = (),
     ) -> None:
-        if dataset.train_x.ndim == 4:
-            model = model.to(memory_format=torch.channels_last)  # pooling is several times faster on a CPU
+        model = model.to(memory_format=memory_format(dataset.train_x))
         self.identity = {
             **asdict(settings),
             "seed": seed,
-            "data": dataset.digest,
+            "data": str(dataset.digest),
             "initial model": cache.digest(repr(model), list(model.state_dict().values())),
             "device": device.type,
+            "other events": sorted(map(repr, others)),
         }
+        self.epsilon = running_epsilon(settings, others)
         seed = secrets.randbits(63) if seed is None else seed
         self.model, self.settings, self.device, self.seed = model.to(device).train(), settings, device, seed
         self.x, self.y = dataset.train_x.to(device), dataset.train_y.to(device)
@@ -153,7 +163,7 @@ class Run:
         return self.history, self.seconds
 
     def _loop(self, path: Path | None) -> None:
-        settings, epsilon = self.settings, running_epsilon(self.settings)
+        settings = self.settings
         before, start = self.seconds, time.perf_counter()
         with (
             checkpoints.interrupts_deferred() as interrupted,
@@ -164,7 +174,7 @@ class Run:
                 self.seconds = before + time.perf_counter() - start
                 shown.update()
                 if self.done % settings.steps_per_epoch == 0 or self.done == settings.steps:
-                    self._note(epsilon(self.done))
+                    self._note(self.epsilon(self.done))
                     row = self.history[-1]
                     shown.set_postfix_str(f"ε ≤ {row['epsilon_rdp']:.2f} (RDP), loss {row['train_loss']:.3f}")
                     if path:

@@ -17,9 +17,8 @@ import torch
 from torch import nn
 
 from labkit import profiles, training
-from labkit.dp.limits import check_delta
-from labkit.dp.training.engines import check_engine
-from labkit.dp.training.gradients import trainable
+from labkit.dp.limits import check_delta, check_seed
+from labkit.dp.training.model_check import check_gradients, check_model
 from labkit.dp.training.result import PrivateResult
 from labkit.dp.training.run import Run, Settings
 
@@ -92,7 +91,9 @@ def train_private(
     Raises
     ------
     ValueError
-        If settings contradict each other or the model, or a checkpoint belongs to other settings.
+        Before the first step: if settings contradict each other, an accountant refuses them, a checkpoint belongs to
+        other settings, or the model mixes records, keeps what it saw, or is one that the engine gets wrong (see
+        `labkit.dp.training.model_check`).
     FloatingPointError
         If loss or gradient become NaN or infinite.
     KeyboardInterrupt
@@ -107,11 +108,12 @@ def train_private(
     from labkit.dp.accounting.events import as_events
     from labkit.dp.accounting.statement import SampledGaussian, calibrate_noise, privacy_statement
 
+    # All that can be refused is refused here, before the records are touched or time is spent.
     training.check_records(dataset.train_x, dataset.train_y)
-    check_model(model)
-    check_outputs(model, dataset)
+    training.check_records(dataset.test_x, dataset.test_y)
     n = len(dataset.train_x)
     check_delta(delta, n)
+    check_seed(seed)
     if (target_epsilon is None) == (noise_multiplier is None):
         raise ValueError(
             f"got target_epsilon={target_epsilon} and noise_multiplier={noise_multiplier}; give exactly one: "
@@ -127,9 +129,10 @@ def train_private(
             physical_batch_size, delta,
         )  # fmt: skip
 
+    settings(1.0 if noise_multiplier is None else noise_multiplier)
+    check_model(model, dataset)
+    check_gradients(engine, model, dataset.train_x, dataset.train_y)
     if target_epsilon is not None:
-        settings(1.0)  # complain about everything else before the slow search
-        check_engine(engine, model)
         noise_multiplier = calibrate_noise(
             target_epsilon,
             delta=delta,
@@ -141,12 +144,13 @@ def train_private(
         )
     chosen = settings(float(noise_multiplier))
     event = SampledGaussian(chosen.noise_multiplier, steps, rate, sampler)
-    run = Run(copy.deepcopy(model), dataset, chosen, seed, torch.device(device or profiles.device()))
+    statement = privacy_statement([*others, event], delta=delta, n=n)
+    run = Run(copy.deepcopy(model), dataset, chosen, seed, torch.device(device or profiles.device()), others)
     history, seconds = run.train(Path(checkpoint) if checkpoint else None)
     trained = run.engine.release().to(memory_format=torch.contiguous_format).eval()
     return PrivateResult(
         model=trained,
-        privacy=privacy_statement([*others, event], delta=delta, n=n),
+        privacy=statement,
         accuracy=training.evaluate(trained, dataset.test_x, dataset.test_y).accuracy,
         history=history,
         settings=asdict(chosen),
@@ -155,39 +159,6 @@ def train_private(
         seed=seed,
         seconds=seconds,
     )
-
-
-def check_model(model: nn.Module) -> None:
-    """Raise ``ValueError`` unless per-record clipping can bound what one record does to the model."""
-    from opacus.validators import ModuleValidator
-
-    trainable(model)
-    mixing = [name for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    if mixing:
-        raise ValueError(
-            f"BatchNorm in {', '.join(mixing)}: a batch statistic lets one record change every other record's gradient, "
-            "so clipping each gradient bounds nothing. Use GroupNorm: opacus.validators.ModuleValidator.fix(model) "
-            "swaps the layers for you"
-        )
-    errors = ModuleValidator.validate(copy.deepcopy(model).train(), strict=False)
-    if errors:
-        raise ValueError("this model cannot be trained privately: " + "; ".join(str(e) for e in errors))
-
-
-def check_outputs(model: nn.Module, dataset: Dataset) -> None:
-    """Raise ``ValueError`` unless ``model`` maps two records to one logit for each class."""
-    try:
-        with torch.no_grad():
-            logits = copy.deepcopy(model).cpu().eval()(dataset.train_x[:2].cpu())
-    except RuntimeError as error:
-        shape = tuple(dataset.train_x.shape[1:])
-        raise ValueError(f"the model cannot take records of shape {shape}: {error}") from error
-    classes = len(dataset.classes)
-    if logits.ndim != 2 or logits.shape[1] < classes:
-        raise ValueError(
-            f"the model gives outputs of shape {tuple(logits.shape)} for 2 records; expected (2, {classes}): one logit for "
-            "each class"
-        )
 
 
 def _rate(expected_batch_size: float, n: int) -> float:
