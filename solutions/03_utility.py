@@ -21,7 +21,8 @@
 # - clip per-record gradients without computing one;
 # - search settings on a validation split, and read the front of ε against accuracy;
 # - put a price on tuning, and name three ways to pay less;
-# - turn "we need 98%" or "at most ε = 1" into a decision record, or into a clear no.
+# - compare models in pairs, and say what ε bought beyond what needs no private record;
+# - turn "we need 98%" or "at most ε = 1" into a promise for one deployed model, or into a clear no.
 #
 # **Prerequisites.** Lab 02 (DP-SGD, accountants, the accuracy-ε curve).
 #
@@ -32,12 +33,12 @@
 # %%
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pandas as pd
 import torch
 
-from labkit import data, dp, plots, profiles, stats
+from labkit import data, dp, plots, profiles, stats, training
 from labkit.course import Solved, banner, check
-from labkit.dp.utility import features, search
 
 profile = profiles.current()
 mnist = data.load("mnist")
@@ -49,24 +50,32 @@ banner("03", mnist)
 # %% [markdown]
 # ## 1. Features beat depth
 #
-# DP-SGD adds noise to *every parameter that it learns*. A network that learns its own edge detectors pays for them in
-# noise, although everybody knows beforehand that edges matter. So take what is known beforehand out of training:
+# A network that learns its own edge detectors learns them from noisy gradients, although everybody knows beforehand that
+# edges matter. So take what is known beforehand out of training:
 #
 # - **pixels**: the image itself, standardised and whitened;
 # - **scattering**: two layers of wavelets, a convolutional network whose weights come from mathematics
 #   (Tramer & Boneh, arXiv 2011.11660);
-# - **network**: the last hidden layer of a small CNN trained on *synthetic digits drawn by code*
+# - **patches**: answers to templates cut out of public pictures (Coates, Lee & Ng, AISTATS 2011);
+# - **network**: the last hidden layer of a small CNN trained on *synthetic digits drawn by code*, with their labels
 #   (in the spirit of DP-RandP, arXiv 2306.06076).
 #
 # On top of each goes the same linear model. No private record is read to make any of them, so they cost no privacy.
-# They are not free of *assumptions*: whoever drew the strokes knew what digits look like. Say so when you report.
+# They are not free of *knowledge*: whoever drew the strokes knew what digits look like (how much strokes vary was set once
+# by looking at published accuracies on MNIST). So each row needs its own **ε = 0**: the same linear model on the same
+# features, trained on strokes alone. What it knows, no private record has bought.
 #
-# **Predict first.** Which of the four rows below gains most when ε grows from 1 to 3? Which would you bet on at ε = 1?
+# **Predict first.** Which row gains most between ε = 0 and ε = 1? Which would you bet on at ε = 1? Pixels and scattering
+# have equally many parameters: will they score alike?
 
 # %%
 budgets = [1.0, 3.0]
-kinds = ["pixels", "scattering", "network", "scattering+network"]
-by_kind = {kind: features.features(mnist, kind) for kind in kinds}
+kinds = profile.pick(
+    smoke=["pixels", "scattering", "network"],
+    laptop=["pixels", "scattering", "network", "scattering+patches+network"],
+    full=["pixels", "scattering", "patches", "network", "scattering+patches+network"],
+)
+by_kind = {kind: dp.features(mnist, kind) for kind in kinds}
 for made in by_kind.values():
     print(made)
 
@@ -75,18 +84,81 @@ for made in by_kind.values():
 # set waits for section 5.
 
 # %%
-rows = {}
+rows, right = {}, {}
 for kind, made in by_kind.items():
     split = made.holdout(len(made.train_y) // 6)
-    runs = {e: search.linear_pipeline(split, target_epsilon=e) for e in budgets}
-    rows[kind] = {f"ε = {e:g}": run.accuracy.percent() for e, run in runs.items()}
-    rows[kind] |= {"parameters": 10 * (split.shape[0] + 1), "seconds": round(runs[1.0].seconds, 1)}
+    runs = {e: dp.linear_pipeline(split, target_epsilon=e) for e in budgets}
+    rows[kind] = {"ε = 0": dp.linear_prior(split).accuracy.percent()}
+    rows[kind] |= {f"ε = {e:g}": run.accuracy.percent() for e, run in runs.items()}
+    rows[kind] |= {"parameters": len(mnist.classes) * (split.shape[0] + 1)}
+    right[kind] = {
+        e: (training.logits(run.model, split.test_x).argmax(1) == split.test_y).numpy()
+        for e, run in runs.items()
+    }
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# One run each, so small differences mean nothing; the large one does. (Pixels gain most on paper; look whether their two
-# intervals overlap. The network of lab 02 is the row that is missing: compare with its curve at ε = 1.) A linear model on good features has few
-# parameters and a convex loss: a hundred-odd noisy steps are enough.
+# Two rows with as many parameters and very different accuracies: so it is *not* true that "noise is paid per parameter".
+# Noise of one size is added to every coordinate, but what counts is how much of it falls on directions that decide
+# between digits, compared with the signal there. Good features put the signal into few directions, and a large margin
+# between classes makes the rest harmless.
+#
+# Now look along one row: from ε = 1 to ε = 3, did it gain? The two intervals may well overlap. **But both models answer
+# the same records**, and on most of them they agree. What they agree on says nothing; the marginal intervals count its
+# uncertainty twice.
+#
+# ### Exercise 03.paired: is one model better than another on the same records?
+
+
+# %%
+def paired_p_value(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the exact two-sided p-value that two models are equally good, from the same records.
+
+    `first` and `second` (n,) say whether each model answers each record correctly. Under the null hypothesis, of the
+    records that one model alone gets right, each is the first's with probability 1/2 (McNemar's test). If there is none,
+    p = 1.
+    """
+    ### BEGIN SOLUTION
+    from scipy.stats import binomtest
+
+    one, two = int((first & ~second).sum()), int((second & ~first).sum())
+    return float(binomtest(one, one + two).pvalue) if one + two else 1.0
+    ### END SOLUTION
+
+
+# %%
+check("03.paired", paired_p_value)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# Records that both get right, or both wrong, say nothing about the difference. What is left?
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Two counts: right by the first alone (`first & ~second`), right by the second alone. Is that split surprising for a coin?
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `scipy.stats.binomtest(one, one + two).pvalue` is the exact two-sided p-value.
+#
+# </details>
+
+# %%
+for kind, answers in right.items():
+    few, more = (answers[e] for e in budgets)
+    each = [stats.clopper_pearson(int(part.sum()), len(part)) for part in (few, more)]
+    overlap = each[0].high >= each[1].low and each[1].high >= each[0].low
+    print(f"{kind}: intervals {'overlap' if overlap else 'part'}; paired {stats.mcnemar(more, few)}")
+    print(f"    your p-value {solved.paired(more, few):.2g}")
+
+# %% [markdown]
+# Overlapping intervals are no test. Two models on shared records are compared **in pairs**; and since these are single
+# trained models, the p-value speaks of these two, not of two ways of training: for that, several seeds.
+#
+# A linear model on good features has few parameters and a convex loss: a hundred-odd noisy steps are enough.
 #
 # ### Exercise 03.normalise: standardise each image by itself
 #
@@ -242,7 +314,7 @@ check("03.closed_form_norm", gradient_norms)
 # </details>
 
 # %%
-digits = by_kind["scattering+network"]
+digits = by_kind[kinds[-1]]
 x, y = digits.train_x[:2000], digits.train_y[:2000]
 start = solved.closed_form_norm(x, torch.zeros(len(x), 10), y)
 print(f"at the start every record pulls with norm {start.min():.2f} to {start.max():.2f}")
@@ -298,11 +370,16 @@ check("03.pick_on_validation", pick)
 
 # %%
 def accuracy_at_1(learning_rate: float, split: data.Dataset) -> float:
-    return search.linear_pipeline(split, target_epsilon=1.0, learning_rate=learning_rate).accuracy.estimate
+    return dp.linear_pipeline(split, target_epsilon=1.0, learning_rate=learning_rate).accuracy.estimate
 
 
 rates = profile.pick(smoke=[10, 100], laptop=[10, 100, 1000], full=[10, 30, 100, 300, 1000])
 print("best learning rate at ε = 1:", solved.pick_on_validation(rates, accuracy_at_1, digits))
+
+# %% [markdown]
+# Does it have to be searched at all? Noise limits the step: `dp.linear_learning_rate` sets the rate so that all noise of a
+# run moves a logit by a fixed amount, whatever ε, clipping norm, number of steps and batch. A setting that follows from
+# others costs no trial.
 
 # %% [markdown]
 # ### Exercise 03.pareto_front: the runs that nothing beats
@@ -415,8 +492,7 @@ check("03.epsilon_with_tuning", epsilon_with_tuning)
 # </details>
 
 # %%
-settings = dp.LINEAR_SETTINGS
-rate, steps = settings["sample_rate"], int(settings["steps"])
+rate, steps = dp.LINEAR_SETTINGS["sample_rate"], int(dp.LINEAR_SETTINGS["steps"])
 noise = dp.calibrate_noise(1.0, delta=1e-5, sample_rate=rate, steps=steps)
 event = dp.SampledGaussian(noise, steps=steps, sample_rate=rate)
 rows = []
@@ -453,7 +529,7 @@ found.cost(epsilon=1.0).round(2)
 # best. **Take the first way.** The search below runs on strokes drawn by code, and never meets MNIST.
 #
 # Three things stay uncounted:
-# - the *recipe* (wavelets, directions, damping, sampling rate) was designed by people who had seen how it does on MNIST's
+# - the *recipe* (which features, how many directions, damping) was designed by people who had seen how it does on MNIST's
 #   held-out records;
 # - the *curve* of section 5 is made of private runs on the very records, and the ε that you publish is chosen by looking
 #   at them;
@@ -469,8 +545,8 @@ cut = size // 6
 synthetic = data.Dataset(
     "strokes", "synthetic strokes", False, x[cut:], y[cut:], x[:cut], y[:cut], mnist.classes
 )
-# "scattering" alone: the other block was trained on strokes, and would look too good on them
-rehearsal = dp.search(features.features(synthetic, "scattering"), trials=trials, epsilons=(1.0, 8.0))
+# "scattering" alone: the network was trained on strokes, and would look too good on them
+rehearsal = dp.search(dp.features(synthetic, "scattering"), trials=trials, epsilons=(1.0, 8.0))
 chosen = rehearsal.settings()
 print({name: round(value, 2) for name, value in chosen.items()})
 
@@ -491,24 +567,76 @@ plots.show(curve.plot(), poster=True)
 curve.table()
 
 # %% [markdown]
-# ### Exercise 03.smallest_epsilon: the smallest ε that is accurate enough
+# ### Exercise 03.share_bought: what did the private records buy?
 #
-# The business asks: *"We need 98%. How private can it be?"* A mean of exactly 98% falls short half of the time, so the
-# **lower end of the interval** has to reach the target.
+# The dotted line needs no private record. A budget is spent on what lies above it.
+
+
+# %%
+def share_bought(accuracy: float, prior: float) -> float:
+    """Return which share of the mistakes at ε = 0 the private records removed (negative if there are more now).
+
+    `prior` is the accuracy at ε = 0.
+    """
+    ### BEGIN SOLUTION
+    return (accuracy - prior) / (1 - prior)
+    ### END SOLUTION
+
+
+# %%
+check("03.share_bought", share_bought)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# How large is the share of mistakes at ε = 0?
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# How many points of it are gone?
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `(accuracy - prior) / (1 - prior)`
+#
+# </details>
+
+# %%
+prior = curve.prior_accuracy.estimate
+for epsilon in curve.epsilons:
+    reached = curve.accuracy(epsilon).estimate
+    print(f"ε = {epsilon:g}: {solved.share_bought(reached, prior):.0%} of the mistakes at ε = 0 are gone")
+
+# %% [markdown]
+# ### Exercise 03.smallest_epsilon: the smallest ε that one deployed model is accurate enough at
+#
+# The business asks: *"We need 98%. How private can it be?"* They will deploy **one** model, trained once. A mean of exactly
+# 98% falls short half of the time. Its 95% interval is no promise either: it says where the mean of *many* runs lies, and a
+# single run lies below its lower end about a third of the time. One more run strays as far as runs do: its difference
+# to the mean of k runs has the variance s² (1 + 1/k).
 
 
 # %%
 def smallest_epsilon(
     epsilons: Sequence[float], accuracies: Sequence[Sequence[float]], required: float
 ) -> float | None:
-    """Return the smallest ε whose runs reach `required` at the lower end of their 95% Student t interval, or None.
+    """Return the smallest ε at which one more run reaches `required` with 95% confidence, or None.
 
-    `accuracies[i]` are the runs at `epsilons[i]`, one a seed. `stats.mean_interval(runs).low` is that lower end.
+    `accuracies[i]` are the k runs at `epsilons[i]`, one a seed. The bound, one-sided:
+    mean - t * s * sqrt(1 + 1/k), with t the 95% quantile of Student's t at k - 1 degrees of freedom
+    (`scipy.stats.t.ppf(0.95, k - 1)`) and s the sample standard deviation (ddof=1).
     """
     ### BEGIN SOLUTION
+    from scipy.stats import t
+
+    def bound(runs: Sequence[float]) -> float:
+        k = len(runs)
+        return np.mean(runs) - t.ppf(0.95, k - 1) * np.std(runs, ddof=1) * np.sqrt(1 + 1 / k)
+
     pairs = zip(epsilons, accuracies, strict=True)
-    enough = [epsilon for epsilon, runs in pairs if stats.mean_interval(runs).low >= required]
-    return min(enough, default=None)
+    return min((epsilon for epsilon, runs in pairs if bound(runs) >= required), default=None)
     ### END SOLUTION
 
 
@@ -523,7 +651,7 @@ check("03.smallest_epsilon", smallest_epsilon)
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `stats.mean_interval(runs).low >= required` is the test for one ε.
+# `np.std(runs, ddof=1) * np.sqrt(1 + 1 / k)` is how far one more run strays from the mean of k.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -538,24 +666,29 @@ runs = [[run.accuracy for run in curve.at(epsilon)] for epsilon in curve.epsilon
 print(f"smallest measured ε for {required:.0%}: {solved.smallest_epsilon(curve.epsilons, runs, required)}")
 
 # %% [markdown]
-# `dp.decide` asks for a little more: the accuracy must also hold up for *other test records* (Clopper-Pearson), not
-# only for other seeds. It writes down everything that the choice rests on.
+# `dp.decide` asks for more. The accuracy must also hold up for *other test records*: that variance is added. And whoever
+# picks the smallest of several ε that qualify has had several chances of luck: each bound is taken at 1 - 0.05 divided by
+# the number of ε, so that the one picked keeps its 95%. It refuses what ε = 0 gives as well, and writes down everything
+# that the choice rests on.
 
 # %%
 try:
     decision = dp.decide(curve, required_accuracy=required)
 except dp.NoDecision as no:
     print("No decision:", no)
-    decision = dp.decide(curve, max_epsilon=max(curve.epsilons))
+    decision = None
 decision
 
 # %% [markdown]
 # The other way round: *"The regulator allows ε ≤ 1. How good can it be?"*
 
 # %%
-capped = dp.decide(curve, max_epsilon=1.0)
-print(capped.reason)
-print(capped.facts()["Meaning"])
+try:
+    capped = dp.decide(curve, max_epsilon=1.0)
+    print(capped.reason)
+    print(capped.facts()["Meaning"])
+except dp.NoDecision as no:
+    print("No decision:", no)
 
 # %% [markdown]
 # **Predict:** suppose the settings had come from trials on private records, each at the ε that you then train at (not the
@@ -568,7 +701,7 @@ for tuned in (None, dp.TuningCost(trials), dp.TuningCost(trials, "geometric")):
         print(f"{answer.tuning}:\n  train at ε = {answer.epsilon:g}, claim {answer.privacy.epsilon:.2f}")
         print(f"  assured accuracy {answer.assured:.2%}")
     except dp.NoDecision as no:
-        print(f"{tuned.describe()}:\n  no decision: {no}")
+        print(f"{tuned.describe() if tuned else 'nothing counted'}:\n  no decision: {no}")
 
 # %% [markdown]
 # The cap now pays for the trials too, so the same cap buys a smaller ε for training, and less accuracy.
@@ -587,10 +720,15 @@ except dp.NoDecision as no:
 #
 # ## What you can now defend in an interview
 #
-# - *"Why does a linear model beat your CNN at ε = 1?"* Noise is paid per learned parameter and per step; what is known
-#   beforehand need not be learned. You have the table, and the two curves of lab 02.
+# - *"Why does a linear model beat your CNN at ε = 1?"* What is known beforehand need not be learned from noisy gradients.
+#   You have the table, with its column at ε = 0, and the two curves of lab 02.
+# - *"Is noise paid per parameter?"* No: two of your rows have equally many and score very differently. It is the geometry
+#   of the signal that pays.
 # - *"Your features were learned from data. Where is that in your ε?"* From synthetic images, standardised per image: no
-#   statistic of a private record is used. And you name the assumption that this makes.
+#   statistic of a private record is used. And you name what that already knows, in points.
+# - *"These two intervals overlap, so there is no difference?"* On shared records that does not follow: you test in pairs.
+# - *"What accuracy do you promise for the model that we deploy?"* A prediction bound, over runs and test records, for all ε
+#   that you chose among; not the lower end of an interval of the mean.
 # - *"Why is clipping free for softmax regression?"* The gradient is an outer product; its norm is a product.
 # - *"You tried many settings. What is your ε?"* You can say which rows of the table your search may claim, and which not.
 # - *"Which ε should we take?"* You ask for the required accuracy and for the cap, show the curve with intervals, and

@@ -200,7 +200,7 @@ def decide(
     if not allowed:
         raise NoDecision(_none_allowed(statements, max_epsilon, tuning))
     bounds = {e: tradeoff.assured(e, among=len(tradeoff.epsilons)) for e in tradeoff.epsilons}
-    prior = stats.mean_share(tradeoff.prior)
+    prior = tradeoff.prior_accuracy
     if required_accuracy is not None and prior.estimate >= required_accuracy:
         raise NoDecision(
             f"{100 * required_accuracy:g}% needs no private record: ε = 0 gives {prior.percent()} ({tradeoff.known}). "

@@ -57,10 +57,11 @@ class Range:
         return trial.suggest_float(name, self.low, self.high, log=True)
 
 
+# The learning rate follows from noise, clipping norm, steps and batch (`linear_learning_rate`): one setting less to pay for.
 SPACE = {
-    "learning_rate": Range(10, 400),
     "max_grad_norm": Range(0.1, 3),
     "steps": Range(40, 300, whole=True),
+    "sample_rate": Range(0.05, 0.5),
 }
 
 

@@ -79,6 +79,13 @@ class Tradeoff(Result):
         """Return the mean accuracy over seeds at one ε, with its Student t interval."""
         return stats.mean_share([run.accuracy for run in self.at(epsilon)])
 
+    @property
+    def prior_accuracy(self) -> stats.Interval:
+        """Accuracy at ε = 0: mean over seeds, or of a fixed answer over the test records."""
+        if len(self.prior) > 1:
+            return stats.mean_share(self.prior)
+        return stats.clopper_pearson(round(self.prior[0] * self.n_test), self.n_test)
+
     def assured(self, epsilon: float, *, among: int = 1) -> float:
         """Return the accuracy that one model, trained and deployed at this ε, has with 95% confidence.
 
@@ -98,7 +105,7 @@ class Tradeoff(Result):
         """Return the curve in one line."""
         points = ", ".join(f"{self.accuracy(e).percent()} at ε = {e:g}" for e in self.epsilons)
         return (
-            f"{self.pipeline}: {points}; ε = 0: {stats.mean_share(self.prior).percent()} ({self.known}); no privacy: "
+            f"{self.pipeline}: {points}; ε = 0: {self.prior_accuracy.percent()} ({self.known}); no privacy: "
             f"{stats.mean_share(self.ceiling).percent()} (δ = {self.delta:g}, add/remove; {self.source}; profile {self.profile})"
         )
 
@@ -112,7 +119,7 @@ class Tradeoff(Result):
         rows: list[dict[str, Any]] = [
             {
                 "ε": 0.0,
-                "accuracy": stats.mean_share(self.prior).percent(),
+                "accuracy": self.prior_accuracy.percent(),
                 "one model, at least": "",
                 "seeds": len(self.prior),
                 "seconds a run": "",
@@ -143,7 +150,7 @@ class Tradeoff(Result):
         """Draw mean accuracy with its interval over seeds, each run as a dot, and the lines at ε = 0 and without privacy."""
         fig, ax = plots.figure(7, 4.4) if ax is None else (ax.figure, ax)
         x, bands = self.epsilons, [self.accuracy(epsilon) for epsilon in self.epsilons]
-        top, start = (100 * stats.mean_share(values).estimate for values in (self.ceiling, self.prior))
+        top, start = 100 * stats.mean_share(self.ceiling).estimate, 100 * self.prior_accuracy.estimate
         ax.axhline(
             top, color=plots.COLOURS[6], linestyle="--", label=f"no privacy: {top:.2f}%", linewidth=1.2
         )
@@ -299,7 +306,7 @@ def compare(curves: Sequence[Tradeoff]) -> Figure:
             capsize=3,
             label=f"{curve.pipeline}, {_clause(curve.source)}".rstrip(", "),
         )
-        start = 100 * stats.mean_share(curve.prior).estimate
+        start = 100 * curve.prior_accuracy.estimate
         zero = f"{curve.pipeline}, ε = 0 ({curve.known}): {start:.2f}%"
         ax.axhline(start, color=colour, linestyle=":", linewidth=1.4, label=zero)
         ax.axhline(
