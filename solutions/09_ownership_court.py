@@ -806,7 +806,8 @@ print(f"innocent models that the whole rule convicts: {verdicts.false_claims.per
 
 # %% [markdown]
 # Read the rows of the stolen models from left to right: which line held, and against which theft? Then the two innocent
-# rows, and the null models: a rule is known by whom it does *not* convict.
+# rows, and the null models: a rule is known by whom it does *not* convict. Brook's accused learnt from the very records
+# that Brook calls his own. Look at its last cell, and say why Brook would still have proved no theft.
 #
 # ## 8. "How would you prove that a model was stolen?"
 #
