@@ -36,13 +36,10 @@ KEYS = 11  # seed of the lab's keys: a study's, since whoever knows it knows the
 
 def perceptron() -> nn.Module:
     """Return the system's model with its public initial weights."""
-    import torch
+    from labkit import models
 
-    from labkit.models import perceptron as make
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return make(30, HIDDEN)
+    with models.seeded(0):
+        return models.perceptron(30, HIDDEN)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from labkit import cache, dp, plots, profiles, progress, stats, training
 from labkit.data import Dataset
 from labkit.results import as_json, write_json
 from labkit.stats import Interval
-from labkit.training.recipe import Recipe
+from labkit.training.recipe import Recipe, fresh
 from labkit.training.shelf import model_identity
 from labkit.watermark.marks import backdoor
 from labkit.watermark.marks import training as loop
@@ -211,9 +210,7 @@ def _once(
     }
 
     def train() -> dict[str, Any]:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = make_model()
+        model = fresh(make_model, seed)
         if epsilon is None:
             recipe = Recipe(epochs=epochs, learning_rate=0.1)
             model, _ = loop.train(model, x, y, recipe, seed=seed)
