@@ -91,7 +91,7 @@ MISTAKES = [
     ("06.guesses", minus_zero, "[-0:]"),
     ("06.guesses", lambda s, t, b: np.where(s > np.median(s), 1, -1), "one abstains"),
     ("06.p_value", lambda v, r, e: binom.sf(v, r, rate(e)), "what was seen counts too"),
-    ("06.p_value", lambda v, r, e: binom.pmf(v, r, rate(e)) if v < r else 2.0, "P[Binomial"),
+    ("06.p_value", lambda v, r, e: binom.pmf(v, r, rate(e)) if v < r else 2.0, "at least as extreme"),
     ("06.p_value", lambda v, r, e: binom.sf(v - 1, r, 0.5), "fair coin"),
     ("06.one_run_epsilon", lambda v, r: math.log(v / max(r - v, 1e-9)), "log odds"),
     ("06.one_run_epsilon", root(0.025), "one side only"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -133,6 +134,49 @@ def test_not_a_number_is_never_right(id):
     answer = find(id).answer
     outcome = checking.judge(find(id), lambda *args, **kwargs: nan(answer(*args, **kwargs)))
     assert outcome.status == ("wrong" if made[0] else "passed")
+
+
+@functools.cache
+def given_away(number: str) -> dict[str, list[str]]:
+    """Return {exercise: pieces of code in its last two hints and in its answer}, without blanks."""
+    lab = next(lab for lab in LABS if lab.number == number)
+    book = source.solution(lab, build.places(lab, build.checkout()).source.read_text(encoding="utf-8"))
+    found: dict[str, list[str]] = {}
+    current = ""
+    for cell in book.cells:
+        current = ([current] + [id for id, _ in source.HEADING.findall(cell.source)])[-1]
+        if "<summary>Hint 2</summary>" in cell.source:
+            pieces = re.findall(r"`([^`]+)`", cell.source.split("<summary>Hint 2</summary>")[1])
+            found.setdefault(current, []).extend(pieces)
+        elif source.BEGIN in cell.source and cell.cell_type == "code":
+            answer = source.without_solution(cell.source)[1]
+            returned = [
+                line.partition("return ")[2] or line.partition(" = ")[2] for line in answer.split("\n")
+            ]
+            found.setdefault(current, []).extend(returned)
+    return {id: ["".join(piece.split()) for piece in pieces] for id, pieces in found.items()}
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_a_first_wrong_try_is_not_told_the_formula(id):
+    """The message on a mistake that no check foresees quotes no code of the last hints, and nothing of the answer."""
+
+    def off(value: Any) -> Any:
+        if isinstance(value, tuple | list):
+            return type(value)(map(off, value))
+        if isinstance(value, bool | str | bytes | set | dict) or value is None or callable(value):
+            return value
+        kind = str(getattr(value, "dtype", "float"))
+        return value if "bool" in kind else value * 1.37 + 0.11 if "float" in kind else value + 3
+
+    answer = find(id).answer
+    problem = checking.judge(find(id), lambda *args, **kwargs: off(answer(*args, **kwargs))).problem
+    if problem is None:  # words, digests and truth values: there is nothing to be off by
+        return
+    told = "".join(
+        f"{problem.because} {problem.expected if isinstance(problem.expected, str) else ''}".split()
+    )
+    assert not [piece for piece in given_away(id[:2])[id] if len(piece) >= 15 and piece in told]
 
 
 def as_ones_own(function: Callable[..., Any]) -> Callable[..., Any]:

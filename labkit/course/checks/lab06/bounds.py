@@ -39,7 +39,12 @@ def check_roc_to_epsilon(attempt: Callable) -> None:
             ): "the ends are swapped: a bound from below needs the least TPR and the largest FPR",
         }
         expect_number(
-            got, expected, given, causes, "log(lower end of the TPR / upper end of the FPR)", tolerance=2e-3
+            got,
+            expected,
+            given,
+            causes,
+            "a bound from below holds at the least favourable ends of both intervals: which ends are those?",
+            tolerance=2e-3,
         )
     nothing = attempt(5, 1000, 5, 1000)
     if not (isinstance(nothing, (int, float)) and nothing == 0):
@@ -127,7 +132,7 @@ def check_p_value(attempt: Callable) -> None:
             1 - sum(law[:correct]) + law[correct]: "one term is counted twice",
             fair: "that tests a fair coin (ε = 0): under ε a guess may be right with probability 1 / (1 + e^-ε)",
         }
-        otherwise = "P[Binomial(guesses, 1 / (1 + e^-ε)) >= correct]"
+        otherwise = "how often may one guess be right under ε, and which numbers of right guesses are at least as extreme?"
         expect_number(
             attempt(correct, guesses, epsilon), sum(law[correct:]), given, causes, otherwise, tolerance=1e-6
         )

@@ -51,7 +51,9 @@ def check_power(attempt: Callable) -> None:
             float(real[first]): "that is the chance of exactly that number: all larger ones refute as well",
             float(real[:first].sum()): "that is the chance of missing it",
         }
-        otherwise = "P[Binomial(guesses, accuracy) >= the smallest number whose p-value is at most 0.05]"
+        otherwise = (
+            "first: from which number of right guesses on is the claim refuted? Then: how likely are so many?"
+        )
         expect_number(
             attempt(guesses, epsilon, accuracy),
             float(real[first:].sum()),
@@ -210,7 +212,7 @@ def check_noise_strength(attempt: Callable) -> None:
         if not np.allclose(found, (low, high), rtol=1e-4):
             because = next(
                 (text for ends, text in causes if np.allclose(found, ends, rtol=1e-3)),
-                "sqrt(sum of squares / χ² point with as many degrees of freedom as numbers) / sigma",
+                "solve the docstring's statement on the sum of squares for the true variance, at both ends of the law",
             )
             raise Wrong(given=given, got=found, expected=(low, high), because=because)
 
