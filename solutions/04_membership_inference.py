@@ -41,7 +41,7 @@ from labkit.course import Solved, banner, check
 from labkit.membership.reports import intervals
 from labkit.membership.shadows import signals
 from labkit.scenarios import handed_over
-from labkit.widgets.threshold import threshold_explorer
+from labkit.widgets import threshold_explorer
 
 profile = profiles.current()
 case = handed_over.case(data.load("mnist"))

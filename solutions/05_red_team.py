@@ -40,7 +40,7 @@ from labkit.membership.reports import curves, intervals
 from labkit.membership.shadows import bank as banks
 from labkit.membership.studies import leave_one_out
 from labkit.scenarios import red_team
-from labkit.widgets.ceilings import ceiling_explorer
+from labkit.widgets import ceiling_explorer
 
 profile = profiles.current()
 cifar = data.load("cifar10")

@@ -41,8 +41,7 @@ from labkit import federated, plots, profiles, stats
 from labkit.course import Solved, banner, check
 from labkit.federated import secagg
 from labkit.federated.secagg import keys, masks, messages, shamir
-from labkit.widgets import dropout_explorer
-from labkit.widgets.dropouts import message_flow
+from labkit.widgets import dropout_explorer, message_flow
 
 profile = profiles.current()
 clinics = federated.load_hospitals("breast_cancer", count=5, seed=0)

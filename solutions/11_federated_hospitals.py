@@ -41,11 +41,19 @@ import pandas as pd
 from labkit import federated, models, plots, profiles
 from labkit.course import Solved, banner, check
 from labkit.evidence import Signer
-from labkit.federated import drawing, marks, recipes
-from labkit.federated.marks import Claim, Register
-from labkit.federated.marks.promises import digest_of
-from labkit.federated.result import measure
-from labkit.federated.rounds import begin, contribute, flatten, gradient_sum, grid_of, unflatten
+from labkit.federated import (
+    begin,
+    contribute,
+    drawing,
+    flatten,
+    gradient_sum,
+    grid_of,
+    marks,
+    measure,
+    recipes,
+    unflatten,
+)
+from labkit.federated.marks import Claim, Register, digest_of
 from labkit.scenarios import hospitals as capstone
 from labkit.widgets import placement_explorer
 
@@ -589,7 +597,7 @@ print(
 # loop's; these are the commands for real hosts:
 
 # %%
-from labkit.federated.deployment.command import commands  # noqa: E402
+from labkit.federated.deployment import commands  # noqa: E402
 
 print(commands(3, "federation.example.org", 8000))
 

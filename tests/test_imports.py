@@ -23,6 +23,9 @@ GROUND = (
     "stats",
     "models",
     "results",
+    "strict_json",
+    "signing",
+    "timestamps",
     "evidence",
 )
 # Each floor stands on those before it.

@@ -26,8 +26,15 @@ if TYPE_CHECKING:
     from labkit.federated.personal import personalise as personalise
     from labkit.federated.preprocessing import private_statistics as private_statistics
     from labkit.federated.result import FederatedResult as FederatedResult
+    from labkit.federated.result import measure as measure
     from labkit.federated.rounds import Federation as Federation
     from labkit.federated.rounds import Training as Training
+    from labkit.federated.rounds import begin as begin
+    from labkit.federated.rounds import contribute as contribute
+    from labkit.federated.rounds import flatten as flatten
+    from labkit.federated.rounds import gradient_sum as gradient_sum
+    from labkit.federated.rounds import grid_of as grid_of
+    from labkit.federated.rounds import unflatten as unflatten
     from labkit.federated.study import PlacementCurve as PlacementCurve
     from labkit.federated.study import placement_curve as placement_curve
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from labkit.widgets.cells import cell_explorer as cell_explorer
     from labkit.widgets.clipping import clipping_explorer as clipping_explorer
     from labkit.widgets.dropouts import dropout_explorer as dropout_explorer
+    from labkit.widgets.dropouts import message_flow as message_flow
     from labkit.widgets.epsilon import epsilon_explorer as epsilon_explorer
     from labkit.widgets.placements import placement_explorer as placement_explorer
     from labkit.widgets.suspects import suspects_explorer as suspects_explorer

@@ -74,6 +74,6 @@ What this does not carry
   features (`labkit.federated.preprocessing`) are not taken: map records beforehand, by public constants.
 """
 
-from labkit.federated.deployment.command import main, parser
+from labkit.federated.deployment.command import commands, main, parser
 
-__all__ = ["main", "parser"]
+__all__ = ["commands", "main", "parser"]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from labkit.federated.marks.mark_report import MarkReport as MarkReport
     from labkit.federated.marks.noise_curve import PrivacyCurve as PrivacyCurve
     from labkit.federated.marks.nulls import null_federations as null_federations
+    from labkit.federated.marks.promises import digest_of as digest_of
     from labkit.federated.marks.promises import promise as promise
     from labkit.federated.marks.register import Register as Register
     from labkit.federated.marks.register import RegisterError as RegisterError
