@@ -71,7 +71,7 @@ LABS = (
         (1, 5, 15),
         ("01",),
         "labkit.scenarios.first_project:prepare_dp_sgd",
-        10,
+        7,
     ),
     Lab(
         "03",
@@ -124,7 +124,7 @@ LABS = (
         (0.7, 3, 10),
         ("05",),
         "labkit.scenarios.owner_and_thief:prepare",
-        15,
+        18,
     ),
     Lab(
         "08",
