@@ -34,7 +34,7 @@ def audit_gradients(
     kind: str = "dirac",
     runs: int = 10,
     norm: float = 100.0,
-    claimed: PrivacyStatement | None = None,
+    claimed: PrivacyStatement | float | None = None,
     scores: Sequence[str] = ("likelihood ratio", "spread"),
     shares: Sequence[guessing.Share] = guessing.SHARES,
     confidence: float = 0.95,
@@ -58,8 +58,8 @@ def audit_gradients(
         Independent runs, each with as many canaries as there are parameters.
     norm : float
         Length of the canaries before clipping, in units of ``max_grad_norm``.
-    claimed : PrivacyStatement, optional
-        `claim_of` the settings by default; pass it when auditing often.
+    claimed : PrivacyStatement or float, optional
+        `claim_of` the settings by default; pass it when auditing often. A bare ε is taken at δ = 1e-5.
     scores : sequence of str
         Names of `labkit.audit.scores.BY_STEPS`; each is tried, and pays for it.
 
@@ -75,7 +75,8 @@ def audit_gradients(
     check_count("runs", runs)
     task = blank_task(49) if task is None else task
     claimed = claim_of(settings) if claimed is None else claimed
-    check_question(claimed, claimed.delta, confidence)
+    delta = getattr(claimed, "delta", 1e-5)
+    check_question(claimed, delta, confidence)
     rows = canaries.gradient_canaries(
         task.dimension, task.dimension, norm=norm * settings.max_grad_norm, kind=kind, seed=seed
     )
@@ -97,7 +98,7 @@ def audit_gradients(
             seed=seed,
         ),
         claimed=claimed,
-        delta=claimed.delta,
+        delta=delta,
         confidence=confidence,
         method=f"{runs} run{'s' if runs > 1 else ''}, white-box, {runs * len(rows):,} {kind} gradient canaries",
         source=f"{len(task.x):,} records besides the canaries" if len(task.x) else "canaries only",

@@ -36,7 +36,7 @@ class AuditBench(Result):
     Attributes
     ----------
     flagged : dict
-        For each planted bug: whether the conformance audit flags it, and whether the statistical audit refutes its claim.
+        For each planted bug: whether the conformance audit flags it, and whether the audit by guesses refutes its claim.
     alarms : dict
         For each way of correct training: audits that accused it, and audits made.
     seconds : dict
@@ -91,9 +91,9 @@ class AuditBench(Result):
         ways = ", ".join(f"{name} {bad} of {made}" for name, (bad, made) in self.alarms.items())
         return (
             f"{size} planted bugs: conformance ({RUNS} runs each) flags {sum(r[0] for r in self.flagged.values())} "
-            f"{self.caught(0)} in {self.seconds['conformance']:.0f} s, guesses (10 runs each) refute "
-            f"{sum(r[1] for r in self.flagged.values())} {self.caught(1)} in {self.seconds['guesses']:.0f} s. False "
-            f"alarms of conformance: {hits} of {audits}, {self.false_alarms}, 95% interval ({ways}; "
+            f"({self.caught(0).percent()}) in {self.seconds['conformance']:.0f} s, guesses (10 runs each) refute "
+            f"{sum(r[1] for r in self.flagged.values())} ({self.caught(1).percent()}) in {self.seconds['guesses']:.0f} s. False "
+            f"alarms of conformance: {hits} of {audits}, {self.false_alarms.percent()}, 95% interval ({ways}; "
             f"{self.seconds['correct']:.0f} s)"
         )
 

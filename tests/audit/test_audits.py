@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from labkit import audit, dp, models, training
-from labkit.audit import canaries, guessing, scores
+from labkit.audit import canaries, guessing, planted_bugs, scores
 from labkit.data import Dataset
 
 
@@ -149,6 +149,12 @@ def test_what_makes_no_question_is_refused_before_training(clouds: Dataset) -> N
         audit.audit_many_runs(never, confidence=0.0)
     with pytest.raises(ValueError, match="score 'loss' is unknown"):
         audit.audit_gradients(never, audit.Settings(), scores=("loss",))
+
+
+def test_a_bare_epsilon_can_be_claimed_of_gradients() -> None:
+    result = audit.audit_gradients(planted_bugs.correct, audit.Settings(), runs=1, claimed=0.01)
+    assert result.claimed_epsilon == 0.01
+    assert result.delta == 1e-5
 
 
 def test_coins_that_do_not_fit_the_scores_are_refused() -> None:

@@ -65,6 +65,12 @@ def conformance(
     A conforming function is not thereby private: see `labkit.audit.conforming.result.NEVER` for what no look at steps
     can show. The idea of testing the parts of a mechanism rather than its ε follows "Debugging differential privacy: a
     case study for privacy auditing" (arXiv 2202.12219).
+
+    Examples
+    --------
+    >>> from labkit.audit import planted_bugs
+    >>> conformance(planted_bugs.correct, runs=2).deviates
+    False
     """
     _check(noise_multiplier, runs, false_alarms)
     task = probe_task()
