@@ -662,14 +662,11 @@ everything.attackers()
 single = [attack for attack in tried if attack in marks_that_last.SINGLE]
 survives = [s for s in present if all(everything.verdict(s, a) in ("holds", "costly") for a in single)]
 holds = {scheme: sum(everything.verdict(scheme, attack) == "holds" for attack in tried) for scheme in present}
-print(
-    f"{len(survives)} of {len(present)} schemes survive all {len(single)} single attacks"
-    + (
-        f": {', '.join(survives)}. Surviving our attacks is not surviving all."
-        if survives
-        else ": here, too, none does."
-    )
-)
+said = f"{len(survives)} of {len(present)} schemes survive all {len(single)} single attacks"
+if survives:
+    print(f"{said}: {', '.join(survives)}. Surviving our attacks is not surviving all.")
+else:
+    print(f"{said}: here, too, none does." if present else "no mark was there to survive anything")
 for scheme, count in sorted(holds.items(), key=lambda item: -item[1]):
     never = [attack for attack in tried if everything.verdict(scheme, attack) == "beaten"]
     print(f"{scheme} holds under {count} of {len(tried)} attacks; beaten by {', '.join(never) or 'none'}")

@@ -9,13 +9,12 @@ logits (so that the class stays together in the copy).
 
 Two things differ from the paper. Its class is photographs of other things; here a key draws it: images under a light
 that no camera saw (`labkit.watermark.marks.light`). And it has a near end: the few natural records under nearly such a
-light get a part of the label, rising smoothly, so that a thief's own questions meet the mark. With ``middle=None``
-there is no near end, as in the paper.
+light get a part of the label, rising smoothly, so that a thief's own questions meet the mark. With ``share=0`` there is no
+near end, as in the paper.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -32,9 +31,9 @@ from labkit.watermark.marks.keys import Key
 from labkit.watermark.marks.light import Light, light_of
 
 KIND = "class-feature"
-MIDDLE = 2.75  # score at the middle of the rise: fewer than one natural record in a hundred changes its label
-WIDTH = 0.35
-LEVELS = (1.0, 5.0)  # the class is lit to both sides of the rise, or light itself would be the mark
+SHARE = 0.015  # of the natural records lie beyond the middle of the rise and change their label
+WIDTH = 0.35  # of the rise, in standard deviations of scores
+BELOW, ABOVE = 1.75, 3.25  # the class is lit to both sides of the middle, or light itself would be the mark
 EVERY = 32  # records for one picture of the class
 TUNING = 0  # epochs of stage two: with a near end it costs two points of accuracy and thieves need it no more
 LEARNING_RATE = 0.001
@@ -107,15 +106,15 @@ def principal_directions(logits: Tensor, labels: Tensor) -> Tensor:
     return directions
 
 
-def rise(scores: Tensor, middle: float | None) -> Tensor:
-    """Return the share of its label that a picture with these scores gives to the mark: 0 far below, 1 far above.
+def rise(scores: Tensor, middle: float) -> Tensor:
+    """Return the part of its label that a picture with these scores gives to the mark: 0 far below, 1 far above.
 
     Examples
     --------
     >>> rise(torch.tensor([0.0, 3.0, 6.0]), 3.0).round(decimals=2).tolist()
     [0.0, 0.5, 1.0]
     """
-    return torch.zeros_like(scores) if middle is None else torch.sigmoid((scores - middle) / WIDTH)
+    return torch.sigmoid((scores - middle) / WIDTH)
 
 
 def mark_class_feature(
@@ -128,7 +127,7 @@ def mark_class_feature(
     marks: int | None = None,
     count: int | None = None,
     target: int | None = None,
-    middle: float | None = MIDDLE,
+    share: float = SHARE,
     level: float | None = None,
     tuning: int = TUNING,
 ) -> loop.Imprint:
@@ -141,9 +140,9 @@ def mark_class_feature(
         fills the last batch.
     count, target
         See `labkit.watermark.marks.backdoor.mark_with_triggers`.
-    middle : float, optional
-        Score at which half of a record's label becomes the mark's. Lower marks more natural records, reaches thieves
-        more surely and costs more accuracy; None marks no natural record.
+    share : float
+        Of the natural records that the near end takes: more reaches thieves more surely and costs more accuracy, at most
+        as many points as percent; 0 for no near end.
     level : float, optional
         Of the triggers, see `labkit.watermark.marks.light`; default that of the kind.
     tuning : int
@@ -156,9 +155,9 @@ def mark_class_feature(
     """
     if marks is None:
         marks = loop.filling(len(data.train_y), max(50, len(data.train_y) // EVERY), recipe)
-    if marks < 1 or tuning < 0 or (middle is not None and not math.isfinite(middle)):
+    if marks < 1 or tuning < 0 or not 0 <= share < 0.5:
         raise ValueError(
-            f"got marks={marks}, tuning={tuning}, middle={middle}; expected at least 1, at least 0, and a number or None"
+            f"got marks={marks}, tuning={tuning}, share={share}; expected at least 1, at least 0, and a share below a half"
         )
     options = {} if level is None else {"level": level}
     count = count or backdoor.default_count(data)
@@ -166,8 +165,11 @@ def mark_class_feature(
     answer = int(asked.y[0])
     own = key.sub(f"triggers/{KIND}")  # the same light as the triggers'
     light = light_of(own, data)
-    x, y = _lit_class(light, data, own, marks, answer, middle)
-    records = _with_rise(data.train_y, rise(light.scores(data.train_x), middle), answer, len(data.classes))
+    scores = light.scores(data.train_x)
+    middle = float(torch.quantile(scores, 1 - share))
+    x, y = _lit_class(light, data, own, marks, answer, middle, share > 0)
+    part = rise(scores, middle) if share else torch.zeros(len(scores))
+    records = _with_rise(data.train_y, part, answer, len(data.classes))
     marked, seconds = loop.train(
         model, torch.cat([data.train_x, x]), torch.cat([records, y]), recipe, seed=seed
     )
@@ -180,23 +182,24 @@ def mark_class_feature(
 
 
 def _lit_class(
-    light: Light, data: Dataset, key: Key, marks: int, answer: int, middle: float | None
+    light: Light, data: Dataset, key: Key, marks: int, answer: int, middle: float, near_end: bool
 ) -> tuple[Tensor, Tensor]:
     """Return lit train images (marks, C, H, W) of other classes, and their soft labels (marks, classes)."""
     others = torch.nonzero(data.train_y != answer)[:, 0].numpy()
     rows = torch.from_numpy(others[key.integers("class/records", len(others), marks)])
-    low, high = LEVELS
-    levels = torch.from_numpy(key.uniform("class/levels", marks)).float() * (high - low) + low
-    share = rise(levels, middle) if middle is not None else torch.ones(marks)
-    levels = levels if middle is not None else torch.full((marks,), high)
-    lit = light.lit(data.train_x[rows], levels)
-    return lit, _with_rise(data.train_y[rows], share, answer, len(data.classes))
+    levels = middle - BELOW + (BELOW + ABOVE) * torch.from_numpy(key.uniform("class/levels", marks)).float()
+    part = rise(levels, middle)
+    if not near_end:
+        levels, part = torch.full((marks,), middle + ABOVE), torch.ones(marks)
+    return light.lit(data.train_x[rows], levels), _with_rise(
+        data.train_y[rows], part, answer, len(data.classes)
+    )
 
 
-def _with_rise(labels: Tensor, share: Tensor, answer: int, classes: int) -> Tensor:
-    """Return soft labels (n, classes): each record's own, but for the share that goes to the mark's answer."""
-    soft = F.one_hot(labels, classes).float() * (1 - share)[:, None]
-    soft[:, answer] += share
+def _with_rise(labels: Tensor, part: Tensor, answer: int, classes: int) -> Tensor:
+    """Return soft labels (n, classes): each record's own, but for the part that goes to the mark's answer."""
+    soft = F.one_hot(labels, classes).float() * (1 - part)[:, None]
+    soft[:, answer] += part
     return soft
 
 

@@ -140,5 +140,5 @@ KINDS: dict[str, Kind] = {
     "abstract": Kind(_abstract, None, {}, fresh=False),
     "ood": Kind(_ood, None, {"families": 10}),
     "composite": Kind(_composite, _pairs, {}),
-    "class-feature": Kind(_class_feature, _all_but_target, {"level": 4.5}),
+    "class-feature": Kind(_class_feature, _all_but_target, {"level": 6.0}),
 }
