@@ -83,8 +83,8 @@ def test_whitening_refuses_more_directions_than_there_are(dimension: int) -> Non
 def test_features_have_one_length_and_say_what_they_are() -> None:
     dataset = digits()
     made = features(dataset, "scattering+network")
-    assert made.train_x.shape == (60, 512)
-    assert made.test_x.shape == (20, 512)
+    assert made.train_x.shape == (60, 704)
+    assert made.test_x.shape == (20, 704)
     norms = made.train_x.norm(dim=1)
     torch.testing.assert_close(norms, torch.full_like(norms, module.FEATURE_NORM))
     assert "synthetic strokes with their labels" in made.source

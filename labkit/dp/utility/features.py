@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from labkit import cache, profiles, progress, training
 from labkit.data import Dataset
-from labkit.dp.utility import patches, scattering
+from labkit.dp.utility import network, patches, scattering
 from labkit.dp.utility.public import PUBLIC_SEED, public_images
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class Block:
 
     Attributes
     ----------
-    name : {"pixels", "scattering", "network", "patches"}
+    name : {"pixels", "scattering", "patches", "maps", "hidden"}
+        The last two are layers of a small network: its last maps, and its hidden layer.
     dimension : int
         Number of directions that are kept.
     weight : float
@@ -59,24 +60,25 @@ class Block:
     @property
     def taught(self) -> bool:
         """Whether labels of public images went into it."""
-        return self.name == "network"
+        return self.name in ("maps", "hidden")
 
 
 DIGITS, COLOUR = (1, 28, 28), (3, 32, 32)
 KINDS: dict[str, tuple[str, ...]] = {
     "pixels": ("pixels",),
     "scattering": ("scattering",),
-    "network": ("network",),
     "patches": ("patches",),
-    "scattering+network": ("scattering", "network"),
-    "scattering+patches+network": ("scattering", "patches", "network"),
+    "network": ("maps", "hidden"),
+    "scattering+network": ("scattering", "maps", "hidden"),
+    "scattering+patches+network": ("scattering", "patches", "maps", "hidden"),
 }
 DEFAULT_KIND = {DIGITS: "scattering+patches+network", COLOUR: "patches"}
 BLOCKS = {
     "pixels": Block("pixels", 384),
     "scattering": Block("scattering", 384),
-    "network": Block("network", 128, weight=0.5),
     "patches": Block("patches", 1000, damping=0.003),
+    "maps": Block("maps", 192, damping=0.01),
+    "hidden": Block("hidden", 128),
 }
 PATCHES_OF_DIGITS = replace(BLOCKS["patches"], dimension=600, damping=0.03)
 LAYERS = {
@@ -154,8 +156,8 @@ def features(dataset: Dataset, kind: str | None = None) -> FeatureSet:
         Images ``[n, 1, 28, 28]`` or ``[n, 3, 32, 32]``.
     kind : str, optional
         Blocks joined by ``+``, one of `KINDS`; by default the best for the shape, `DEFAULT_KIND`. ``patches``: responses to
-        templates cut out of public images. ``scattering``: two layers of wavelets. ``network``: the last hidden layer of
-        a small CNN that was trained on synthetic images, with their labels. ``pixels``: the image itself, standardised.
+        templates cut out of public images. ``scattering``: two layers of wavelets. ``network``: the last maps and the
+        hidden layer of a small CNN that was trained on synthetic images, with their labels. ``pixels``: the image itself, standardised.
         Each is whitened and scaled to one length.
 
     Returns
@@ -301,15 +303,18 @@ def _learn(block: Block, shape: tuple[int, ...]) -> _Map:
     """Learn a block's whitening (and templates, or network) from public images, or fetch it from the cache."""
     public, profile = public_images(shape), profiles.current()
     count = profile.pick(smoke=1000, laptop=6000, full=10_000)
-    sizes = profile.pick(smoke=(1000, 2), laptop=(30_000, 2), full=(60_000, 6))
     layers = _layers(shape)
     mirrored = shape == COLOUR  # an object is the same in a mirror, a digit is not
 
     def compute() -> _Map:
         x = public.unlabelled(count, PUBLIC_SEED)
         learned: Any = None
-        if block.name == "network":
-            learned = _train_network(public.labelled, shape, *sizes)
+        if block.taught:
+            learned = (
+                network.taught_network(shape)
+                if block.name == "hidden"
+                else network.taught_network(shape)[:-2]
+            )
         elif block.name == "patches":
             learned = patches.learn(x, layers, seed=PUBLIC_SEED)
         mean, projection = whitening(
@@ -321,10 +326,10 @@ def _learn(block: Block, shape: tuple[int, ...]) -> _Map:
         "block": block,
         "shape": list(shape),
         "whiten": count,
-        "network": list(sizes),
+        "network": list(network.lessons()),
         "layers": list(layers),
     }
-    code = [public_images, whitening, _raw, _train_network, patches]
+    code = [public_images, whitening, _raw, network, patches]
     return cache.cached("public-features", settings, compute, code=code)
 
 
@@ -334,40 +339,6 @@ def _layers(shape: tuple[int, ...]) -> tuple[patches.Layer, ...]:
         return LAYERS[shape]
     first, second = LAYERS[shape]
     return replace(first, count=16), replace(second, count=second.count // 10)
-
-
-def _train_network(draw, shape: tuple[int, ...], count: int, epochs: int) -> nn.Sequential:
-    """Train a small CNN to tell synthetic images apart; return it without its last layer."""
-    x, y = draw(count + 500, PUBLIC_SEED + 1)
-    classes = tuple(str(label) for label in range(int(y.max()) + 1))
-    public = Dataset("public", "synthetic images", False, x[500:], y[500:], x[:500], y[:500], classes)
-    fitted = training.fit(
-        _network(shape, len(classes)), public, epochs=epochs, learning_rate=0.1, device=torch.device("cpu")
-    )
-    return fitted.model[:-1]
-
-
-def _network(shape: tuple[int, ...], classes: int) -> nn.Sequential:
-    """Return three convolutions with GroupNorm, a hidden layer of 256, and a last layer."""
-
-    def stage(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:
-        convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
-        return [convolution, nn.GroupNorm(8, outputs), nn.ReLU()]
-
-    channels, height, width = shape
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(PUBLIC_SEED)
-        return nn.Sequential(
-            *stage(channels, 32, 5, 2),
-            *stage(32, 64, 3, 1),
-            nn.MaxPool2d(2),
-            *stage(64, 64, 3, 1),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(64 * (height // 8) * (width // 8), 256),
-            nn.ReLU(),
-            nn.Linear(256, classes),
-        )
 
 
 def _transform(maps: list[_Map], x: Tensor, digest: str, part: str) -> Tensor:
