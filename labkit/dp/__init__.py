@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from labkit.dp.utility.features import FeatureStatement as FeatureStatement
     from labkit.dp.utility.features import features as features
     from labkit.dp.utility.linear_pipeline import LINEAR_SETTINGS as LINEAR_SETTINGS
+    from labkit.dp.utility.linear_pipeline import LINEAR_TRIALS as LINEAR_TRIALS
     from labkit.dp.utility.linear_pipeline import linear_ceiling as linear_ceiling
     from labkit.dp.utility.linear_pipeline import linear_learning_rate as linear_learning_rate
     from labkit.dp.utility.linear_pipeline import linear_pipeline as linear_pipeline
