@@ -64,7 +64,7 @@ class Witness:
     def __init__(self, suspect: Suspect, classes: int) -> None:
         self.suspect = suspect.model if isinstance(suspect, MarkedModel) else suspect
         self.classes = classes
-        self.asked = self.refused = self.odd = self._silent = self._scores = 0
+        self.asked = self.refused = self.odd = self._silent = 0
         self.reason = ""
         self.contradicted = (0, 0)  # of so many questions asked twice
         self.digits: int | None = None
@@ -89,8 +89,7 @@ class Witness:
             self.asked += len(x)
             self.refused += len(x)
             return labels, shown
-        left = getattr(self.suspect, "left", None)
-        can = len(x) if left is None else max(0, min(len(x), int(left)))
+        can = self._allowed(len(x))
         self.asked += len(x)
         self.refused += len(x) - can
         if can < len(x):
@@ -99,7 +98,7 @@ class Witness:
             return labels, shown
         try:
             given = self._given(x[:can])
-        except Exception as error:  # whatever a hostile suspect raises
+        except (Exception, SystemExit) as error:  # whatever a hostile suspect raises
             self._silent += 1
             self.refused += can
             self.reason = self.reason or f"{type(error).__name__}: {str(error)[:80]}"
@@ -107,6 +106,14 @@ class Witness:
         self._silent = 0
         labels[:can], shown[:can] = self._read(given, can)
         return labels, shown
+
+    def _allowed(self, count: int) -> int:
+        """Return how many of so many questions the suspect's budget leaves."""
+        try:
+            left = getattr(self.suspect, "left", None)
+            return count if left is None else max(0, min(count, int(left)))
+        except Exception:  # a budget that cannot be read is none
+            return count
 
     def _given(self, x: Tensor) -> np.ndarray:
         if isinstance(self.suspect, nn.Module):

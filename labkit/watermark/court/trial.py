@@ -34,6 +34,7 @@ from labkit.watermark.court.verdicts import Verdicts
 from labkit.watermark.fingerprints.agreement import dissent
 from labkit.watermark.fingerprints.questions import ask_all
 from labkit.watermark.marks.keys import Key
+from labkit.watermark.marks.marked import MarkedModel
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
@@ -119,7 +120,10 @@ class Trial:
 
     def _problems(self, one: Accused) -> list[str]:
         claim = one.claim
-        found = claim.problems(self.public, notary=self.plan.bound.notary, released=one.released)
+        try:
+            found = claim.problems(self.public, notary=self.plan.bound.notary, released=one.released)
+        except Exception as error:  # whatever a hostile claim leads to
+            found = [f"it cannot be examined: {error}"]
         burnt = claim.commitment and self._docket.burnt(claim.commitment.record, self.plan.digest)
         return [*found, burnt] if burnt else found
 
@@ -128,7 +132,10 @@ class Trial:
         own, claim = one.answer, one.claim
         if own is None:
             return "", []
-        problems = own.problems(self.public, notary=self.plan.bound.notary, dated=False)
+        try:
+            problems = own.problems(self.public, notary=self.plan.bound.notary, dated=False)
+        except Exception as error:  # whatever a hostile answer leads to
+            problems = [str(error)]
         if problems:
             return "", [f"the accused's own claim is not heard: {'; '.join(problems)}"]
         if claim.moment is None or own.moment >= claim.moment:
@@ -276,13 +283,13 @@ def _check_copies(known: np.ndarray) -> None:
 
 
 def _identity(model: object) -> str:
-    """Return a model's digest, or what stands for an interface."""
-    inner = getattr(model, "model", model)
-    return (
-        model_digest(inner)
-        if isinstance(inner, nn.Module) and isinstance(model, nn.Module)
-        else "an interface"
-    )
+    """Return a model's digest, or what stands for what has none."""
+    if not isinstance(model, nn.Module | MarkedModel):
+        return "an interface"
+    try:
+        return model_digest(model.model if isinstance(model, MarkedModel) else model)
+    except Exception as error:  # a model may be built so that it cannot be read
+        return f"a model without a digest ({type(error).__name__})"
 
 
 def _claimed(claim: Claim) -> str:

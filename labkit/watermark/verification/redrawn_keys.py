@@ -211,7 +211,8 @@ def score(labels: np.ndarray, shown: np.ndarray | None, y: np.ndarray) -> np.nda
     rows, log_p = np.arange(len(y)), np.log(np.maximum(np.nan_to_num(shown), FLOOR))
     own = log_p[rows, y].copy()
     log_p[rows, y] = -np.inf
-    return np.where(labels < 0, np.nan, own - log_p.max(1))
+    answered = (labels >= 0) & np.isfinite(shown).all(1)
+    return np.where(answered, own - log_p.max(1), np.nan)
 
 
 def ask_redrawn(

@@ -348,12 +348,16 @@ def test_a_claim_whose_own_model_raises_stops_no_trial():
         notary=fresh_notary(),
         moment=BEFORE,
     )
+    sealed = Broken()
+    sealed.state_dict = None
     verdicts = tried(
         Accused("one", everybody.innocents[0], broken, RELEASED),
-        Accused("two", everybody.marked.model, everybody.claim, RELEASED),
+        Accused("two", everybody.innocents[0], replace(broken, model=sealed), RELEASED),
+        Accused("three", everybody.marked.model, everybody.claim, RELEASED, replace(broken, model=sealed)),
     )
     assert not verdicts["one"].derived
-    assert verdicts["two"].derived
+    assert "cannot be examined" in verdicts["two"].verdict
+    assert verdicts["three"].derived
 
 
 def test_public_records_are_left_out_where_they_are_named():

@@ -91,6 +91,20 @@ def speaks_gibberish(model):
     return lambda x: ["no"] * len(x)
 
 
+def leaves_the_room(model):
+    """Raise what no `except Exception` catches, and have a budget that cannot be read."""
+
+    class Gone:
+        @property
+        def left(self):
+            raise RuntimeError("no budget for you")
+
+        def __call__(self, x):
+            raise SystemExit(1)
+
+    return Gone()
+
+
 def budget(model):
     return Api(model, budget=3500)
 
@@ -105,9 +119,10 @@ EVASIONS = {
     rounds: "rounds probabilities to 2 digits",
     answers_at_random: "otherwise when they were asked again",
     speaks_gibberish: "refused",
+    leaves_the_room: "SystemExit",
     budget: "its budget is spent",
 }
-HIDES = {refuses, answers_at_random, speaks_gibberish}  # too little is left to convict
+HIDES = {refuses, answers_at_random, speaks_gibberish, leaves_the_room}  # too little is left to convict
 
 
 @cache
@@ -184,6 +199,26 @@ def test_a_suspect_who_recognises_single_marked_pictures_is_seen():
         PLAN, [accused], everybody.nulls, everybody.owner, notary=NOTARY.public, judge=JUDGE, docket=Docket()
     )["one"]
     assert any("may recognise marked pictures" in said for said in case.findings)
+
+
+def test_weights_that_cannot_be_read_stop_no_trial():
+    everybody = world()
+
+    class Sealed(torch.nn.Module):
+        def state_dict(self, *_, **__):
+            raise PermissionError("sealed")
+
+        def forward(self, x):
+            return everybody.innocents[0](x)
+
+    sealed = Sealed()
+    sealed.weight = torch.nn.Parameter(torch.zeros(1))
+    accused = Accused("one", sealed, everybody.claim, RELEASED)
+    verdicts = try_suspects(
+        PLAN, [accused], everybody.nulls, everybody.owner, notary=NOTARY.public, judge=JUDGE, docket=Docket()
+    )
+    assert "without a digest" in verdicts.plan.bound.suspects[0]
+    assert verdicts["one"].outcome == "not shown"
 
 
 def test_findings_stand_in_the_table_and_in_the_numbers():
