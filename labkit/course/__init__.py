@@ -1,21 +1,20 @@
-"""The course around the package: exercises with checks, progress, lab metadata, and the notebook build."""
+"""The course around the package: exercises with checks, progress, lab metadata, the notebook build, and grading."""
 
-from labkit.course.exercises.checking import CheckFailed, Outcome, check
-from labkit.course.exercises.exercise import Exercise, Wrong, exercise, expect_close, find
-from labkit.course.exercises.overview import overview
-from labkit.course.exercises.solved import Solved
-from labkit.course.labs import banner
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "CheckFailed",
-    "Exercise",
-    "Outcome",
-    "Solved",
-    "Wrong",
-    "banner",
-    "check",
-    "exercise",
-    "expect_close",
-    "find",
-    "overview",
-]
+from labkit import facade
+
+if TYPE_CHECKING:
+    from labkit.course.exercises.checking import CheckFailed as CheckFailed
+    from labkit.course.exercises.checking import Outcome as Outcome
+    from labkit.course.exercises.checking import check as check
+    from labkit.course.exercises.exercise import Exercise as Exercise
+    from labkit.course.exercises.exercise import Wrong as Wrong
+    from labkit.course.exercises.exercise import exercise as exercise
+    from labkit.course.exercises.exercise import expect_close as expect_close
+    from labkit.course.exercises.exercise import find as find
+    from labkit.course.exercises.overview import overview as overview
+    from labkit.course.exercises.solved import Solved as Solved
+    from labkit.course.labs import banner as banner
+
+__getattr__, __dir__, __all__ = facade.lazy(__name__)

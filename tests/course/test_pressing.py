@@ -109,6 +109,26 @@ def test_a_right_answer_passes_however_often_it_is_pressed_and_then_stays_the_le
     assert getattr(Solved(id[:2]), id[3:]) is find(id).answer, "a broken version is not used"
 
 
+@pytest.mark.parametrize("number", [lab.number for lab in LABS])
+def test_later_cells_take_exercises_from_solved_alone(number):
+    """So a skipped exercise blocks nothing, and no cell of a lab runs what has not passed."""
+    lab = next(lab for lab in LABS if lab.number == number)
+    book = source.solution(lab, build.places(lab, build.checkout()).source.read_text(encoding="utf-8"))
+    asked = {name: id for id, (name, _, _) in cells(number).items()}
+    known = {id[3:] for id in asked.values()}
+    for cell in book.cells:
+        if cell.cell_type != "code" or source.CHECK.search(cell.source):
+            continue
+        nodes = list(ast.walk(ast.parse(cell.source)))
+        taken = {
+            n.attr for n in nodes if isinstance(n, ast.Attribute) and getattr(n.value, "id", "") == "solved"
+        }
+        assert taken <= known, f"no exercise of lab {number}: {taken - known}"
+        bare = {n.id for n in nodes if isinstance(n, ast.Name) and n.id in asked}
+        own = {n.name for n in nodes if isinstance(n, ast.FunctionDef)}
+        assert not bare - own, f"take {bare - own} from solved: {cell.source[:80]!r}"
+
+
 def test_a_renamed_function_turns_nothing_green(notebook):
     space, name, press = notebook("02.clip_per_sample")
     space["my_clip"] = space.pop(name)

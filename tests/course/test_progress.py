@@ -74,5 +74,5 @@ def test_overview_counts_and_names_the_next_exercise(file, capsys):
     assert "1 of 4" in table
     assert "00.seeded_noise" in table
     assert str(file) in table
-    overview()
+    overview.overview()
     assert "1 of 4" in capsys.readouterr().out
