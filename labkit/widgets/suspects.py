@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from labkit.watermark.fingerprints.evidence_line import Line
     from labkit.watermark.verification.verdict import Verdict
 
-FLOOR = (
-    1e-16  # p-values below it are drawn on it: nobody needs more, and rates under H0 are not known so well
-)
+FLOOR = 1e-6  # model-based p-values below it are drawn on it: twenty null models carry no more digits
 
 
 def suspects_p_values(
@@ -63,7 +61,11 @@ def suspects_p_values(
     ax.axhline(alpha, color="black", linestyle=":", linewidth=1, label=f"alpha = {alpha:g}")
     ax.axvline(queries, color="black", linewidth=0.8, alpha=0.5)
     ax.set(
-        xscale="log", yscale="log", xlabel="queries (records asked)", ylabel="p-value", ylim=(FLOOR / 2, 2)
+        xscale="log",
+        yscale="log",
+        xlabel="records asked (for a mark: triggers of each key)",
+        ylabel="p-value",
+        ylim=(FLOOR / 2, 2),
     )
     sources = sorted({verdict.source for verdict in verdicts.values() if verdict.source})
     nulls = min(len(verdict.null_hit) for verdict in verdicts.values())
