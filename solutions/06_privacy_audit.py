@@ -588,6 +588,8 @@ for ax, name in zip(axes, names, strict=True):
     parts, _ = seen.estimated_parts()
     ax.imshow(np.rint(parts[:30]), cmap="Greys", vmin=0, vmax=2, aspect="auto", interpolation="nearest")
     ax.set(title=name.replace("_", " "), xlabel="record", ylabel="step" if name == names[0] else "")
+    ax.grid(False)
+fig.suptitle("Who was in which batch (records made for the audit, seed 1)")
 plots.show(
     plots.describe(
         fig,

@@ -239,7 +239,10 @@ def compare(
     fig, ax = plots.figure(6.8, 1.6 + 0.45 * len(results)) if ax is None else (ax.figure, ax)
     for row, result in enumerate(results.values()):
         _draw(ax, row, result)
-    ax.set_yticks(range(len(results)), list(results))
+    # The figures stand in the margin: beside the bars they would lie under circles and claims.
+    ax.set_yticks(
+        range(len(results)), [f"{name}  ≥ {result.epsilon:.2f}".strip() for name, result in results.items()]
+    )
     ax.invert_yaxis()
     first = next(iter(results.values()))
     ax.set(xlabel=f"ε at δ = {first.delta:g}", title=title)
@@ -261,8 +264,6 @@ LOOKS = {  # (refuted, refuted as a curve only): colour, hatch, legend
 def _draw(ax: Axes, row: int, result: AuditResult) -> None:
     colour, hatch, _ = LOOKS[result.refuted, result.refuted_as_curve]
     ax.barh(row, result.epsilon, height=0.5, color=colour, hatch=hatch)
-    at = {"textcoords": "offset points", "va": "center", "fontsize": 8}
-    ax.annotate(f"{result.epsilon:.2f}", (result.epsilon, row), (3, 0), **at)
     if result.gaussian_epsilon:
         ax.plot(result.gaussian_epsilon, row, "o", color="black", markerfacecolor="none")
     claim = result.claimed_epsilon
