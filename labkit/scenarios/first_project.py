@@ -40,6 +40,6 @@ def _public_run(seed: int) -> None:
 
 
 def prepare_utility() -> None:
-    """Make and cache the features that lab 03 trains on: about two minutes on 2 cores, once."""
+    """Make and cache the features that lab 03 trains on: three to four minutes of one core, once."""
     with one_off.part("features of all digits"):
         features(data.load("mnist"))

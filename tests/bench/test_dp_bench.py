@@ -32,6 +32,8 @@ def test_quick_bench_prints_tables_and_writes_json(digits: Dataset, tmp_path, mo
     assert all(
         abs(r.epsilon - stock.epsilon) < 2e-3 for r in ours
     )  # the same privacy, by the same accountant
+    assert stock.prior is None  # it knew nothing beforehand
+    assert all(0 <= r.prior <= 1 for r in ours)
     assert "synthetic strokes" in str(result)
     assert "engine linear" in str(result)
     saved = json.loads(result.save(tmp_path / "bench.json").read_text())
