@@ -1,6 +1,8 @@
 """JupyterLab in a real browser: run lab 00 and read what its checks say; run lab 02 and move its sliders."""
 
+import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from labkit import cache
+from labkit.course.labs import lab
+from labkit.course.notebooks import build
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -25,9 +28,10 @@ ALL_CELLS_RUN, ONE_MOVE = 180_000, 30_000  # milliseconds
 
 @pytest.fixture
 def server(tmp_path):
-    """A JupyterLab of its own on copies of labs 00 and 02; ends with the test."""
-    for name in ("00_start_here.ipynb", "02_dp_sgd.ipynb"):
-        shutil.copy(cache.checkout() / "notebooks" / name, tmp_path)
+    """A JupyterLab of its own on the learner's copies of labs 00 and 02, as their sources make them; ends with the test."""
+    for item in (lab("00"), lab("02")):
+        _, copy = build.make(item, build.checkout())
+        (tmp_path / f"{item.name}.ipynb").write_text(build.text(copy), encoding="utf-8")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -95,6 +99,23 @@ def test_lab_00_runs_in_the_browser(page, tmp_path):
     assert _scroll_for(page, "Your progress").count(), "the last cell has run: nothing stopped on the way"
     _scroll_for(page, "Not attempted · 00.first_check").scroll_into_view_if_needed()
     page.screenshot(path=os.environ.get("LABKIT_SCREENSHOT", str(tmp_path / "lab.png")))
+
+
+def test_a_check_that_is_pressed_twice_stays_what_it_is(page, tmp_path):
+    _run_all(page, "00_start_here.ipynb")
+    press = 'check("00.first_check", accuracy)'
+    for wanted in ("Not attempted", "Not attempted"):
+        _scroll_for(page, "· 00.first_check")
+        cell = page.locator(".jp-CodeCell", has_text=press).first
+        before = cell.locator(".jp-InputPrompt").text_content()
+        cell.locator(".cm-content").click()
+        page.keyboard.press("Control+Enter")
+        prompt = cell.locator(".jp-InputPrompt")
+        playwright.expect(prompt).not_to_have_text(before, timeout=ONE_MOVE)
+        playwright.expect(prompt).to_have_text(re.compile(r"\[\d+\]"), timeout=ONE_MOVE)
+        playwright.expect(cell.locator(".jp-OutputArea-output")).to_contain_text(wanted, timeout=ONE_MOVE)
+    kept = json.loads((tmp_path / "progress.json").read_text(encoding="utf-8"))["exercises"]
+    assert {entry["status"] for entry in kept.values()} == {"not attempted"}
 
 
 def test_the_sliders_of_lab_02_answer(page):
