@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -23,7 +24,7 @@ from labkit.watermark.court.claims import Claim
 from labkit.watermark.court.deposits import Notary
 from labkit.watermark.marks import embed
 from labkit.watermark.marks.keys import Key
-from labkit.watermark.marks.marked import MarkedModel, TriggerSet
+from labkit.watermark.marks.marked import MarkedModel
 
 if TYPE_CHECKING:
     from labkit.scenarios.owner_and_thief import Project
@@ -80,9 +81,7 @@ def forged(setup: Project) -> Claim:
     count, bases = profile.pick(smoke=(25, 200), laptop=(100, 1000), full=(200, 2000))
     own, test = surrogates(setup), setup.owner
 
-    def optimise() -> TriggerSet:
-        return forgery.forge(own, test.test_x[:bases], test.test_y[:bases], count)
-
+    optimise = partial(forgery.forge, own, test.test_x[:bases], test.test_y[:bases], count)
     settings = {
         "surrogates": [dict(model.state_dict()) for model in own],
         "bases": test.test_x[:bases],
@@ -109,11 +108,11 @@ def remarked(setup: Project) -> MarkedModel:
     marks = max(100, len(theirs.train_y) // 10)
     key = Key.from_phrase("the thief's own")
 
-    def train() -> MarkedModel:
-        return embed.embed("patch", stolen.model, theirs, key, recipe=gentle, marks=marks, **place)
-
+    train = partial(embed.embed, "patch", stolen.model, theirs, key, recipe=gentle, marks=marks, **place)
     settings = {"victim": dict(stolen.model.state_dict()), "key": key.fingerprint, "marks": marks, **place}
-    return owner_and_thief.kept(setup, "remarked", settings | {"gentle": gentle}, train, embed.embed)
+    return owner_and_thief.kept(
+        setup, "remarked", settings | {"gentle": gentle}, train, embed.embed, *embed.SCHEMES.values()
+    )
 
 
 def _second_mark(setup: Project) -> dict[str, str | int]:

@@ -10,6 +10,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -222,11 +223,13 @@ def _made(maker: Maker, name: str) -> nn.Module:
         "seed": maker.seed,
     }
 
-    def compute() -> State:
-        return {key: value.detach().cpu() for key, value in make(maker).state_dict().items()}
-
-    state = cache.cached("suspects", settings, compute, code=[*CODE, make])
+    state = cache.cached("suspects", settings, partial(_weights, make, maker), code=[*CODE, _weights, make])
     copied = name in ("fine_tuned", "pruned")
     model = copy.deepcopy(maker.victim) if copied else maker.make_model()
     model.load_state_dict(state)
     return model.cpu().eval()
+
+
+def _weights(make: Callable[[Maker], nn.Module], maker: Maker) -> State:
+    """Make a suspect, and return its weights."""
+    return {key: value.detach().cpu() for key, value in make(maker).state_dict().items()}
