@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from nbformat.v4 import new_code_cell, new_notebook
 
 from labkit.course import CheckFailed, Wrong, check, expect_close, find
 from labkit.course.exercises import checking, progress
 from labkit.course.exercises import exercise as exercises
 from labkit.course.exercises.exercise import exercise
+from labkit.course.notebooks.execute import execute
 
 
 @pytest.fixture
@@ -326,3 +328,18 @@ def test_what_an_output_cannot_encode_is_said_in_words(encoding, tmp_path):
     assert done.returncode == 0, done.stderr
     assert b"Not attempted" in done.stdout
     assert b"epsilon = 3" in done.stdout
+
+
+def test_exit_and_endless_loops_leave_a_real_kernel_alive(tmp_path):
+    cells = (
+        "from dataclasses import replace\nfrom labkit.course import check, find\n"
+        "from labkit.course.exercises import exercise\n"
+        "exercise._registry['00.first_check'] = replace(find('00.first_check'), seconds=1)",
+        "def accuracy(predicted, labels):\n    exit()\n\nleaves = check('00.first_check', accuracy)",
+        "def accuracy(predicted, labels):\n    while True:\n        pass\n\nloops = check('00.first_check', accuracy)",
+        "def accuracy(predicted, labels):\n    import time\n    time.sleep(600)\n\nsleeps = check('00.first_check', accuracy)",
+        "print(leaves.status, loops.status, sleeps.status)",
+    )
+    book = new_notebook(cells=[new_code_cell(cell) for cell in cells])
+    execute(book, tmp_path, "a kernel", cell_timeout=120)
+    assert book.cells[-1].outputs[0].text.strip() == "wrong wrong wrong"
