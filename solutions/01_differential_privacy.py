@@ -22,6 +22,7 @@
 # - bound how far one record moves a sum or a mean, under both neighbouring relations;
 # - write the Laplace mechanism and randomised response, and calibrate Gaussian noise exactly;
 # - compose releases three ways and say how far apart the answers are;
+# - say what a whole family is promised, which releases share one budget, and what may be done to an output for free;
 # - draw the ceiling that (ε, δ) puts over every attacker's ROC curve, and measure an attacker against it;
 # - break a textbook Laplace sampler from one released number, and fix it.
 #
@@ -578,6 +579,143 @@ plots.show(plots.describe(fig, alt))
 # first three columns hold for any ε-DP mechanism. The last is another mechanism with as much noise: worse than Laplace for
 # one release, better for many, and that is why DP-SGD uses it.
 #
+# ### A whole family
+#
+# The promise speaks of one record. A family of four whose genes say the same, or a customer with many rows, is more than
+# one. Swap their records in one at a time: each step is a pair of neighbours, so each costs a factor of $e^\varepsilon$,
+# and a δ. This is **group privacy**; it is also why a mark made of many training records leaves a trace that one record
+# could not (lab 07).
+#
+# ### Exercise 01.group_privacy: what a whole family is promised
+#
+# Return ε and δ of the promise to `size` people together.
+
+
+# %%
+def group_privacy(epsilon: float, size: int, delta: float) -> tuple[float, float]:
+    """Return the (ε, δ) that hold for tables that differ in `size` records, when (epsilon, delta) hold for one."""
+    ### BEGIN SOLUTION
+    return size * epsilon, delta * sum(math.exp(step * epsilon) for step in range(size))
+    ### END SOLUTION
+
+
+# %%
+check("01.group_privacy", group_privacy)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# Let P, Q, R be the outputs of three tables, each one record from the next. Write P(S) ≤ e^ε Q(S) + δ, then put in the
+# bound on Q(S).
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# P(S) ≤ e^ε (e^ε R(S) + δ) + δ = e^2ε R(S) + (1 + e^ε) δ. And once more for a family of three.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# ε: `size * epsilon`. δ: `delta` times the sum of `math.exp(i * epsilon)` for i from 0 to `size - 1`.
+#
+# </details>
+
+# %% [markdown]
+# **Predict before you run.** A count is released with Laplace noise at ε = 0.5. An attacker who raises a false alarm once
+# in a hundred finds one patient how often? And a family of eight?
+
+# %%
+from scipy.stats import laplace
+
+one, alarm = 0.5, 0.01
+draws, rng = profile.pick(smoke=20_000, laptop=100_000, full=1_000_000), np.random.default_rng(2)
+cut = laplace.isf(alarm, 0, 1 / one)
+rows = []
+for size in (1, 2, 4, 8):
+    promised, _ = solved.group_privacy(one, size, 0.0)
+    found = stats.clopper_pearson(int((size + rng.laplace(0, 1 / one, draws) > cut).sum()), draws)
+    ceiling = float(dp.roc_ceiling(np.array([alarm]), promised)[0])
+    rows.append([size, promised, f"{100 * ceiling:.1f}%", found.percent()])
+columns = ["people", "ε of the group", "ceiling on TPR at 1% FPR", "measured (95% interval over releases)"]
+pd.DataFrame(rows, columns=columns).set_index("people")
+
+# %% [markdown]
+# What protects one hardly protects many who say the same: the ceiling itself rises with e^(size · ε), and this attacker
+# follows it. Where one person has many rows, bound the rows of each person first, and count a person as one record.
+#
+# ### Parts of the table, and what is done to an output
+#
+# Two more rules make plans cheap. **Parallel composition**: releases on *disjoint* parts of the records do not add up, as
+# long as which part a record falls in depends on that record alone; under add/remove a patient pays for their own part
+# only. (Replacing a record can touch two parts: then it costs twice.) **Post-processing**: whatever is done to an output
+# without another look at the records costs nothing.
+#
+# ### Exercise 01.plan_epsilon: what a plan of releases costs
+#
+# A hospital with several halls plans releases `(epsilon, reads)`, where `reads` is `"everyone"`, the name of a hall, or
+# `"an earlier output"`. Each patient lies in one hall. Return the ε of the whole plan under add/remove, by basic composition.
+
+
+# %%
+def plan_epsilon(plan: list[tuple[float, str]]) -> float:
+    """Return the total ε of a plan of (epsilon, reads); the ε of a step that reads only an output is what it asks for."""
+    ### BEGIN SOLUTION
+    private = [(epsilon, reads) for epsilon, reads in plan if reads != "an earlier output"]
+    shared = sum(epsilon for epsilon, reads in private if reads == "everyone")
+    halls = {reads for _, reads in private if reads != "everyone"}
+    return shared + max((sum(e for e, reads in private if reads == hall) for hall in halls), default=0.0)
+    ### END SOLUTION
+
+
+# %%
+check("01.plan_epsilon", plan_epsilon)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# Follow one patient: which releases read that record at all?
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Releases on everyone add up. Releases on one hall add up within it. Two halls never meet in one patient, so the dearest
+# hall decides.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# Leave out what reads an earlier output. Then: sum over "everyone" + the largest of the halls' own sums (0 without halls).
+#
+# </details>
+
+# %% [markdown]
+# A histogram is the usual case: each patient is in one bin. **Predict before you run.** Twenty bins at a total of ε = 0.5:
+# what does it cost in accuracy to pay for each bin as if all of them read the same patient?
+
+# %%
+budget, bins = 0.5, np.linspace(low, high, 21)
+true, rng = np.histogram(np.clip(radius, low, high), bins)[0], np.random.default_rng(3)
+plan = [(budget, f"bin {i}") for i in range(20)] + [(budget, "an earlier output")]
+print(
+    f"ε of the plan: {solved.plan_epsilon(plan):g}; if every step were added up: {sum(e for e, _ in plan):g}"
+)
+shares = {"each bin pays": budget / 20, "disjoint bins": budget}
+errors = {}
+for name, each in shares.items():
+    noisy = true + rng.laplace(0, 1 / each, (repeats, 20))
+    errors[name] = stats.mean_interval(np.abs(noisy - true).mean(1))
+errors["disjoint bins, then rounded and cut at 0"] = stats.mean_interval(
+    np.abs(np.clip(np.rint(noisy), 0, None) - true).mean(1)
+)
+pd.DataFrame(
+    {"mean |error| of a bin (patients), 95% interval over releases": [str(e) for e in errors.values()]},
+    index=errors,
+)
+
+# %% [markdown]
+# The last row is free twice over: rounding and cutting never see a record, and negative counts of patients were wrong
+# anyway. (Cutting biases small bins upwards: a sum over many cut bins is worse than a sum over raw ones.)
+#
 # ## 7. (ε, δ) as a limit on an attacker
 #
 # An attacker sees one output and asks: was the patient in the table? Any rule they use has a false positive rate (saying
@@ -644,8 +782,6 @@ print(
 )
 
 # %%
-from scipy.stats import laplace
-
 fpr, fine = np.geomspace(1e-3, 1, 60), np.geomspace(1e-3, 1, 1000)
 thresholds = {"Laplace": laplace.isf(fpr, 0, 1 / epsilon), "Gaussian": norm.isf(fpr, 0, sigma)}
 fig, axes = plots.figure(9, 4.2, ncols=2)
@@ -924,6 +1060,8 @@ pd.DataFrame(rows, columns=["library", "neighbours", "mean of releases", "mean |
 # - *"Add/remove or replace-one?"* A swap is one removal and one addition, so replace-one needs at most twice the noise. It
 #   can need far less (records far from zero in a narrow range), and a mean with a public n needs it.
 # - *"Why clip?"* Without a bound on each record the sensitivity is infinite; and a bound read off the data leaks.
+# - *"Our family of five is in it."* Five times the ε, and a δ that grows faster: group privacy, measured in section 6. Disjoint
+#   parts share one budget, and what only reads an output is free.
 # - *"We release it a hundred times."* Then the budget is spent a hundred times: basic composition always holds, exact accounting
 #   shows how much less it really was.
 # - *"Your library is proven private."* On real numbers. You have told two answers apart from the last bits of one double,

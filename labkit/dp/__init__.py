@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from labkit.dp.accounting.composition import advanced_composition as advanced_composition
     from labkit.dp.accounting.composition import basic_composition as basic_composition
     from labkit.dp.accounting.composition import composed_delta as composed_delta
+    from labkit.dp.accounting.composition import group_privacy as group_privacy
     from labkit.dp.accounting.composition import optimal_composition as optimal_composition
     from labkit.dp.accounting.events import LaplaceEvent as LaplaceEvent
     from labkit.dp.accounting.events import PureDP as PureDP

@@ -81,6 +81,24 @@ def binomial_delta(e, k, total):
     return np.maximum(binom.pmf(i, k, 1 - keep) - math.exp(total) * binom.pmf(i, k, keep), 0).sum()
 
 
+def plan_with(
+    halls=max, free=("an earlier output",), per_hall=sum, join=lambda shared, dearest: shared + dearest
+):
+    def attempt(plan):
+        read = {}
+        for e, what in plan:
+            if what not in free:
+                read.setdefault(what, []).append(e)
+        shared = sum(read.pop("everyone", []))
+        return join(shared, halls([per_hall(each) for each in read.values()] or [0.0]))
+
+    return attempt
+
+
+def group_with(total=lambda e, k: k * e, slack=lambda e, k, d: d * sum(math.exp(i * e) for i in range(k))):
+    return lambda e, k, d: (total(e, k), slack(e, k, d))
+
+
 def ceiling(fpr, e, d):
     return np.clip([min(math.exp(e) * x + d, 1 - math.exp(-e) * (1 - d - x)) for x in fpr], 0, 1)
 
@@ -92,6 +110,8 @@ RIGHT = {
     "01.estimate_share": share_with(),
     "01.gaussian_delta": delta_with(),
     "01.composed_delta": binomial_delta,
+    "01.group_privacy": lambda e, k, d: (k * e, d * (math.exp(k * e) - 1) / (math.exp(e) - 1)),
+    "01.plan_epsilon": plan_with(),
     "01.roc_ceiling": ceiling,
     "01.reachable": reachable_with(),
 }
@@ -189,6 +209,24 @@ MISTAKES = [
     ("01.composed_delta", composed_with(count=lambda k, i: 1), "in many orders"),
     ("01.composed_delta", composed_with(growth=lambda x: 2**x), "natural logarithm"),
     ("01.composed_delta", lambda e, k, total: 0.0, "δ is 0 only from"),
+    ("01.group_privacy", group_with(total=lambda e, k: e), "promise to one person"),
+    ("01.group_privacy", group_with(total=lambda e, k: e * k**0.5), "not to many people"),
+    ("01.group_privacy", group_with(total=lambda e, k: e / k), "promised less, not more"),
+    ("01.group_privacy", group_with(total=lambda e, k: 3 * k * e), "one after the other"),
+    ("01.group_privacy", group_with(slack=lambda e, k, d: d), "every step adds its own"),
+    ("01.group_privacy", group_with(slack=lambda e, k, d: k * d), "multiplied by e^ε in every later one"),
+    (
+        "01.group_privacy",
+        group_with(slack=lambda e, k, d: k * math.exp((k - 1) * e) * d),
+        "the last term for every term",
+    ),
+    ("01.group_privacy", lambda e, k, d: k * e, "return two numbers"),
+    ("01.plan_epsilon", plan_with(halls=sum, free=()), "everything was added up, but no patient"),
+    ("01.plan_epsilon", plan_with(halls=sum), "only the dearest one counts"),
+    ("01.plan_epsilon", plan_with(per_hall=max), "add those up before"),
+    ("01.plan_epsilon", plan_with(join=max), "read the same patient twice"),
+    ("01.plan_epsilon", plan_with(free=()), "post-processing is free"),
+    ("01.plan_epsilon", lambda plan: -1.0, "follow one patient"),
     ("01.roc_ceiling", lambda x, e, d: math.exp(e) * x + d, "cannot exceed 1"),
     ("01.roc_ceiling", lambda x, e, d: np.minimum(1, math.exp(e) * x + d), "one line is missing"),
     ("01.roc_ceiling", lambda x, e, d: ceiling(x, e, 0.0), "δ is missing"),

@@ -80,6 +80,35 @@ def composed_delta(epsilon: float, releases: int, total_epsilon: float) -> float
     return delta
 
 
+def group_privacy(epsilon: float, size: int, delta: float = 0.0) -> tuple[float, float]:
+    """Return the (epsilon, delta) that an (epsilon, delta)-DP release promises to ``size`` people together.
+
+    One record changes at a time: each of ``size`` steps multiplies by e^epsilon and adds delta, so the group gets
+    ``size * epsilon`` and ``delta (1 + e^epsilon + ... + e^((size - 1) epsilon))``, cut off at 1 (Dwork & Roth, 2014,
+    theorem 2.2; Vadhan, 2017, lemma 2.2, which bounds the sum).
+
+    Raises
+    ------
+    ValueError
+        If epsilon is not positive, ``size`` is not a whole number of at least 1, or delta is outside [0, 1).
+
+    Examples
+    --------
+    >>> group_privacy(0.5, 4)
+    (2.0, 0.0)
+    """
+    check_epsilon("epsilon", epsilon)
+    check_count("size", size)
+    if delta == 0:
+        return size * epsilon, 0.0
+    check_delta(delta)
+    # The sum of the series in logs: e^(size * epsilon) overflows from about 700 on.
+    log_sum = (
+        size * epsilon + math.log(-math.expm1(-size * epsilon)) - epsilon - math.log(-math.expm1(-epsilon))
+    )
+    return size * epsilon, math.exp(min(0.0, math.log(delta) + log_sum))
+
+
 def optimal_composition(epsilon: float, releases: int, delta: float) -> float:
     """Return the least total epsilon that holds for any ``releases`` epsilon-DP releases, but for ``delta``.
 

@@ -1,132 +1,14 @@
-"""Checks of lab 01 on what an attacker can do: δ, composition, the ceiling of the ROC curve, the floating-point attack."""
+"""Checks of lab 01 on what an attacker can do: the ceiling of the ROC curve, and the floating-point attack."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from labkit.course.checks.lab01.mechanisms import nearest
 from labkit.course.exercises.exercise import Wrong, exercise, expect_close
-
-
-@exercise(
-    "01.gaussian_delta",
-    title="what δ does Gaussian noise buy?",
-    points=3,
-    difficulty=4,
-    importance=4,
-    minutes=10,
-    reference="labkit.dp.mechanisms.additive:gaussian_delta",
-)
-def check_gaussian_delta(attempt: Callable) -> None:
-    """The definition, integrated on a fine grid: how much mass lies above e^epsilon times the neighbour's."""
-    from scipy.stats import norm
-
-    for epsilon, sigma, sensitivity in ((1.0, 2.0, 1.0), (0.5, 3.0, 2.0), (0.0, 1.5, 1.0), (3.0, 0.7, 1.0)):
-        given = {"epsilon": epsilon, "sigma": sigma, "sensitivity": sensitivity}
-        y = np.linspace(-30 * sigma, 30 * sigma, 400_001)
-        excess = norm.pdf(y, 0, sigma) - math.exp(epsilon) * norm.pdf(y, sensitivity, sigma)
-        exact = float(np.trapezoid(np.maximum(excess, 0), y))
-        causes = _gaussian_mistakes(epsilon, sigma, sensitivity)
-        got = attempt(epsilon, sigma, sensitivity)
-        other = "no slip that is known here: try ε = 0 first, where δ is how far apart the two Gaussians are, then compare the two terms one by one"
-        expect_close(
-            got, exact, given=given, because=nearest(causes, got, other, rtol=1e-4), rtol=1e-4, atol=1e-9
-        )
-
-
-def _gaussian_mistakes(epsilon: float, sigma: float, sensitivity: float) -> list[tuple[float, str]]:
-    """Return what the usual slips come to, with their causes; values that coincide with the right one are kept out."""
-    from scipy.stats import norm
-
-    def formula(eps: float, s: float, d: float, weight: float) -> float:
-        a, b = d / (2 * s) - eps * s / d, -d / (2 * s) - eps * s / d
-        return float(norm.cdf(a) - weight * norm.cdf(b))
-
-    growth = math.exp(epsilon)
-    slips = [
-        (
-            formula(epsilon, sigma**2, sensitivity, growth),
-            "the variance was used where the standard deviation belongs",
-        ),
-        (
-            formula(epsilon, math.sqrt(sigma), sensitivity, growth),
-            "sigma is the standard deviation already: no square root",
-        ),
-        (
-            formula(epsilon, sigma, 1.0, growth),
-            "the sensitivity is missing: only the ratio sigma / sensitivity matters",
-        ),
-        (
-            formula(epsilon, sigma, sensitivity, 1.0),
-            "the second term is missing its factor e^ε: likelihoods may differ by e^ε before it counts",
-        ),
-        (
-            formula(epsilon, sigma, sensitivity, 0.0),
-            "only the first term: the neighbour's mass, times e^ε, must be taken off",
-        ),
-        (
-            formula(epsilon, sigma, sensitivity, 2**epsilon),
-            "ε is a natural logarithm: use e^ε, not 2^ε",
-        ),
-    ]
-    right = formula(epsilon, sigma, sensitivity, growth)
-    return [(value, why) for value, why in slips if not math.isclose(value, right, rel_tol=1e-3)]
-
-
-@exercise(
-    "01.composed_delta",
-    title="compose exactly",
-    points=3,
-    difficulty=4,
-    importance=4,
-    minutes=10,
-    reference="labkit.dp.accounting.composition:composed_delta",
-)
-def check_composed_delta(attempt: Callable) -> None:
-    """The definition of δ, over all 2^k outcomes of k-fold randomised response, one by one."""
-    for epsilon, releases, part in itertools.product((0.3, 1.0), (1, 2, 6), (0.4, 0.9, 0.0)):
-        total = part * releases * epsilon
-        given = {"epsilon": epsilon, "releases": releases, "total_epsilon": total}
-        exact, no_floor, uncounted, base2 = _compose_by_enumeration(epsilon, releases, total)
-        causes = [
-            (
-                no_floor,
-                "outcomes that favour the *other* world came in with a minus: count a difference only where it is positive",
-            ),
-            (uncounted, "each number of lies can come about in many orders: multiply by `math.comb(k, i)`"),
-            (base2, "ε is a natural logarithm: use math.exp, not powers of 2"),
-            (0.0, "δ is 0 only from total_epsilon = releases * epsilon on, the basic composition theorem"),
-        ]
-        causes = [(value, why) for value, why in causes if not math.isclose(value, exact, abs_tol=1e-9)]
-        got = attempt(epsilon, releases, total)
-        other = "sum max(0, P - e^total Q) over the outcomes, P and Q being an outcome's probability in the two worlds"
-        expect_close(got, exact, given=given, because=nearest(causes, got, other), rtol=1e-7, atol=1e-12)
-
-
-def _compose_by_enumeration(epsilon: float, k: int, total: float) -> tuple[float, float, float, float]:
-    """Return δ, and what it becomes without the floor at 0, without counting orders, and in base 2."""
-
-    def differences(growth: float, total_growth: float) -> dict[tuple[int, ...], float]:
-        keep = growth / (1 + growth)
-        return {
-            flips: keep ** (k - sum(flips)) * (1 - keep) ** sum(flips)
-            - total_growth * keep ** sum(flips) * (1 - keep) ** (k - sum(flips))
-            for flips in itertools.product((0, 1), repeat=k)
-        }
-
-    natural = differences(math.exp(epsilon), math.exp(total))
-    one_order = {sum(flips): value for flips, value in natural.items()}
-    return (
-        sum(max(0.0, value) for value in natural.values()),
-        sum(natural.values()),
-        sum(max(0.0, value) for value in one_order.values()),
-        sum(max(0.0, value) for value in differences(2**epsilon, 2**total).values()),
-    )
 
 
 @exercise(
