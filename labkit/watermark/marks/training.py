@@ -85,7 +85,7 @@ def train(
         "seed": seed,
         "extra": extra,
     }
-    code = [_run] if extra is None else [_run, type(extra)]
+    code = [train] if extra is None else [train, type(extra)]
     state, seconds = cache.cached(
         "marked", settings, lambda: _run(model, x, y, recipe, seed, extra), code=code
     )

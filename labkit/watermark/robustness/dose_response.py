@@ -203,4 +203,4 @@ def _point(mark: MarkedModel, attack: str, dose: dict[str, float], data: Dataset
         "asked": matrix.asked_of(mark),
         "records": records,
     }
-    return cache.cached("doses", settings, measure)
+    return cache.cached("doses", settings, measure, code=[_point])

@@ -171,6 +171,7 @@ def _all_null_hits(marked: Sequence[MarkedModel], nulls: Sequence[nn.Module]) ->
             "null-hits",
             {"mark": asked_of(mark), "nulls": witnesses},
             partial(_null_hits, mark, nulls),
+            code=[_null_hits],
         )
         for mark in marked
     }
@@ -195,7 +196,7 @@ def asked_of(mark: MarkedModel) -> list[Any]:
 
 def _outcomes(jobs: Sequence[Job], plan: Plan, data: Dataset, workers: int | None) -> list[dict[str, Any]]:
     """Return each job's outcome, from disk where it was done before."""
-    keys = [cache.digest(attack_key(job, plan, data), asked_of(job.mark))[:32] for job in jobs]
+    keys = [cache.digest(attack_key(job, plan, data), asked_of(job.mark), [hits])[:32] for job in jobs]
     folder = cache.directory() / "robustness"
     outcomes = {key: kept for key in keys if (kept := _read(folder / f"{key}.pt")) is not None}
     missing = {key: row for row, key in enumerate(keys) if key not in outcomes}  # equal doses are one
@@ -289,7 +290,10 @@ def surrogate(marked: MarkedModel, data: Dataset, *, attack: str = "extract", **
     plan = Plan({attack: options}, {}, getattr(options.get("recipe"), "precision", "float32"))
     job = Job(inner, attack, 0)
     thief = cache.cached(
-        "surrogate", {"job": attack_key(job, plan, data)}, lambda: attacked(job, plan, data).cpu()
+        "surrogate",
+        {"job": attack_key(job, plan, data)},
+        lambda: attacked(job, plan, data).cpu(),
+        code=[surrogate, type(marker)],
     ).to(profiles.device())
     sent, _ = weight_attacks.some(data, options["records"], inner.seed)
     triggers = marker.register(victim, sent)
