@@ -261,5 +261,5 @@ def _claim(records: Dataset, key: Key, generator: torch.Generator) -> Claim:
     (model,) = train_together(x[None], y[None], generator, steps=60)
     brought = triggers.draw("patch", key, TRIGGERS, **settings)
     return claim_on(
-        "the claimant", model, key, brought, records, notary=Notary(NOTARY), moment=BEFORE, size=3
+        "the claimant", model, key, brought, records, notary=Notary(NOTARY), moment=BEFORE, **PATCH
     )

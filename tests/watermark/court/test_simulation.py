@@ -17,6 +17,8 @@ def test_trials_of_innocents_convict_at_most_alpha(claimant):
     found = FOUND[claimant] = simulate_trials(12, claimant=claimant)
     assert stats.binom.sf(found.convicting - 1, found.trials, found.alpha) > 1e-3
     assert sum(found.outcomes.values()) == 12 * 2
+    assert "dismissed" not in found.outcomes  # or nothing was tried
+    assert found.small["mark", 0.05].estimate < 1
     assert f"{found.convicting} of 12 trials" in str(found)
     assert list(found.table().index) == ["mark", "mistakes", "agreement", "inference"]
 
