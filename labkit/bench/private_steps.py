@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from labkit.bench.race import Race, races
-from labkit.bench.step_costs import Cost, step_costs
+from labkit.bench.step_costs import Cost, profiles_of, step_costs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,8 +136,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="labkit bench dp", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works")
     parser.add_argument("--steps-only", action="store_true", help="part (a) only")
+    parser.add_argument(
+        "--profile", action="store_true", help="only where the time of a step goes, by operation"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results there")
     options = parser.parse_args(arguments)
+    if options.profile:
+        for name, shares in profiles_of(("vmap", "layers", "opacus"), 32 if options.quick else 256).items():
+            print(f"{name}: " + ", ".join(f"{op} {share:.0%}" for op, share in shares.items()))
+        return 0
     bench = run(quick=options.quick, race=not options.steps_only)
     print(bench)
     if options.json:

@@ -1,11 +1,17 @@
-"""What one private step costs over a plain one, engine by engine, timed in turns on the same network and batch."""
+"""What one private step costs over a plain one, engine by engine, timed in turns on the same network and batch.
+
+Where the time goes, `time_shares` says. A plain step asks a convolution for one gradient of its weights, summed over the
+batch; engine ``vmap`` asks for one a record, which torch computes as a convolution of as many groups as there are records
+and channels, and it writes every record's gradient out, to read it twice (norm, weighted sum). Engine ``layers`` asks for the
+same numbers as products of matrices and never writes a linear layer's: what it costs is about what any engine must.
+"""
 
 from __future__ import annotations
 
 import copy
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -111,11 +117,38 @@ def _opacus(mode: str, model: nn.Module, x: Tensor, y: Tensor) -> Step:
     return step
 
 
-def step_costs(batch_size: int, rounds: int) -> list[Cost]:
-    """Measure part (a): private steps over plain steps, on the small CNN and on softmax regression."""
+def time_shares(step: Step, *, steps: int = 5) -> dict[str, float]:
+    """Return each torch operation's own share of the time of ``steps`` calls, largest first, by torch's profiler."""
+    from torch.profiler import ProfilerActivity, profile
+
+    step()  # the first call allocates
+    with profile(activities=[ProfilerActivity.CPU]) as watched:
+        for _ in range(steps):
+            step()
+    times = {row.key: row.self_cpu_time_total for row in watched.key_averages()}
+    return {name: t / sum(times.values()) for name, t in sorted(times.items(), key=lambda item: -item[1])}
+
+
+def profiles_of(engines: Sequence[str], batch_size: int, *, most: int = 8) -> dict[str, dict[str, float]]:
+    """Return the ``most`` dearest operations of a plain step and of each engine's, on the small CNN, channels last."""
+    cnn, x, y = _network(batch_size)
+    fast = cnn.to(memory_format=torch.channels_last)
+    steps = {"plain": _plain(copy.deepcopy(fast), x, y)}
+    steps |= {engine: _private(engine, copy.deepcopy(fast), x, y) for engine in engines}
+    return {name: dict(list(time_shares(step).items())[:most]) for name, step in steps.items()}
+
+
+def _network(batch_size: int) -> tuple[nn.Module, Tensor, Tensor]:
+    """Return the network of Opacus's MNIST example and a batch for it."""
     generator = torch.Generator().manual_seed(0)
     x, y = torch.rand(batch_size, 1, 28, 28, generator=generator), torch.arange(batch_size) % 10
-    cnn = models.small_cnn("relu", seed=0)  # the network of Opacus's MNIST example
+    return models.small_cnn("relu", seed=0), x, y
+
+
+def step_costs(batch_size: int, rounds: int) -> list[Cost]:
+    """Measure part (a): private steps over plain steps, on the small CNN and on softmax regression."""
+    cnn, x, y = _network(batch_size)
+    generator = torch.Generator().manual_seed(1)
     # Engines get the layout that `labkit.dp.training.run.Run` trains in; a plain step in either layout is there to compare with.
     fast = copy.deepcopy(cnn).to(memory_format=torch.channels_last)
 

@@ -75,3 +75,14 @@ def test_command_line(tmp_path, monkeypatch, capsys) -> None:
     assert private_steps.main(["--quick", "--steps-only", "--json", str(tmp_path / "b.json")]) == 0
     assert "over a plain step" in capsys.readouterr().out
     assert json.loads((tmp_path / "b.json").read_text())["races"] == []
+
+
+def test_a_profile_names_operations_and_their_shares(capsys: pytest.CaptureFixture[str]) -> None:
+    shares = step_costs.profiles_of(("layers",), 4)
+    assert list(shares) == ["plain", "layers"]
+    for found in shares.values():
+        assert any("convolution" in name for name in found)
+        assert 0.3 < sum(found.values()) <= 1 + 1e-9
+        assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert private_steps.main(["--profile", "--quick"]) == 0
+    assert "vmap: aten::" in capsys.readouterr().out
