@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from labkit import data
+from labkit import cache, data
 from labkit.data import Dataset
 from labkit.dp.utility import features as module
 from labkit.dp.utility import scattering
@@ -154,35 +154,46 @@ def test_a_record_s_features_do_not_depend_on_the_other_records() -> None:
     torch.testing.assert_close(first, again, atol=2e-3, rtol=0)  # half precision in the cache
 
 
-def test_features_come_from_the_cache_the_second_time(monkeypatch) -> None:
+def pieces() -> dict[str, int]:
+    """Return the pieces of features in the cache, and when each was written."""
+    return {path.name: path.stat().st_mtime_ns for path in (cache.directory() / "features").glob("*.pt")}
+
+
+def test_features_come_from_the_cache_the_second_time() -> None:
     dataset = digits(seed=5)
-    once = features(dataset, "scattering")
-
-    def never(*_: object) -> None:
-        raise AssertionError("computed again")
-
-    monkeypatch.setattr(module, "_half", never)  # a piece of features; no part of what a piece is kept by
+    once, kept = features(dataset, "scattering"), pieces()
     assert torch.equal(features(dataset, "scattering").train_x, once.train_x)
+    assert pieces() == kept
 
 
 def test_an_interrupted_call_keeps_the_pieces_it_had(monkeypatch) -> None:
-    dataset = digits(seed=6)
-    monkeypatch.setattr(module, "CHUNK", 20)
-    seen: list[int] = []
-    real = module._half
+    class Bar:
+        """Ctrl-C when the third piece is done."""
 
-    def counted(learned: module._Map, images: torch.Tensor) -> torch.Tensor:
-        seen.append(len(images))
-        if len(seen) == 3:
-            raise KeyboardInterrupt
-        return real(learned, images)
+        done = 0
 
-    monkeypatch.setattr(module, "_half", counted)
-    with pytest.raises(KeyboardInterrupt):
-        features(dataset, "scattering")
+        def __enter__(self) -> Bar:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def update(self) -> None:
+            self.done += 1
+            if self.done == 3:
+                raise KeyboardInterrupt
+
+    dataset, before = digits(seed=6), pieces()
+    monkeypatch.setattr(module, "CHUNK", 15)
+    with monkeypatch.context() as patch:
+        patch.setattr(module.progress, "bar", lambda *_: Bar())
+        with pytest.raises(KeyboardInterrupt):
+            features(dataset, "scattering")
+    kept = pieces()
+    assert len(kept) == len(before) + 3
     made = features(dataset, "scattering")
-    assert len(seen) == 3 + 2  # two pieces were kept; the third, and the test records, were still to do
     assert made.train_x.shape == (60, 384)
+    assert {name: pieces()[name] for name in kept} == kept
+    assert len(pieces()) == len(before) + 4 + 2  # 60 train records in pieces of 15, and 20 test records
 
 
 def test_colour_images_get_features_from_synthetic_objects() -> None:

@@ -301,36 +301,36 @@ def _raw(block: Block, x: Tensor, learned: Any, mirrored: bool) -> Tensor:
 
 def _learn(block: Block, shape: tuple[int, ...]) -> _Map:
     """Learn a block's whitening (and templates, or network) from public images, or fetch it from the cache."""
-    public, profile = public_images(shape), profiles.current()
-    count = profile.pick(smoke=1000, laptop=6000, full=10_000)
-    layers = _layers(shape)
-    mirrored = shape == COLOUR  # an object is the same in a mirror, a digit is not
-
-    def compute() -> _Map:
-        x = public.unlabelled(count, PUBLIC_SEED)
-        learned: Any = None
-        if block.taught:
-            learned = (
-                network.taught_network(shape)
-                if block.name == "hidden"
-                else network.taught_network(shape)[:-2]
-            )
-        elif block.name == "patches":
-            learned = patches.learn(x, layers, seed=PUBLIC_SEED)
-        mean, projection = whitening(
-            _raw(block, x, learned, mirrored), block.dimension, damping=block.damping
-        )
-        return _Map(block, mean, projection, learned, mirrored, cache.digest(mean, projection))
-
+    count, layers = profiles.current().pick(smoke=1000, laptop=6000, full=10_000), _layers(shape)
+    lessons = network.lessons()
     settings = {
         "block": block,
         "shape": list(shape),
         "whiten": count,
-        "network": list(network.lessons()),
         "layers": list(layers),
+        "network": list(lessons),
     }
-    code = [public_images, whitening, _raw, network, patches]
-    return cache.cached("public-features", settings, compute, code=code)
+    compute = functools.partial(_make_map, block, shape, count, layers, lessons)
+    return cache.cached("public-features", settings, compute, code=[_make_map])
+
+
+def _make_map(
+    block: Block,
+    shape: tuple[int, ...],
+    count: int,
+    layers: tuple[patches.Layer, ...],
+    lessons: tuple[int, int],
+) -> _Map:
+    x = public_images(shape).unlabelled(count, PUBLIC_SEED)
+    mirrored = shape == COLOUR  # an object is the same in a mirror, a digit is not
+    learned: Any = None
+    if block.taught:
+        taught = network.taught_network(shape, *lessons)
+        learned = taught if block.name == "hidden" else taught[:-2]
+    elif block.name == "patches":
+        learned = patches.learn(x, layers, seed=PUBLIC_SEED)
+    mean, projection = whitening(_raw(block, x, learned, mirrored), block.dimension, damping=block.damping)
+    return _Map(block, mean, projection, learned, mirrored, cache.digest(mean, projection))
 
 
 def _layers(shape: tuple[int, ...]) -> tuple[patches.Layer, ...]:
@@ -352,9 +352,7 @@ def _transform(maps: list[_Map], x: Tensor, digest: str, part: str) -> Tensor:
                 images = x[start : start + CHUNK].cpu()
                 settings = {"data": digest, "part": part, "start": start, "map": learned.digest}
                 compute = functools.partial(_half, learned, images)
-                pieces.append(
-                    cache.cached("features", settings, compute, code=[_Map, _raw, patches, scattering])
-                )
+                pieces.append(cache.cached("features", settings, compute, code=[_half]))
                 shown.update()
             columns.append(learned.block.weight * torch.cat(pieces).float())
     return FEATURE_NORM * nn.functional.normalize(torch.cat(columns, dim=1), dim=1)

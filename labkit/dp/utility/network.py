@@ -20,17 +20,16 @@ def lessons() -> tuple[int, int]:
     return profiles.current().pick(smoke=(1000, 2), laptop=(30_000, 4), full=(60_000, 8))
 
 
-def taught_network(shape: tuple[int, ...]) -> nn.Sequential:
+def taught_network(shape: tuple[int, ...], count: int, epochs: int) -> nn.Sequential:
     """Return the network without its last layer, trained on synthetic images, or from the cache."""
-    draw, sizes = public_images(shape).labelled, lessons()
-    settings = {"shape": list(shape), "network": list(sizes)}
-    compute = functools.partial(_train_network, draw, shape, *sizes)
-    return cache.cached("public-network", settings, compute, code=[_train_network, draw])
+    settings = {"shape": list(shape), "count": count, "epochs": epochs}
+    compute = functools.partial(_train_network, shape, count, epochs)
+    return cache.cached("public-network", settings, compute, code=[_train_network])
 
 
-def _train_network(draw, shape: tuple[int, ...], count: int, epochs: int) -> nn.Sequential:
+def _train_network(shape: tuple[int, ...], count: int, epochs: int) -> nn.Sequential:
     """Train a small CNN to tell synthetic images apart; return it without its last layer."""
-    x, y = draw(count, PUBLIC_SEED + 1)
+    x, y = public_images(shape).labelled(count, PUBLIC_SEED + 1)
     make = functools.partial(_network, shape, int(y.max()) + 1)
     recipe = Recipe(epochs, batch_size=256, weight_decay=5e-4, label_smoothing=0.1, shift=1, precision="auto")
     network = make()
