@@ -155,6 +155,11 @@ def disabled() -> Iterator[None]:
                 os.environ["LABKIT_CACHE"] = before
 
 
+def _made(compute: Callable[[], T]) -> T:
+    """Return the result of a computation that was not found: a place for tests to watch what runs."""
+    return compute()
+
+
 def cached(
     kind: str,
     settings: dict[str, Any],
@@ -173,7 +178,7 @@ def cached(
     compute : callable
         Makes the result; it must survive ``torch.save``.
     code : sequence of functions, classes or modules
-        What makes the result: usually the one function that trains. It stands for all that it can reach
+        What makes the result, beside ``compute`` itself: classes of what it holds. Each stands for all that it can reach
         (`labkit.reach`); a change to any of it makes the saved result stale.
 
     Warns
@@ -187,13 +192,14 @@ def cached(
     """
     import torch
 
-    path = directory() / kind / f"{digest(settings, list(code))[:32]}.pt"
+    text = [[name, meaning] for name, meaning in reach.body(compute)]
+    path = directory() / kind / f"{digest(settings, list(code), text)[:32]}.pt"
     if path.is_file():
         try:
             return torch.load(path, weights_only=False)
         except Exception:  # an unreadable file (older library, broken disk) is as good as none
             path.unlink(missing_ok=True)
-    result = compute()
+    result = _made(compute)
     try:
         with atomic_path(path) as temporary:
             save(result, temporary)

@@ -18,6 +18,7 @@ BENCHES = {  # subject: (module, what it measures)
         "labkit.bench.watermark",
         "models without a mark against a plain loop, questions that a verdict takes",
     ),
+    "audit": ("labkit.bench.audit", "planted bugs that each audit flags, and false alarms"),
     "federated": ("labkit.bench.federated", "secure aggregation against plain sums and Flower's SecAgg+"),
     "gpu": ("labkit.bench.gpu", "every way of training on a GPU against this machine's CPU"),
     "prepare": ("labkit.bench.prepare", "the one-off work of each lab, part by part"),

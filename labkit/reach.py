@@ -65,6 +65,21 @@ def reachable(*parts: Any) -> list[tuple[str, Any]]:
     return [*walk.found, ("parts", described)]
 
 
+def body(function: Any) -> list[tuple[str, Any]]:
+    """Return what `reachable` does for a function's own text, but nothing of what it holds.
+
+    For the ``compute`` that a cache is given: what it holds (records, models, settings) stands in the settings of the key.
+    """
+    walk = _Walk()
+    while isinstance(function, functools.partial | MethodType):
+        function = function.func if isinstance(function, functools.partial) else function.__func__
+    if isinstance(function, FunctionType):
+        walk.text(function)
+    else:
+        walk.describe(function)
+    return walk.found
+
+
 def names(*parts: Any) -> set[str]:
     """Return the names of all functions, classes and modules that ``parts`` can reach."""
     return {name for name, _ in reachable(*parts)}
@@ -165,10 +180,14 @@ class _Walk:
     def _function(self, function: FunctionType) -> None:
         values = [function.__defaults__, function.__kwdefaults__]
         values += [_content(cell) for cell in function.__closure__ or ()]
-        self.found.append((_name(function), _meaning_of(function.__code__)))
+        self.text(function)
         self.found.append((f"{_name(function)} holds", self.describe(values)))
         if hasattr(function, "__wrapped__"):
             self.describe(function.__wrapped__)
+
+    def text(self, function: FunctionType) -> None:
+        """Add a function's own text, and walk into what it names."""
+        self.found.append((_name(function), _meaning_of(function.__code__)))
         for reference in _references(function.__code__):
             name, value = _resolve(reference, function.__globals__)
             if isinstance(value, FunctionType | type | ModuleType):

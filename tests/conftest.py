@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tracing
 
 NUMBERS = itertools.count()
 sys.path.insert(0, str(Path(__file__).parent / "notebooks"))
@@ -27,3 +28,9 @@ def _nobodys_course(monkeypatch, tmp_path_factory):
     # A name of its own for each test, made only by a test that writes to it.
     file = tmp_path_factory.getbasetemp() / f"progress-{next(NUMBERS)}.json"
     monkeypatch.setenv("LABKIT_PROGRESS_FILE", str(file))
+
+
+@pytest.fixture(autouse=True)
+def _keys_cover_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trace every computation that is cached, in all tests: a gap in its key would let results outlive their code."""
+    tracing.Watch().install(monkeypatch)

@@ -7,7 +7,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from labkit import reach
+import pytest
+
+from labkit import cache, reach
+from labkit.training import shelf
 
 
 def ran(work: Callable[[], Any]) -> set[str]:
@@ -29,7 +32,12 @@ def ran(work: Callable[[], Any]) -> set[str]:
     named = {
         re.sub(r"\.<locals>.*|\.<(lambda|listcomp|genexpr|dictcomp|setcomp)>.*", "", name) for name in seen
     }
-    return {name for name in named if not name.startswith(reach.SILENT) and not name.endswith(">")}
+    # What a function of `labkit.models` makes is in a key by structure, weights and classes: see `shelf.model_identity`.
+    makers = re.compile(r"labkit\.models\.[a-z_]+$")
+    quiet = (
+        name for name in named if name.startswith(reach.SILENT) or name.endswith(">") or makers.match(name)
+    )
+    return named - set(quiet)
 
 
 def _outer(names: set[str]) -> set[str]:
@@ -39,4 +47,65 @@ def _outer(names: set[str]) -> set[str]:
 
 def uncovered(work: Callable[[], Any], *code: Any) -> set[str]:
     """Return the names of functions that ran in ``work`` and that a key with this ``code`` does not see."""
-    return ran(work) - _outer(reach.names(*code))
+    return ran(work) - covered(*code)
+
+
+def covered(*code: Any) -> set[str]:
+    """Return the names of functions that a key with this ``code`` sees."""
+    return _outer(reach.names(*code))
+
+
+class Watch:
+    """Hold every computation that a test caches against its key: what runs must be covered by it.
+
+    Used for all tests: see ``conftest.py``. What runs in other processes is not seen.
+    """
+
+    def __init__(self) -> None:
+        self._digest, self._cached, self._train = cache.digest, cache.cached, shelf.train_missing
+        self._seen: dict[str, set[str]] = {}
+        self._keys: list[tuple[str, set[str]]] = []
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Watch until the test ends."""
+        monkeypatch.setattr(cache, "digest", self.digest)
+        monkeypatch.setattr(cache, "cached", self.cached)
+        monkeypatch.setattr(cache, "_made", self.made)
+        monkeypatch.setattr(shelf, "train_missing", self.train_missing)
+
+    def digest(self, *parts: Any) -> str:
+        """As `labkit.cache.digest`; remembers what code it covers."""
+        made = self._digest(*parts)
+        self._seen[made[:32]] = covered(*parts)
+        return made
+
+    def cached(self, kind: str, settings: dict, compute: Callable[[], Any], *, code: Any = ()) -> Any:
+        """As `labkit.cache.cached`; remembers what code the key covers."""
+        own = _outer({name for name, _ in reach.body(compute)})
+        self._keys.append((f"the key of {kind!r}", covered(*code, settings) | own))
+        try:
+            return self._cached(kind, settings, compute, code=code)
+        finally:
+            self._keys.pop()
+
+    def made(self, compute: Callable[[], Any]) -> Any:
+        """As `labkit.cache._made`; fails if ``compute`` runs what its key does not cover."""
+        what, known = self._keys[-1]
+        return self._run(compute, known, what)
+
+    def train_missing(self, paths: Any, make_model: Any, *args: Any, **options: Any) -> Any:
+        """As `labkit.training.shelf.train_missing`, whose paths hold the digest of what a model depends on."""
+        parts = {part[:32] for path in paths for part in re.findall(r"[0-9a-f]{32,}", str(path))}
+        known = set().union(*(self._seen.get(part, set()) for part in parts))
+        if not known:  # a test's own path: nobody promised anything
+            return self._train(paths, make_model, *args, **options)
+        # Of the function that makes a model, its key holds all that it makes.
+        known |= covered(make_model, shelf.train_missing, shelf.read, shelf.keep)
+        work = lambda: self._train(paths, make_model, *args, **options)  # noqa: E731
+        return self._run(work, known, f"the names of {paths[0]}")
+
+    def _run(self, work: Callable[[], Any], known: set[str], what: str) -> Any:
+        kept: list[Any] = []
+        gaps = ran(lambda: kept.append(work())) - known - {f"{__name__}.Watch"}
+        assert not gaps, f"a change in {sorted(gaps)} would leave old results: {what} does not cover it"
+        return kept[0]

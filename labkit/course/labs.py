@@ -111,7 +111,7 @@ LABS = (
         "privacy_audit",
         "The privacy audit",
         "membership and audit",
-        90,
+        110,
         (1, 4, 8),
         ("02",),
     ),
