@@ -72,7 +72,9 @@ def test_huge_losses_have_a_finite_bound(events: list, epsilon: float) -> None:
     statement = dp.privacy_statement(events)
     assert statement.epsilon == pytest.approx(epsilon, rel=1e-2)
     assert all(math.isfinite(value) for value in statement.epsilons.values())
-    assert dp.privacy_statement([dp.PureDP(1000)], neighbouring="replace-one").epsilon == pytest.approx(2000, rel=1e-4)
+    assert dp.privacy_statement([dp.PureDP(1000)], neighbouring="replace-one").epsilon == pytest.approx(
+        2000, rel=1e-4
+    )
 
 
 def test_tiny_delta_is_answered_by_rdp_and_calibrated() -> None:
@@ -209,3 +211,23 @@ def test_a_checkpoint_belongs_to_its_other_events(tmp_path) -> None:
     train_private.train_private(model, clouds(), other_events=[dp.PureDP(0.5)], checkpoint=path, **RUN)
     with pytest.raises(ValueError, match="other events was"):
         train_private.train_private(model, clouds(), checkpoint=path, **RUN)
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "size", "delta"), [(0.5, 1, 1e-5), (0.5, 4, 1e-5), (1.0, 3, 0.0), (900.0, 5, 1e-9)]
+)
+def test_group_privacy_is_the_promise_chained(epsilon: float, size: int, delta: float) -> None:
+    chained = 0.0
+    for _ in range(size):
+        chained = min(1.0, math.exp(min(epsilon, 700.0)) * chained + delta)
+    total, found = dp.group_privacy(epsilon, size, delta)
+    assert total == size * epsilon
+    assert found == pytest.approx(chained, rel=1e-9)
+
+
+def test_group_privacy_covers_gaussian_noise_that_moves_size_times_as_far() -> None:
+    """A family of k moves the sum k times as far: the exact δ of that shift lies below the chained one."""
+    sigma, epsilon = dp.gaussian_sigma(0.5, 1e-4), 0.5
+    for size in (2, 3, 5):
+        total, delta = dp.group_privacy(epsilon, size, 1e-4)
+        assert 0 < dp.gaussian_delta(total, sigma, sensitivity=size) <= delta
