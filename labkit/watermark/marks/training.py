@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from labkit import cache, profiles, progress, stats, training
 from labkit.training import recipe as recipes
+from labkit.training import shelf
 from labkit.training.recipe import Recipe, State
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def train(
             f"got {len(x)} inputs and {len(y)} labels; expected as many of each, at least one, no NaN or infinity"
         )
     settings = {
-        "model": [repr(model), dict(model.state_dict())],
+        "model": identity(model),
         "x": x,
         "y": y,
         "recipe": recipe,
@@ -92,6 +93,11 @@ def train(
     trained = copy.deepcopy(model)
     trained.load_state_dict(state)
     return trained.to(profiles.device()).eval(), seconds
+
+
+def identity(model: nn.Module) -> list[Any]:
+    """Return what tells a trained model from another, for cache keys: structure, weights, and the code of its classes."""
+    return list(shelf.model_identity(lambda: copy.deepcopy(model)))
 
 
 def _run(

@@ -13,6 +13,7 @@ from labkit.training.recipe import Recipe
 from labkit.training.shelf import model_identity
 from labkit.watermark.attacks import removal
 from labkit.watermark.marks.marked import MarkedModel
+from labkit.watermark.marks.training import identity
 from labkit.watermark.robustness.cells import NONE
 
 if TYPE_CHECKING:
@@ -73,13 +74,13 @@ def started(job: Job, plan: Plan) -> Job:
 
 def attack_key(job: Job, plan: Plan, data: Dataset) -> str:
     """Return a content hash of an attacked model: the model, the records, and each part's settings and code."""
-    model = [repr(job.mark.model), dict(job.mark.model.state_dict())]
+    model = identity(job.mark.model)
     if job.attack == NONE:
         return cache.digest(model, data.digest)[:32]
     parts = []
     for part in job.attack.split(" + "):
         if part in plan.own:  # what it makes is known by its content
-            parts.append(dict(own_model(job, part, plan).state_dict()))
+            parts.append(identity(own_model(job, part, plan)))
             continue
         run, settings = removal.REMOVALS[part].run, plan.settings(part, job.dose)
         shown = {

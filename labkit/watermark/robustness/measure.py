@@ -24,6 +24,7 @@ from labkit.training import many, shelf
 from labkit.watermark.attacks import removal, weight_attacks
 from labkit.watermark.marks import weights
 from labkit.watermark.marks.marked import MarkedModel
+from labkit.watermark.marks.training import identity
 from labkit.watermark.robustness.cells import NONE, Cell
 from labkit.watermark.robustness.jobs import Job, OwnAttack, Plan, attack_key, attacked, started
 from labkit.watermark.robustness.matrix import Matrix
@@ -165,7 +166,7 @@ def hits(mark: MarkedModel, model: nn.Module) -> np.ndarray:
 
 def _all_null_hits(marked: Sequence[MarkedModel], nulls: Sequence[nn.Module]) -> dict[int, np.ndarray]:
     """Return `_null_hits` of each mark, by its id; from the cache, since parts of a matrix ask the same again."""
-    witnesses = cache.digest(*([repr(null), dict(null.state_dict())] for null in nulls))
+    witnesses = [identity(null) for null in nulls]
     return {
         id(mark): cache.cached(
             "null-hits",
