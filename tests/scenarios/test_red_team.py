@@ -6,6 +6,7 @@ import inspect
 from dataclasses import replace
 from functools import partial
 
+import joblib
 import numpy as np
 import pytest
 
@@ -24,6 +25,7 @@ def _small(monkeypatch, tmp_path_factory) -> None:
     monkeypatch.setenv("LABKIT_PROGRESS", "0")
     monkeypatch.setenv("LABKIT_PROFILE", "smoke")
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path_factory.getbasetemp() / "red-team-cache"))
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 1)
     monkeypatch.setattr(many, "_cores", lambda: 1)  # starting processes takes longer than all the rest
     monkeypatch.setitem(red_team.SMOKE, "pool", 140)
     monkeypatch.setitem(red_team.SMOKE, "population", 40)

@@ -75,7 +75,12 @@ def _asked(
         pool, population = (ask(model, part, bank.queries, bank.dtype) for part in parts)
         return pool, population
 
-    settings = {"target": key, "queries": list(bank.queries), "dtype": bank.dtype}
+    settings = {
+        "target": key,
+        "queries": list(bank.queries),
+        "dtype": bank.dtype,
+        "model": model_identity(bank.make_model),
+    }
     pool, population = cache.cached("answers", settings, questions, code=[ask])
     return Target(
         logits=pool,

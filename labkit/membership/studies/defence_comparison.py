@@ -18,6 +18,7 @@ from labkit.membership.studies.defence_table import CANARY_RATE, RATE, DefenceTa
 from labkit.membership.studies.defences import Defence, standard
 from labkit.membership.studies.leave_one_out import LeaveOneOut
 from labkit.stats import Interval
+from labkit.training.shelf import model_identity
 
 
 def compare_defences(
@@ -147,13 +148,16 @@ def _labels_alone(
     if not len(records) or defended.x is not plain.x:
         return None
 
+    asked = [defended.target(k) for k in range(targets)]
+
     def areas() -> list[float]:
-        results = [attack("label-noise", defended.target(k), plain, records=records) for k in range(targets)]
+        results = [attack("label-noise", target, plain, records=records) for target in asked]
         return [intervals.auc(r.scores, r.members).estimate for r in results]
 
     settings = {
         "bank": defended.key,
         "records": records,
         "rows": defended.rows[:targets],
+        "model": model_identity(defended.make_model),
     }
     return stats.mean_share(cache.cached("labels-alone", settings, areas, code=[label_attacks, intervals]))
