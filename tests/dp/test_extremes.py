@@ -231,3 +231,19 @@ def test_group_privacy_covers_gaussian_noise_that_moves_size_times_as_far() -> N
     for size in (2, 3, 5):
         total, delta = dp.group_privacy(epsilon, size, 1e-4)
         assert 0 < dp.gaussian_delta(total, sigma, sensitivity=size) <= delta
+
+
+def test_a_replaced_record_moves_a_clipped_sum_twice_as_far() -> None:
+    """google/differential-privacy #378: replace-one at σ is add/remove at σ / 2, for every accountant."""
+    replaced = dp.privacy_statement([dp.SampledGaussian(2.0, 10)], neighbouring="replace-one").epsilons
+    assert replaced == pytest.approx(dp.privacy_statement([dp.SampledGaussian(1.0, 10)]).epsilons, abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("target", "q", "steps"), [(0.1, 0.01, 1000), (1.0, 0.004, 3750), (19.99, 0.05, 200)]
+)
+def test_calibration_never_ends_above_its_target(target: float, q: float, steps: int) -> None:
+    """meta-pytorch/opacus #346; 19.99 lies where the grid becomes ten times coarser."""
+    noise = dp.calibrate_noise(target, sample_rate=q, steps=steps)
+    spent = dp.privacy_statement([dp.SampledGaussian(noise, steps, q)]).epsilon
+    assert 0.98 * target <= spent <= target

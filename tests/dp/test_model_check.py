@@ -267,3 +267,23 @@ def test_the_check_leaves_model_and_generator_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
     assert not any(hasattr(p, "grad_sample") for p in model.parameters())
+
+
+def test_engines_agree_on_a_half_frozen_model_and_leave_what_is_frozen() -> None:
+    """meta-pytorch/opacus #436, #542: a layer with a frozen weight and a trainable bias."""
+    model, found = trap("half frozen"), []
+    for engine in SGD_ENGINES:
+        result = dp.train_private(
+            model,
+            points(),
+            engine=engine,
+            noise_multiplier=1.0,
+            steps=4,
+            expected_batch_size=20,
+            seed=1,
+            delta=1e-3,
+        )
+        assert torch.equal(result.model.first.weight, model.first.weight)
+        found.append(torch.cat([p.detach().flatten() for p in result.model.parameters()]))
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], atol=1e-5, rtol=0)
