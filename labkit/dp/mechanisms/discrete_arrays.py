@@ -124,7 +124,7 @@ def discrete_gaussian(
     --------
     >>> import numpy as np
     >>> noise = discrete_gaussian(100, 10_000, np.random.default_rng(0))
-    >>> 9.7 < noise.std() < 10.3
+    >>> 9.7 < float(noise.std()) < 10.3
     True
     """
     variance, bits = Fraction(variance), bits_from(generator)
