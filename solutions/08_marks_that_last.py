@@ -491,7 +491,7 @@ for temperature in (1, 4, 20):
 
 # %% [markdown]
 # The kit's attacks take answers as an interface would give them: probabilities (T = 1) for `distil`, labels for `extract`.
-# The two doses are the whole budget of queries, and half of it.
+# The two doses are the whole budget of queries, and a quarter of it.
 #
 # **Predict.** No weight is handed over, and no trigger is asked. Through which hole could a mark still slip? Which of the
 # schemes was built to slip through it?

@@ -62,11 +62,11 @@ def seeds(setup: Project) -> tuple[int, ...]:
 
 
 def thieves(setup: Project) -> dict[str, list[Any]]:
-    """Return the two thefts of lab 07 as attacks, each with two doses: the whole query budget, and half of it.
+    """Return the two thefts of lab 07 as attacks, each with two doses: the whole query budget, and a quarter of it.
 
     "distil" sees probabilities, "extract" labels alone. The whole budget is lab 07's own thief, records, recipe and all.
     """
-    budgets = (setup.queries, setup.queries // 2)
+    budgets = (setup.queries, setup.queries // 4)
     return {
         name: [partial(_stolen, setup, shown, budget) for budget in budgets]
         for name, shown in {"distil": "probabilities", "extract": "labels"}.items()
