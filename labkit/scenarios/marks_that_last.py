@@ -16,6 +16,7 @@ from torch import nn
 from labkit import cache, profiles, training
 from labkit.scenarios import one_off, owner_and_thief
 from labkit.watermark.attacks import neural_cleanse, weight_attacks
+from labkit.watermark.attacks.removal import REMOVALS
 from labkit.watermark.marks import answers, embed
 from labkit.watermark.marks.keys import Key
 from labkit.watermark.robustness import dose_response, measure
@@ -79,8 +80,13 @@ def _stolen(setup: Project, shown: str, budget: int, mark: MarkedModel) -> nn.Mo
 
 
 def options(setup: Project) -> dict[str, dict[str, Any]]:
-    """Return how attacks differ from their defaults: a rehearsal searches less."""
-    return {"neural cleanse": {"steps": 60, "images": 8}} if setup.profile == "smoke" else {}
+    """Return how attacks differ from their defaults: a rehearsal trains on less, and searches less."""
+    if setup.profile != "smoke":
+        return {}
+    trained = [name for name in SINGLE if "recipe" in REMOVALS[name].doses[0]]
+    few = {name: {"records": 200} for name in trained}
+    few["neural cleanse"] |= {"steps": 60, "images": 8}
+    return few
 
 
 def victim(setup: Project, scheme: str, seed: int) -> MarkedModel:

@@ -24,7 +24,7 @@ from labkit.watermark.marks.keys import Key
 FACTOR = 1.0
 BATCH = 32
 EVERY = 4  # steps of the task for one with entanglement
-EPOCHS = 3  # of the stage with marks, after the task is learnt
+EPOCHS = 4  # of the stage with marks, after the task is learnt
 LEARNING_RATE = 0.05
 
 
@@ -153,7 +153,8 @@ def mark_entangled(
     Parameters
     ----------
     marks, count, target
-        See `labkit.watermark.marks.backdoor.mark_with_triggers`. Marks are patched images of one keyed class.
+        See `labkit.watermark.marks.backdoor.mark_with_triggers`; twice as many marks by default, which are patched images
+        of one keyed class.
     layers : sequence of str, optional
         Default: `default_layers`.
     factor : float
@@ -175,6 +176,7 @@ def mark_entangled(
             f"got batch={batch}, every={every}, epochs={epochs}, factor={factor}; expected at least 2, 1 and 1, and a "
             "finite number >= 0"
         )
+    marks = marks or 2 * backdoor.default_marks(data)  # they come late: half as many are half learnt
     learnt, asked = backdoor.draw_both("entangled", key, data, marks, count, target, **options)
     names = tuple(layers) if layers is not None else default_layers(model)
     clean, first = training.train(model, data.train_x, data.train_y, recipe, seed=seed)
