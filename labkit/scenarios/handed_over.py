@@ -23,7 +23,7 @@ from labkit.membership.shadows.presets import Preset, preset
 from labkit.membership.shadows.training import pool_of, shadow_bank
 from labkit.training import recipe
 from labkit.training.recipe import State
-from labkit.training.shelf import CODE
+from labkit.training.shelf import CODE, model_identity
 
 WRONG_LABELS = (
     0.05  # of the train labels; ten public test sets have 0.15% to 10% (Northcutt et al., arXiv 2103.14749)
@@ -164,7 +164,8 @@ class Case:
             records = self.x[chosen], self.y[chosen]
             return recipe.train_one(self.settings.make_model, *records, wanted, SEED, profiles.device())
 
-        return cache.cached("handed-over", {"identity": self.identity}, compute, code=CODE)
+        key = {"identity": self.identity, "model": model_identity(self.settings.make_model)}
+        return cache.cached("handed-over", key, compute, code=CODE)
 
 
 def _half(n: int) -> np.ndarray:
