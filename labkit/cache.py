@@ -34,7 +34,12 @@ def directory() -> Path:
     if os.environ.get("LABKIT_CACHE"):
         return Path(os.environ["LABKIT_CACHE"]).expanduser()
     root = checkout()
-    return root / "data" / "cache" if root else Path.home() / ".cache" / "labkit"
+    if root:
+        return root / "data" / "cache"
+    try:
+        return Path.home() / ".cache" / "labkit"
+    except RuntimeError:  # a user that nobody named, as in a container
+        return Path(tempfile.gettempdir()) / "labkit"
 
 
 def _feed(hasher: hashlib._Hash, part: Any) -> None:

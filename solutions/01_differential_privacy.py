@@ -28,7 +28,7 @@
 #
 # **Prerequisites.** Lab 00; probability densities; NumPy.
 #
-# **Minutes.** 90, of which the machine needs about 2.
+# **Minutes.** 105, of which the machine needs about 2.
 #
 # **Difficulty.** ●●●○○ (3 of 5)
 

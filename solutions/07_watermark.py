@@ -30,6 +30,7 @@
 
 # %%
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -244,7 +245,7 @@ print("with another model:", sealed.problems(KEY, unmarked[first]))
 
 
 # %%
-def metered(model, budget: int):
+def metered(model, budget: int) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return a function `ask(x)` that answers records `x` (n, ...) with probabilities (n, classes).
 
     `model(x)` gives logits (n, classes). A batch that holds more records than are left raises RuntimeError, before the

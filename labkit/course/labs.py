@@ -58,7 +58,7 @@ LABS = (
         "differential_privacy",
         "Differential privacy from the ground up",
         "foundations",
-        90,
+        105,
         (1, 2, 5),
         ("00",),
     ),

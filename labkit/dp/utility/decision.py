@@ -7,9 +7,10 @@ import html
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labkit import cache, stats
+from labkit.results import Result, as_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +23,8 @@ class NoDecision(ValueError):  # noqa: N818 (it is an answer, not a fault)
     """No ε of the curve meets what was asked; the message says what would."""
 
 
-@dataclass(frozen=True)
-class Decision:
+@dataclass(frozen=True, repr=False)
+class Decision(Result):
     """A chosen ε with all that it rests on: see `decide`.
 
     Attributes
@@ -91,6 +92,17 @@ class Decision:
             "Date": self.date,
         }
 
+    def numbers(self) -> dict[str, Any]:
+        """Return the record and its figures as plain numbers and text."""
+        figures = {"epsilon": self.epsilon, "claimed_epsilon": self.privacy.epsilon, "assured": self.assured}
+        figures |= {"accuracy": as_json(self.accuracy), "prior": as_json(self.prior), "seeds": self.seeds}
+        considered = [{"epsilon": e, "accuracy": a, "assured": b} for e, a, b in self.considered]
+        return figures | {"considered": considered, "record": self.facts()}
+
+    def summary(self) -> str:
+        """Return the record, one fact a line."""
+        return str(self)
+
     def table(self) -> pd.DataFrame:
         """Return every ε that was considered."""
         import pandas as pd
@@ -129,12 +141,12 @@ class Decision:
         return f"<table><caption>Privacy budget: decision record</caption><tbody>{rows}</tbody></table>"
 
     def save(self, path: str | Path) -> Path:
-        """Write the record; the ending chooses the form: ``.md``, ``.html`` or ``.txt``.
+        """Write the record; the ending chooses the form: ``.md``, ``.html``, ``.txt``, or as every result's.
 
         Raises
         ------
-        ValueError
-            For another ending.
+        OSError
+            If the file cannot be written; the message names the fix.
         """
         page = "<!doctype html><html lang='en'><meta charset='utf-8'><title>Privacy budget: decision record</title>"
         forms = {
@@ -142,9 +154,8 @@ class Decision:
             ".txt": lambda: f"{self}\n",
             ".html": lambda: page + self._repr_html_(),
         }
-        suffix = Path(path).suffix
-        if suffix not in forms:
-            raise ValueError(f"cannot write {path}: the ending must be one of {', '.join(forms)}")
+        if (suffix := Path(path).suffix) not in forms:
+            return super().save(path)
         with cache.atomic_path(path) as temporary:
             temporary.write_text(forms[suffix](), encoding="utf-8")
         return Path(path)

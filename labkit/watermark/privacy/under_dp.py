@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from torch import nn
 
 from labkit import cache, dp, plots, profiles, progress, stats, training
 from labkit.data import Dataset
-from labkit.results import as_json, write_json
+from labkit.results import Result, as_json
 from labkit.stats import Interval
 from labkit.training.recipe import Recipe, fresh
 from labkit.training.shelf import model_identity
@@ -27,6 +26,7 @@ from labkit.watermark.marks.keys import Key
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 LEARNING_RATE = 0.5
@@ -45,7 +45,7 @@ class Row:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class UnderDP:
+class UnderDP(Result):
     """Mark strength with and without DP-SGD: see `strengths`."""
 
     rows: tuple[Row, ...]
@@ -70,9 +70,9 @@ class UnderDP:
         ]
         return pd.DataFrame(rows).set_index(["privacy", "marks"])
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Draw mark strength against the number of marks, one line for each ε."""
-        fig, ax = plots.figure(6.6, 3.8)
+        fig, ax = plots.figure(6.6, 3.8) if ax is None else (ax.figure, ax)
         counts = sorted({row.marks for row in self.rows})
         for number, epsilon in enumerate(dict.fromkeys(row.epsilon for row in self.rows)):
             line = [row for row in self.rows if row.epsilon == epsilon]
@@ -97,8 +97,8 @@ class UnderDP:
         )
         return plots.describe(fig, f"Mark strength against the number of marks, {self.source}: {seen}.")
 
-    def save(self, path: str | Path) -> Path:
-        """Write the figures as JSON, atomically, and return the path."""
+    def numbers(self) -> dict[str, Any]:
+        """Return all rows as plain numbers and text."""
         rows = [
             {
                 "epsilon": row.epsilon,
@@ -110,17 +110,14 @@ class UnderDP:
             for row in self.rows
         ]
         facts = {"kind": self.kind, "records": self.records, "seeds": list(self.seeds)}
-        return write_json(path, facts | {"source": self.source, "profile": self.profile, "rows": rows})
+        return facts | {"source": self.source, "profile": self.profile, "rows": rows}
 
-    def __repr__(self) -> str:
-        return f"{self.source}, {self.kind} mark under DP-SGD\n{self.table().to_string()}"
-
-    def _repr_html_(self) -> str:
-        head = (
-            f"<p><b>A {self.kind} mark under DP-SGD</b> ({self.source}; {self.records:,} train records; seeds "
-            f"{', '.join(map(str, self.seeds))}; profile {self.profile})</p>"
+    def summary(self) -> str:
+        """Return what was trained on what, in one line."""
+        return (
+            f"a {self.kind} mark under DP-SGD ({self.source}; {self.records:,} train records; seeds "
+            f"{', '.join(map(str, self.seeds))}; profile {self.profile})"
         )
-        return head + self.table().to_html(border=0)
 
 
 def strengths(
