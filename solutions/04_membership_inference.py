@@ -25,7 +25,7 @@
 #
 # **Prerequisites.** A first PyTorch training loop; NumPy.
 #
-# **Minutes.** 90, of which the machine needs about 2.
+# **Minutes.** 105, of which the machine needs about 2.
 #
 # **Difficulty.** ●●●○○ (3 of 5)
 

@@ -25,7 +25,7 @@
 #
 # **Prerequisites.** Lab 04 (shadow models, loss threshold). Lab 02 helps for the last section.
 #
-# **Minutes.** 100, of which the machine needs about 3, once its shadow models exist (`labkit prepare 05`).
+# **Minutes.** 115, of which the machine needs about 3, once its shadow models exist (`labkit prepare 05`).
 #
 # **Difficulty.** ●●●●○ (4 of 5)
 
