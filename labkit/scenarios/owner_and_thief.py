@@ -260,7 +260,7 @@ def bank_of(setup: Project) -> ShadowBank:
 def nulls(setup: Project) -> list[nn.Module]:
     """Return models that never met a mark or an answer of the owner's: the judge's own, and lab 05's shadow models.
 
-    The judge's are of the owner's kind, each trained on its own draw of four fifths of the other records; the shadow
+    The judge's are of the owner's kind, each trained on its own draw of half of the other records; the shadow
     models are smaller and see fewer records, some of them the owner's. A mark has to stand out from both kinds.
     """
     from labkit.watermark.verification.null_models import null_models
@@ -272,7 +272,7 @@ def nulls(setup: Project) -> list[nn.Module]:
         setup.recipe,
         count=setup.null_count,
         seed=100,
-        records=len(innocent.train_y) * 4 // 5,
+        records=len(innocent.train_y) // 2,
     )
     bank = bank_of(setup)
     return strong + [bank.model(k) for k in range(len(bank))]
