@@ -470,8 +470,10 @@ print(
 # %% [markdown]
 # A thief's own images carry no patch, so no answer that it bought was about patches. What of the mark passes over,
 # passes by accident. A mark that is to last has to be made of what the thief *does* ask about: the features of natural
-# images. The **class-feature** mark (Xiao et al., arXiv 2511.07947) is built for that: a small class of pictures that
-# nature does not show, tied to the features of a class that it does.
+# images. The **class-feature** mark (after Xiao et al., arXiv 2511.07947) is built for that: a keyed light, a class of
+# pictures lit further than nature lights any, and at its near end a few natural records that share its answer a little.
+# Those the thief asks about. (How many, and how far the triggers are lit, was chosen on this very key while test pictures
+# were in view: expect a little less from a key of your own.)
 #
 # **Predict.** Will it show on the thieves? What does it cost in accuracy, compared with the patch?
 

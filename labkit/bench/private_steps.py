@@ -69,6 +69,7 @@ class Bench:
                 "seconds": round(race.seconds, 1),
                 "accuracy (%)": round(100 * race.accuracy, 2),
                 "epsilon": round(race.epsilon, 3),
+                "at ε = 0 (%)": None if race.prior is None else round(100 * race.prior, 2),
                 "times faster": "not as accurate" if (s := self.speedup(race.loop)) is None else f"{s:.1f}",
             }
             for race in self.races

@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from labkit.training.recipe import Recipe
 
 ALPHA = 1e-6
-SCHEMES = ("patch", "content", "noise", "unrelated", "abstract", "ood", "composite", "feature", "margin")
+SCHEMES = (
+    "patch",
+    "content",
+    "noise",
+    "unrelated",
+    "abstract",
+    "ood",
+    "composite",
+    "class-feature",
+    "margin",
+)
 LOOPED = 2  # models that the plain loop trains: its time per model does not depend on how many
 
 
