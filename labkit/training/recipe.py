@@ -30,7 +30,7 @@ class Recipe:
     Parameters
     ----------
     epochs, batch_size : int
-        A rest of one record joins the batch before it: BatchNorm takes no batch of one.
+        A short rest joins the batch before it: see `lengths`.
     learning_rate, momentum, weight_decay : float
         ``learning_rate`` is the peak of the cycle.
     label_smoothing : float
@@ -85,16 +85,19 @@ def one_cycle(step: int, steps: int, *, warmup: float = 0.2) -> float:
 
 
 def lengths(size: int, batch_size: int) -> list[int]:
-    """Return the lengths of one epoch's batches; a rest of one record joins the batch before it.
+    """Return the lengths of one epoch's batches; a short rest joins the batch before it.
+
+    Short is a single record, or less than a quarter of a batch: the statistics of so few would be a good part of what
+    BatchNorm remembers of an epoch (2 records at the end of 21,250 cost 3 points of accuracy on CIFAR-10).
 
     Examples
     --------
-    >>> lengths(10, 4), lengths(9, 4)
-    ([4, 4, 2], [4, 5])
+    >>> lengths(10, 4), lengths(9, 4), lengths(82, 40)
+    ([4, 4, 2], [4, 5], [40, 42])
     """
     whole, rest = divmod(size, batch_size)
-    if rest == 1 and whole:
-        return [batch_size] * (whole - 1) + [batch_size + 1]
+    if whole and rest and (rest == 1 or 4 * rest < batch_size):
+        return [batch_size] * (whole - 1) + [batch_size + rest]
     return [batch_size] * whole + [rest] * (rest > 0)
 
 

@@ -18,9 +18,18 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize(
     ("size", "batch", "expected"),
-    [(10, 4, [4, 4, 2]), (9, 4, [4, 5]), (3, 4, [3]), (1, 4, [1]), (5, 1, [1] * 5), (8, 4, [4, 4])],
+    [
+        (10, 4, [4, 4, 2]),
+        (9, 4, [4, 5]),
+        (3, 4, [3]),
+        (1, 4, [1]),
+        (5, 1, [1] * 5),
+        (8, 4, [4, 4]),
+        (82, 40, [40, 42]),
+        (90, 40, [40, 40, 10]),
+    ],
 )
-def test_a_rest_of_one_record_joins_the_batch_before_it(size, batch, expected) -> None:
+def test_a_short_rest_joins_the_batch_before_it(size, batch, expected) -> None:
     recipe = Recipe(epochs=3, batch_size=batch)
     assert lengths(size, batch) == expected
     assert steps_of(size, recipe) == 3 * len(expected)
