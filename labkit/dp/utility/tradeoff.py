@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 
 MAJORITY = "always the commonest class"
+FAR = 20.0  # points below all of a curve at which a line would squash it
 
 
 @dataclass(frozen=True, repr=False)
@@ -154,8 +156,8 @@ class Tradeoff(Result):
         ax.axhline(
             top, color=plots.COLOURS[6], linestyle="--", label=f"no privacy: {top:.2f}%", linewidth=1.2
         )
-        zero = f"ε = 0, {self.known}: {start:.2f}%"
-        ax.axhline(start, color=plots.COLOURS[3], linestyle=":", label=zero, linewidth=1.4)
+        lowest = 100 * min(b.estimate for b in bands)
+        _zero_line(ax, start, lowest, f"ε = 0, {self.known}", plots.COLOURS[3])
         ax.plot(x, [100 * b.estimate for b in bands], color=plots.COLOURS[0], label=f"{self.pipeline}: mean")
         if len(self.at(x[0])) > 1:
             low, high = [100 * b.low for b in bands], [100 * b.high for b in bands]
@@ -184,7 +186,15 @@ class Tradeoff(Result):
 
 def _clause(source: str) -> str:
     """Return what a source says of its features, after the records' own name."""
-    return _short("; ".join(source.split("; ")[1:]), 60)
+    return "; ".join(source.split("; ")[1:])
+
+
+def _zero_line(ax: Axes, start: float, lowest: float, label: str, colour: str) -> None:
+    """Draw the line at ε = 0; where it lies far below all else, name it in the legend and leave it off the axis."""
+    if lowest - start < FAR:
+        ax.axhline(start, color=colour, linestyle=":", linewidth=1.4, label=f"{label}: {start:.2f}%")
+    else:
+        ax.plot([], [], color=colour, linestyle=":", label=f"{label}: {start:.2f}%, below the axis")
 
 
 def _short(source: str, most: int = 90) -> str:
@@ -304,11 +314,10 @@ def compare(curves: Sequence[Tradeoff]) -> Figure:
             linestyle=line,
             marker="o",
             capsize=3,
-            label=f"{curve.pipeline}, {_clause(curve.source)}".rstrip(", "),
+            label=curve.pipeline,
         )
         start = 100 * curve.prior_accuracy.estimate
-        zero = f"{curve.pipeline}, ε = 0 ({curve.known}): {start:.2f}%"
-        ax.axhline(start, color=colour, linestyle=":", linewidth=1.4, label=zero)
+        _zero_line(ax, start, min(means), f"{curve.pipeline}, ε = 0 ({curve.known})", colour)
         ax.axhline(
             tops,
             color=colour,
@@ -324,5 +333,7 @@ def compare(curves: Sequence[Tradeoff]) -> Figure:
         ylabel="test accuracy (%)",
         title=f"Mean over {seeds} seeds, 95% interval (Student t), {curves[0].profile}",
     )
-    ax.legend(loc="lower right", fontsize=7, title=_short(curves[0].source.split(";")[0]), title_fontsize=8)
+    ax.legend(loc="lower right", fontsize=8, title=_short(curves[0].source.split(";")[0]), title_fontsize=8)
+    clauses = [f"{curve.pipeline}: {_clause(curve.source)}" for curve in curves if _clause(curve.source)]
+    fig.supxlabel(textwrap.fill("; ".join(clauses), 120), fontsize=7, x=0.01, ha="left")
     return plots.describe(fig, "Test accuracy against ε on a log axis: " + "; ".join(told) + ".")
