@@ -126,6 +126,9 @@ class Result:
     def __str__(self) -> str:
         return f"{type(self).__name__}: {self.summary()}"
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Show the summary as text in a notebook, not every field."""
         printer.text(type(self).__name__ if cycle else str(self))

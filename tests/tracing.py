@@ -100,7 +100,7 @@ class Watch:
         if not known:  # a test's own path: nobody promised anything
             return self._train(paths, make_model, *args, **options)
         # Of the function that makes a model, its key holds all that it makes.
-        known |= covered(make_model, shelf.train_missing, shelf.read, shelf.keep)
+        known |= covered(make_model, self._train)
         work = lambda: self._train(paths, make_model, *args, **options)  # noqa: E731
         return self._run(work, known, f"the names of {paths[0]}")
 

@@ -127,7 +127,9 @@ def test_ctrl_c_without_a_checkpoint_says_what_to_do_next_time() -> None:
 def test_a_finished_run_is_returned_not_repeated(tmp_path: Path) -> None:
     path = tmp_path / "run.pt"
     first = train("linear", Tripping(-1, crash), path)
-    again = train("linear", Tripping(10, crash), path)  # would crash if it trained (it is tried on fewer batches)
+    again = train(
+        "linear", Tripping(10, crash), path
+    )  # would crash if it trained (it is tried on fewer batches)
     assert same(first, again)
     assert again.seconds == first.seconds
 

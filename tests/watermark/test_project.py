@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from labkit import data
+from labkit import cache, data
 from labkit.scenarios import owner_and_thief
 from labkit.watermark import commit
 from labkit.watermark.attacks import theft as thieves
@@ -36,7 +36,7 @@ def test_a_pair_starts_alike_and_everything_is_trained_once(setup, monkeypatch) 
     assert marked.scheme == "patch"
     other = owner_and_thief.marked(setup, "patch", 1, key=Key.from_phrase("another"))
     assert not torch.equal(other.triggers.x, marked.triggers.x)
-    monkeypatch.setattr(owner_and_thief, "train_one", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(cache, "_made", lambda compute: pytest.fail("trained again"))
     owner_and_thief.plain(setup, 1)
     assert commit(owner_and_thief.KEY, marked.model, kind="patch").verify(owner_and_thief.KEY, marked.model)
 

@@ -58,6 +58,8 @@ def check_knowing_attack(attempt: Callable) -> None:
         }
         got = attempt(values.copy(), masks.copy(), k, reference_lira_online)
         given = f"8 models on 12 records, k = {k}, its partner is model {twin}"
-        because = "attack model k as if it were the target: which of the models may serve as its shadow models?"
+        because = (
+            "attack model k as if it were the target: which of the models may serve as its shadow models?"
+        )
         causes = {text: wrong for text, wrong in causes.items() if not np.allclose(wrong, expected)}
         _expect(got, expected, given, causes, because)
