@@ -226,6 +226,7 @@ def test_run_takes_notebooks_of_older_programs_and_of_other_kernels(tiny_lab, tm
 
 
 def test_run_and_classroom_work_below_spaces_and_umlauts(tiny_lab, tmp_path, monkeypatch):
+    """sio/Makefile.venv issue 5, ivanlen/pipreqsnb issue 24: spaces in the path."""
     odd = tmp_path / "mit Leerzeichen ü"
     tiny_lab.parent.rename(odd.parent / "moved")
     odd.mkdir()

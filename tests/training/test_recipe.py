@@ -91,6 +91,7 @@ def test_networks_come_with_either_norm(make) -> None:
 
 
 def test_a_model_without_parameters_can_be_asked() -> None:
+    """Trusted-AI/adversarial-robustness-toolbox issue 1215: something of which only predictions are to be had."""
     assert torch.equal(training.logits(nn.Flatten(), torch.ones(2, 3, 1)), torch.ones(2, 3))
     with pytest.raises(ValueError, match="nothing to train"):
         train_one(nn.Flatten, torch.ones(2, 3), torch.tensor([0, 1]), Recipe(epochs=1), 0, CPU)
