@@ -425,7 +425,7 @@ plots.show(found["a thief who confessed"]["mistakes"].plot())
 
 # %%
 bank = owner_and_thief.bank_of(setup)
-small = np.array([bank.logits(k, part="population")[:, 0].argmax(1) for k in range(len(bank))])
+small = np.array([answers(bank.model(k), public.test_x) for k in range(len(bank))])
 weak = np.array([solved.repeated(ours, own, truth) for own in small])
 copied = solved.repeated(ours, answers(controls["a thief who confessed"], public.test_x), truth)
 witnesses = {"the court's own": shares[1:], "shadow models": weak, "both": np.concatenate([shares[1:], weak])}
