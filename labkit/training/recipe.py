@@ -242,19 +242,3 @@ def train_one(
 def state_of(model: nn.Module) -> State:
     """Return a model's weights and buffers on the CPU, apart from it, in the usual layout."""
     return {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
-
-
-# What a trained model depends on, besides its recipe, records and architecture: see `labkit.training.shelf`.
-CODE = (
-    train_one,
-    descend,
-    batches,
-    lengths,
-    augment,
-    optimizer_of,
-    one_cycle,
-    arithmetic,
-    fixed_statistics,
-    fresh,
-    seeded,
-)
