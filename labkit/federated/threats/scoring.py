@@ -53,8 +53,13 @@ def final_signal(shadows: Shadows) -> np.ndarray:
     return np.stack([signals.logit_confidence(row, shadows.labels) for row in shadows.final])
 
 
-def rmia_scores(shadows: Shadows, *, gamma: float = 1.0, offline_a: float = rmia.OFFLINE_A) -> np.ndarray:
-    """Return RMIA's online score of every record on every target, shape [K, n]; the population are test records."""
+def rmia_scores(shadows: Shadows, *, gamma: float = 1.0) -> np.ndarray:
+    """Return RMIA's online score of every record on every target, shape [K, n]; the population are test records.
+
+    Of the federations that rehearse, half hold a record, as pairs split the records between them: p(x) averages both
+    halves. None ever trains on a test record, so p(z) is the plain mean over all of them; the line that offline RMIA
+    draws would stand for models that had seen z (see `labkit.membership.attacks.rmia.online`).
+    """
     own = np.stack([signals.confidence(row, shadows.labels) for row in shadows.final])
     population = np.stack([signals.confidence(row, shadows.population_labels) for row in shadows.population])
     scores = np.empty(own.shape)
@@ -63,10 +68,8 @@ def rmia_scores(shadows: Shadows, *, gamma: float = 1.0, offline_a: float = rmia
         masks = shadows.masks[rest]
         inside, outside = ((own[rest] * used).sum(0) / used.sum(0) for used in (masks, ~masks))
         ratio_x = own[k] / np.maximum((inside + outside) / 2, rmia.TINY)
-        marginal = rmia.marginal_offline(population[rest].mean(0), offline_a)
-        found = rmia.dominance(ratio_x, population[k] / np.maximum(marginal, rmia.TINY), gamma)
-        # A small population ties the surest records at 1: the ratio itself orders them, and moves no one past a step.
-        scores[k] = found + ratio_x / (1 + ratio_x) / (2 * population.shape[1])
+        ratio_z = population[k] / np.maximum(population[rest].mean(0), rmia.TINY)
+        scores[k] = rmia.untied(ratio_x, ratio_z, gamma)
     return scores
 
 
