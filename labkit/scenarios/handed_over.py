@@ -21,6 +21,7 @@ from labkit import cache, data, profiles, stats, training
 from labkit.membership.shadows.bank import ShadowBank
 from labkit.membership.shadows.presets import Preset, preset
 from labkit.membership.shadows.training import pool_of, shadow_bank
+from labkit.scenarios import one_off
 from labkit.training import recipe
 from labkit.training.recipe import State
 from labkit.training.shelf import CODE, model_identity
@@ -289,9 +290,12 @@ def make_checkpoint(what: Case, where: Path) -> Path:
 def prepare() -> None:
     """Do lab 04's one-off work: the shadow models on digits and on breast cancer, and the model to attack."""
     what = case()
-    what.handed_over()
-    what.bank()
-    preset("breast_cancer").bank()
+    with one_off.part("model to attack"):
+        what.handed_over()
+    with one_off.part("shadow models on digits"):
+        what.bank()
+    with one_off.part("shadow models on breast cancer"):
+        preset("breast_cancer").bank()
 
 
 def main() -> None:

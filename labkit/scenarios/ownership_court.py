@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from labkit import profiles
-from labkit.scenarios import owner_and_thief
+from labkit.scenarios import one_off, owner_and_thief
 from labkit.signing import Signer
 from labkit.watermark.court import claims, forgery
 from labkit.watermark.court import line_up as suspects
@@ -171,11 +171,19 @@ def prepare() -> None:
         print(
             "lab 09: five models of a minute each and the forger's pictures, beside what lab 07 prepares; interrupt at will"
         )
-    judges(setup)
-    line_up(setup, claim(setup), forged(setup))
-    counter_claim(setup)
-    known_thief(setup)
-    twin(setup)
+    with one_off.part("the court's null models"):
+        judges(setup)
+    with one_off.part("the owner's claim"):
+        accusation = claim(setup)
+    with one_off.part("the forger's pictures"):
+        forgery_ = forged(setup)
+    with one_off.part("five suspects"):
+        line_up(setup, accusation, forgery_)
+    with one_off.part("the thief's counter-claim"):
+        counter_claim(setup)
+    with one_off.part("controls: a known thief and the owner's twin"):
+        known_thief(setup)
+        twin(setup)
 
 
 def known_thief(setup: Project) -> nn.Module:
