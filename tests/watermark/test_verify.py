@@ -282,11 +282,18 @@ def test_bits_are_tested_against_bits_of_null_models() -> None:
     verdict = verify.verify_bits(owned, owned, null, alpha=1e-6, suspect="marked")
     assert verdict.decided
     assert verdict.hits == 64
-    assert verdict.null_rate >= 0.5
+    assert verdict.null_rate == 0.5
+    assert verdict.p_value == 0.5**64
+    assert "exact" in verdict.p_text
+    assert verdict.numbers()["p_value_rests_on"] == "the key's own chance, binomial"
+    lucky = np.repeat(owned[None], 20, 0)  # no luck of null models moves what a fair coin does
+    assert verify.verify_bits(owned, owned, lucky).decided
     assert "bits in weights" in str(verdict)
     assert not verify.verify_bits(rng.integers(0, 2, 64), owned, null).decided
     with pytest.raises(ValueError, match="bits_read holds values other than 0 and 1"):
         verify.verify_bits(owned - 0.5, owned, null)
+    with pytest.raises(ValueError, match="chance is 1"):
+        verify.verify_bits(owned, owned, null, chance=1)
     with pytest.raises(ValueError, match="63"):
         verify.verify_bits(owned[:63], owned, null)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binom
 
 from labkit.watermark import Key
+from labkit.watermark.attacks.removal import remove
 from labkit.watermark.marks import weights
+from labkit.watermark.verification.verify import verify_bits
 
 
 def test_the_loss_is_the_papers_formula(small, key):
@@ -48,6 +51,35 @@ def test_an_unmarked_model_answers_by_chance(small):
         for k in (Key.from_phrase(f"null {i}") for i in range(40))
     ]
     assert 0.44 < np.mean(rights) < 0.56  # 4 standard errors of 1,280 fair bits
+
+
+def test_p_of_innocents_is_uniform_or_larger_over_keys(bars, small, short):
+    """400 keys on a trained and an untrained network: P[p <= t] <= t; a false alarm has probability below 1e-6 each."""
+    trained = weights.training.train(small(), bars.train_x, bars.train_y, short, seed=1)[0]
+    keys = [Key.from_phrase(f"owner {i}") for i in range(200)]
+    for innocent in (trained, small()):
+        p = np.array([verdict_of(innocent, one).p_value for one in keys])
+        for t in (0.01, 0.05, 0.1, 0.2, 0.5):
+            assert binom.sf((p <= t).sum() - 1, len(p), t) > 1e-6
+        assert 0.4 < p.mean() < 0.7  # neither never nor always near 1: 32 fair bits have a mean p of .57
+
+
+def test_a_mark_is_found_after_pruning_and_after_training_on(bars, small, short, key):
+    done = weights.mark_weights(small(), bars, key, recipe=short, bits=32, weight=1.0)
+    settings = {"seed": 0, "records": 200}
+    attacked = {
+        "prune": remove("prune", done.model, bars, share=0.5),
+        "fine-tune all": remove("fine-tune all", done.model, bars, **settings),
+    }
+    for name, model in attacked.items():
+        assert verdict_of(model, key).p_value < 1e-3, name
+        assert verdict_of(model, Key.from_phrase("someone else's")).p_value > 1e-3, name
+
+
+def verdict_of(model, key):
+    """Return what 32 bits say; the null models are no part of p, so two that read nothing do."""
+    message, nothing = weights.owned(key, 32), np.zeros((2, 32), np.int64)
+    return verify_bits(weights.read(model, key, bits=32), message, nothing, minimum=2)
 
 
 def test_bits_survive_small_noise_on_the_weights(bars, small, short, key):

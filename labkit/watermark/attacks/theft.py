@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from labkit.data import Dataset
 
 STRATEGIES = ("random", "margin", "k-center")
-CODE = shelf.CODE  # that makes a thief from its answers
 
 
 @dataclass(frozen=True)
@@ -255,7 +254,7 @@ def _train(
     seed: int,
 ) -> list[nn.Module]:
     """Return a thief trained on each of the first ``sizes`` records."""
-    key = cache.digest(x, targets, recipe, seed, *shelf.model_identity(make_model), list(CODE))[:32]
+    key = cache.digest(x, targets, recipe, seed, *shelf.model_identity(make_model), list(shelf.CODE))[:32]
     paths = [cache.directory() / "thieves" / f"{key}-{size}.pt" for size in sizes]
     masks = torch.arange(len(x))[None, :] < torch.tensor(sizes)[:, None]
     states = shelf.train_missing(

@@ -21,6 +21,7 @@ from labkit.watermark.marks import training
 from labkit.watermark.marks.keys import Key
 
 BITS = 64
+CHANCE = 0.5  # that a bit is read right from weights that do not depend on the key
 WEIGHT = 0.1  # of the regulariser: the paper's 0.01 is for 200 epochs, the labs train for a dozen
 
 
@@ -100,7 +101,8 @@ def owned(key: Key, bits: int = BITS) -> np.ndarray:
 def read(model: nn.Module, key: Key, *, layer: str | None = None, bits: int = BITS) -> np.ndarray:
     """Return the bits that a key reads from a model, int64 of shape (bits,).
 
-    An independent model answers each bit right with probability one half, whatever the key.
+    Rows of the projection and bits of the message are independent draws, symmetric around 0: under a key that a model
+    never saw, each bit is right with probability `CHANCE`, independently of the others, whatever the model's weights.
 
     Parameters
     ----------

@@ -104,7 +104,9 @@ def robustness_matrix(
     cells, before = [], {}
     for job, outcome in zip(jobs, outcomes, strict=True):
         mark = job.mark
-        verdict = verify.judge(outcome["hit"], null_hits[id(mark)], alpha=alpha, minimum=minimum)
+        chance = weights.CHANCE if mark.triggers is None else None
+        nulls_hit = null_hits[id(mark)]
+        verdict = verify.judge(outcome["hit"], nulls_hit, alpha=alpha, minimum=minimum, chance=chance)
         accuracy = stats.clopper_pearson(outcome["right"], len(data.test_y))
         before.setdefault(id(mark), accuracy.estimate)  # the first attack is none
         cells.append(

@@ -42,6 +42,9 @@ class Verdict(Result):
     seed : int
     redrawn : RedrawnKeys, optional
         The same suspect asked about keys drawn anew: its p-value is exact, whatever the suspect's architecture.
+    chance : float, optional
+        The rate at which a suspect hits that never saw the key, where the mark's own randomness fixes it: 1/2 for bits.
+        Then the binomial is exact for any such suspect, and null models are only asked as a check.
     """
 
     hit: np.ndarray
@@ -53,6 +56,7 @@ class Verdict(Result):
     profile: str
     seed: int = 0
     redrawn: RedrawnKeys | None = None
+    chance: float | None = None
 
     @property
     def hits(self) -> int:
@@ -83,8 +87,11 @@ class Verdict(Result):
 
     @property
     def null_rate(self) -> float:
-        """The rate that H0 is tested at: see `null_rate_of`."""
-        return binomial.null_rate_of(self.null_hits, self.n)
+        """The rate that H0 is tested at: `chance` where the key fixes it, else see `null_rate_of`."""
+        return self._rate_under_h0(self.null_hits)
+
+    def _rate_under_h0(self, null_hits: np.ndarray) -> float:
+        return binomial.null_rate_of(null_hits, self.n) if self.chance is None else self.chance
 
     @property
     def p_value(self) -> float:
@@ -96,7 +103,7 @@ class Verdict(Result):
         """Exact binomial tail at `null_rate`.
 
         It counts chance in the triggers. That no innocent model's rate lies above the highest of k is an assumption:
-        without it, all that k models can say is `rank_p_value`.
+        without it, all that k models can say is `rank_p_value`. At `chance` nothing is assumed of any model.
         """
         return binomial.tail(self.hits, self.n, self.null_rate)
 
@@ -105,12 +112,20 @@ class Verdict(Result):
         """The p-value with what it rests on, and no more digits than that supports."""
         if self.redrawn is not None:
             return f"p = {self.p_value:.2g} among {len(self.redrawn.redrawn):,} keys drawn anew"
+        if self.chance is not None:
+            return f"p = {self.p_value:.2g}, exact: {self.chance:.0%} a bit under any key that the suspect never saw"
         shown = (
             f"< {SUPPORTED:g}"
             if self.model_based_p_value < SUPPORTED
             else f"= {self.model_based_p_value:.1g}"
         )
         return f"model-based p {shown}, rank p = {self.rank_p_value:.2g}"
+
+    @property
+    def _rests_on(self) -> str:
+        if self.redrawn is not None:
+            return "keys drawn anew"
+        return "null models, binomial" if self.chance is None else "the key's own chance, binomial"
 
     @property
     def rank_p_value(self) -> float:
@@ -123,7 +138,12 @@ class Verdict(Result):
 
     @property
     def decided(self) -> bool:
-        """Whether the mark is proven: more hits than any of enough null models, and the p-value at most alpha."""
+        """Whether the mark is proven: more hits than any of enough null models, and the p-value at most alpha.
+
+        At `chance` the p-value decides alone: it needs no null model.
+        """
+        if self.chance is not None:
+            return self.p_value <= self.alpha
         above = self.enough_nulls and self.hits > self.null_hits.max()
         return above and self.p_value <= self.alpha and self.model_based_p_value < self.alpha
 
@@ -141,7 +161,7 @@ class Verdict(Result):
     def accused(self) -> np.ndarray:
         """Which null models the same rule accuses, each against the others, bool (k,)."""
         others = (np.delete(self.null_hits, k) for k in range(len(self.null_hits)))
-        rates = [binomial.null_rate_of(rest, self.n) for rest in others]
+        rates = [self._rate_under_h0(rest) for rest in others]
         tails = [
             binomial.tail(int(own), self.n, rate) for own, rate in zip(self.null_hits, rates, strict=True)
         ]
@@ -174,7 +194,7 @@ class Verdict(Result):
         against = (
             f"{self.hits} of {self.n} hits, null models at most {self.null_rates.max():.1%}, {self.p_text}"
         )
-        if not self.enough_nulls:
+        if not self.enough_nulls and self.chance is None:
             return f"no claim: {len(self.null_hit)} null models are too few null models for a claim, {NULLS} are needed ({against})"
         if self.decided:
             return f"mark found: {against}, alpha = {self.alpha:g}"
@@ -262,7 +282,7 @@ class Verdict(Result):
             "null_hits": self.null_hits.tolist(),
             "null_rate": self.null_rate,
             "p_value": self.p_value,
-            "p_value_rests_on": "null models, binomial" if self.redrawn is None else "keys drawn anew",
+            "p_value_rests_on": self._rests_on,
             "model_based_p_value": self.model_based_p_value,
             "rank_p_value": self.rank_p_value,
             "alpha": self.alpha,

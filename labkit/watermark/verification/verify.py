@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labkit import profiles
+from labkit.watermark.marks import weights
 from labkit.watermark.marks.marked import TriggerSet
 from labkit.watermark.verification.asking import Suspect, answers, probabilities
 from labkit.watermark.verification.binomial import ALPHA, hits_needed, power, queries_needed, tail
@@ -50,6 +51,7 @@ def judge(
     source: str = "",
     seed: int = 0,
     redrawn: RedrawnKeys | None = None,
+    chance: float | None = None,
 ) -> Verdict:
     """Test hits that are already counted: the statistics of `verify` alone.
 
@@ -57,11 +59,13 @@ def judge(
     ----------
     hit : bool array of shape (n,)
     null_hit : bool array of shape (k, n)
+    chance : float, optional
+        Where the mark's own randomness fixes how often a suspect hits that never saw the key: see `Verdict`.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, alpha is out of range, or there are fewer than ``minimum`` null models.
+        If shapes do not fit, alpha or chance is out of range, or there are fewer than ``minimum`` null models.
     """
     hit, null_hit = np.asarray(hit), np.asarray(null_hit)
     if (
@@ -79,12 +83,16 @@ def judge(
         raise ValueError(
             f"alpha is {alpha}; expected a number between 0 and 1, fixed in advance, such as {ALPHA}"
         )
+    if chance is not None and not 0 < chance < 1:
+        raise ValueError(f"chance is {chance}; expected a number between 0 and 1, such as {weights.CHANCE}")
     if len(null_hit) < max(minimum, 2):
         raise ValueError(
             f"got {len(null_hit)} null models; {max(minimum, 2)} are needed: train them with "
             "watermark.null_models (a rehearsal may pass a smaller minimum=, and then proves nothing)"
         )
-    return Verdict(hit, null_hit, alpha, what, suspect, source, profiles.current().name, seed, redrawn)
+    return Verdict(
+        hit, null_hit, alpha, what, suspect, source, profiles.current().name, seed, redrawn, chance
+    )
 
 
 def verify(
@@ -157,11 +165,16 @@ def verify_bits(
 ) -> Verdict:
     """Test a white-box mark: bits read from a suspect's weights against those that the owner embedded.
 
+    Null hypothesis: the suspect's weights do not depend on the key. Message and projection are drawn from the key, so
+    such a suspect, of whatever training, shows each bit right with probability 1/2, independently of the others: the
+    p-value is the exact binomial tail. Assumption: the key was drawn at random, not chosen with a look at the suspect,
+    which commitments must rule out.
+
     Parameters
     ----------
     bits_read, bits_owned : arrays of 0 and 1, shape (n,)
     null_bits : array of 0 and 1, shape (k, n)
-        Read from each null model with the same key.
+        Read from each null model with the same key: a check that the suspect is read as it should be, no part of p.
     **settings
         As in `judge`.
 
@@ -178,4 +191,6 @@ def verify_bits(
         raise ValueError(
             f"got {read.shape} bits read, {owned.shape} owned and {null.shape} of null models; expected (n,), (n,), (k, n)"
         )
-    return judge(read == owned, null == owned, **{"what": "bits in weights", **settings})
+    return judge(
+        read == owned, null == owned, **{"what": "bits in weights", "chance": weights.CHANCE, **settings}
+    )
