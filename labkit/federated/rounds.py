@@ -362,11 +362,12 @@ def _check_model(model: nn.Module, dataset: Dataset) -> None:
     """Refuse, by behaviour, a model that mixes records or remembers them outside of its parameters."""
     import torch
 
+    from labkit.models import seeded
+
     x = dataset.train_x[:4]
     before = [b.clone() for b in model.buffers()]
     model.train()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with torch.no_grad(), seeded(0):
         together = model(x)
         alone = torch.cat([model(one[None]) for one in x])
     if together.shape != (len(x), len(dataset.classes)):

@@ -90,15 +90,14 @@ def no_exit(*_: object) -> None:
 def fixed_randomness(seed: int = 0) -> Iterator[None]:
     """Run the block with seeded global generators (Python, NumPy, torch), then put their states back."""
     import numpy as np
-    import torch
 
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    from labkit.models import seeded
+
     python, numpy_state = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng(devices=devices):
+        with seeded(seed):
             random.seed(seed)
             np.random.seed(seed)
-            torch.manual_seed(seed)
             yield
     finally:
         random.setstate(python)

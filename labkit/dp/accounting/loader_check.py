@@ -85,6 +85,8 @@ def _one_pass(loader: DataLoader) -> list[list[int]]:
     import torch
     from torch.utils.data import IterableDataset
 
+    from labkit import models
+
     if isinstance(loader.dataset, IterableDataset):
         raise ValueError(
             "an IterableDataset hides which records are in a batch: draw batches from a data set with a length"
@@ -93,7 +95,7 @@ def _one_pass(loader: DataLoader) -> list[list[int]]:
     samplers += [s.sampler for s in samplers if hasattr(s, "sampler")]
     own = {id(g): g for s in samplers if isinstance(g := getattr(s, "generator", None), torch.Generator)}
     states = {key: generator.get_state() for key, generator in own.items()}
-    with torch.random.fork_rng(devices=[]):
+    with models.seeded(0):
         drawn = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
         batches = [
             [int(batch)] if loader.batch_sampler is None else [int(i) for i in batch] for batch in drawn

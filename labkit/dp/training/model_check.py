@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.overrides import TorchFunctionMode
 
+from labkit import models
 from labkit.dp.training.engines import Mechanism, check_engine, make_engine, memory_format
 from labkit.dp.training.gradients import clip_factors, norms_of, trainable
 
@@ -193,7 +194,7 @@ def _check_outputs(model: nn.Module, dataset: Dataset) -> None:
 
 
 def _outputs(model: nn.Module, x: Tensor) -> Tensor:
-    with HeldStill(), torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with models.seeded(0), HeldStill(), torch.no_grad():
         return model(x)
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from labkit import cache, profiles, progress, training
+from labkit import cache, models, profiles, progress, training
 from labkit.data import Dataset
 from labkit.dp.utility import network, patches, scattering
 from labkit.dp.utility.public import PUBLIC_SEED, public_images
@@ -264,8 +264,7 @@ def whitening(x: Tensor, dimension: int, *, damping: float = DAMPING) -> tuple[T
             f"dimension is {dimension}; {len(x)} vectors of length {x.shape[1]} give 1 to {most}"
         )
     mean = x.mean(0)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(PUBLIC_SEED)  # the randomised SVD draws from the global state
+    with models.seeded(PUBLIC_SEED):  # the randomised SVD draws from the global state
         extra = min(most, dimension + 32)
         _, singular, directions = torch.pca_lowrank(x - mean, q=extra, center=False, niter=3)
     variances = singular[:dimension].square() / (len(x) - 1)

@@ -97,10 +97,9 @@ def _table(hospitals: int, batches: int, seeds: tuple[int, ...], profile: profil
 
 def perceptron_of(seed: int) -> nn.Module:
     """Return an untrained 30-64-2 perceptron in float64, the same for the same seed; no global seed is touched."""
-    from labkit.models import perceptron
+    from labkit.models import perceptron, seeded
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return perceptron(30).double()
 
 

@@ -112,9 +112,11 @@ def check_whiten(attempt: Callable) -> None:
     """Against the eigenvectors of the covariance: centre, subspace and variances."""
     import torch
 
-    torch.manual_seed(0)
+    from labkit.models import seeded
+
     scales = torch.tensor([5.0, 3, 2, 1, 0.5, 0.2])
-    x = (torch.randn(400, 6) * scales) @ torch.linalg.qr(torch.randn(6, 6))[0] + torch.arange(6.0)
+    with seeded(0):
+        x = (torch.randn(400, 6) * scales) @ torch.linalg.qr(torch.randn(6, 6))[0] + torch.arange(6.0)
     dimension, damping = 3, 0.1
     given = {"x": "400 vectors of length 6", "dimension": dimension, "damping": damping}
     result = attempt(x.clone(), dimension, damping=damping)
@@ -171,8 +173,10 @@ def check_closed_form_norm(attempt: Callable) -> None:
     import torch
     from torch.nn import functional as F  # noqa: N812
 
-    torch.manual_seed(1)
-    x, y, layer = torch.randn(5, 7), torch.tensor([0, 2, 1, 1, 0]), torch.nn.Linear(7, 4)
+    from labkit.models import seeded
+
+    with seeded(1):
+        x, y, layer = torch.randn(5, 7), torch.tensor([0, 2, 1, 1, 0]), torch.nn.Linear(7, 4)
     logits = layer(x).detach()
     wanted = torch.zeros(5)
     for i in range(5):

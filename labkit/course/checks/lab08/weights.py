@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit.course.exercises.exercise import Wrong, exercise
+from labkit.models import seeded
 
 WORDS = ("holds", "beaten", "costly")
 
@@ -243,8 +244,7 @@ def reference_last_only(model: nn.Module) -> nn.Module:
 )
 def check_last_only(attempt: Callable) -> None:
     """On a network with two linear layers: who trains, who is fresh, and that the victim stays as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Linear(8, 5))
         before = {name: value.clone() for name, value in model.state_dict().items()}
         made = attempt(model)
