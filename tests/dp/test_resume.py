@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from labkit import cache
 from labkit.data import Dataset
 from labkit.dp.training import checkpoint, train_private
 
@@ -197,3 +198,60 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path: Path, monkeypatc
         checkpoint.save(path, {"a": 1}, {"done": 2})
     assert checkpoint.load(path, {"a": 1}) == {"done": 1}
     assert [f.name for f in tmp_path.iterdir()] == ["run.pt"]
+
+
+def test_a_folder_that_cannot_be_written_costs_the_checkpoint_not_the_run(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file where a folder should be")
+    path = tmp_path / "taken" / "run.pt"
+    with pytest.warns(
+        cache.CacheWarning, match=r"taken.run\.pt is not kept: cannot write in .*choose a folder"
+    ) as said:
+        result = train("linear", Tripping(-1, crash), path)
+    assert len(said) == 1
+    assert same(result, train("linear", Tripping(-1, crash), None))
+    assert result.privacy.steps == 35
+    assert "cannot write in" in result.unsaved
+    assert "checkpoints were not kept" in str(result)
+    assert "cannot write in" in result.numbers()["unsaved"]
+
+
+@pytest.mark.parametrize("fails", [range(2, 99), range(2, 4)], ids=["for good", "for a while"])
+def test_a_disk_that_fills_up_after_some_steps_stops_no_run(
+    fails: range, tmp_path: Path, monkeypatch
+) -> None:
+    path, writes, write = tmp_path / "run.pt", [], cache.save
+
+    def full(value: object, file: Path) -> None:
+        writes.append(value["state"]["done"])
+        if len(writes) in fails:
+            raise OSError(28, "No space left on device")
+        write(value, file)
+
+    monkeypatch.setattr(cache, "save", full)
+    with pytest.warns(cache.CacheWarning, match="disk full while writing") as said:
+        result = train("linear", Tripping(-1, crash), path)
+    assert (len(said), writes) == (1, [0, 10, 20, 30, 35])
+    assert same(result, train("linear", Tripping(-1, crash), None))
+    assert bool(result.unsaved) == (fails.stop == 99)  # the last one counts: from it, the run goes on
+    assert torch.load(path, weights_only=True)["state"]["done"] == (0 if result.unsaved else 35)
+
+
+def test_ctrl_c_on_a_full_disk_claims_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    stop = Tripping(40, lambda: signal.raise_signal(signal.SIGINT))
+    with (
+        pytest.warns(cache.CacheWarning),
+        pytest.raises(KeyboardInterrupt, match="since the last checkpoint are lost: cannot write"),
+    ):
+        train("linear", stop, tmp_path / "taken" / "run.pt")
+
+
+def test_a_checkpoint_that_cannot_be_looked_at_is_refused_before_the_first_step(
+    tmp_path: Path, monkeypatch
+) -> None:
+    def closed(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", closed)
+    with pytest.raises(ValueError, match="cannot tell whether there is a checkpoint"):
+        checkpoint.load(tmp_path / "run.pt", {})

@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from labkit import dp, models
+from labkit import dp, models, plots
 from labkit.data import Dataset
-from labkit.dp.accounting.statement import PureDP
+from labkit.dp.accounting.statement import LaplaceEvent, PureDP
 from labkit.dp.training import engines, train_private
 from labkit.dp.training import run as loop
 from labkit.dp.training.engines import Mechanism, make_engine
+from labkit.dp.training.result import PrivateResult
+from labkit.results import ResultError
 
 ENGINES = ("opacus", "vmap", "layers", "linear")
 
@@ -227,6 +229,39 @@ def test_a_result_shows_draws_and_saves_itself(tmp_path) -> None:
     model = models.logistic_regression(5, 2)
     model.load_state_dict(saved["weights"])
     assert torch.equal(weights(model), weights(result.model))
+
+
+def test_a_saved_result_comes_back_around_the_network_that_it_is_given(tmp_path) -> None:
+    result = train(other_events=[LaplaceEvent(5.0)])
+    path, model = result.save(tmp_path / "model.pt"), models.logistic_regression(5, 2)
+    back = PrivateResult.load(path, model)
+    assert torch.equal(weights(back.model), weights(result.model))
+    assert not weights(model).any()  # a copy took the weights
+    assert (back.privacy, back.accuracy, back.settings) == (result.privacy, result.accuracy, result.settings)
+    assert str(back.privacy) == str(result.privacy)
+    assert back.numbers() == result.numbers()
+    with pytest.raises(NotImplementedError, match="no history"):
+        back.plot()
+    with pytest.raises(ResultError, match="pass model="):
+        PrivateResult.load(path)
+    with pytest.raises(ResultError, match="weights of another network"):
+        PrivateResult.load(path, models.logistic_regression(6, 2))
+
+
+def test_what_may_be_published_holds_neither_seed_nor_losses(tmp_path) -> None:
+    text = train().save(tmp_path / "figures.json").read_text(encoding="utf-8")
+    assert '"epsilon"' in text
+    assert "seed" not in text
+    assert "loss" not in text
+    with pytest.raises(ResultError, match="figures only"):
+        PrivateResult.load(tmp_path / "figures.json")
+
+
+def test_on_given_axes_a_result_draws_what_may_be_released() -> None:
+    fig, ax = plots.figure()
+    assert train().plot(ax) is fig
+    assert "ε spent" in ax.get_ylabel()
+    assert "loss" not in fig.alt_text
 
 
 def batchnorm() -> nn.Module:

@@ -28,11 +28,17 @@ def load(path: str | Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     Raises
     ------
     ValueError
-        If the file is no checkpoint of this kit, or was written by a run with other settings: going on from it would
+        If the file cannot be looked at or is no checkpoint of this kit, or was written by a run with other settings: going on from it would
         make the privacy statement false.
     """
     path = Path(path)
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:  # such as a folder that may not be searched
+        raise ValueError(
+            f"cannot tell whether there is a checkpoint at {path} ({error.strerror}): name a file in another folder"
+        ) from error
+    if not there:
         return None
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")

@@ -6,6 +6,7 @@ import hashlib
 import math
 import secrets
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from labkit import cache, progress
+from labkit import cache, models, progress
 from labkit.dp.limits import check_count, check_noise_multiplier
 from labkit.dp.training import checkpoint as checkpoints
 from labkit.dp.training.engines import Engine, Mechanism, make_engine, memory_format
@@ -132,6 +133,7 @@ class Run:
         self.done, self.seconds = 0, 0.0
         self.history: list[dict[str, float]] = []
         self.totals = [0.0, 0.0]  # loss and records since the last row of the history
+        self.unsaved = ""  # why the last checkpoint could not be written
 
     def step(self) -> None:
         """Draw one Poisson batch and take one private step on it."""
@@ -152,13 +154,17 @@ class Run:
         self.totals[1] += len(batch)
 
     def train(self, path: Path | None) -> tuple[list[dict[str, float]], float]:
-        """Take all remaining steps; return the history and the seconds spent in all."""
-        cuda = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda):
-            torch.manual_seed(self.seed)  # for layers that draw, such as Dropout
+        """Take all remaining steps; return the history and the seconds spent in all.
+
+        Where a checkpoint cannot be written, the run warns once and goes on: its privacy is spent with each step, and what
+        is trained would be lost. The first is written before the first step, so that the warning comes before that.
+        """
+        with models.seeded(self.seed):  # for layers that draw, such as Dropout
             saved = checkpoints.load(path, self.identity) if path else None
             if saved:
                 self.restore(saved)
+            elif path:
+                self._save(path)
             self._loop(path)
         return self.history, self.seconds
 
@@ -178,7 +184,7 @@ class Run:
                     row = self.history[-1]
                     shown.set_postfix_str(f"ε ≤ {row['epsilon_rdp']:.2f} (RDP), loss {row['train_loss']:.3f}")
                     if path:
-                        checkpoints.save(path, self.identity, self.state())
+                        self._save(path)
                 if interrupted():
                     raise KeyboardInterrupt(self._stopped(path))
 
@@ -193,8 +199,24 @@ class Run:
         where = f"stopped after step {self.done} of {self.settings.steps}"
         if path is None:
             return f"{where}; nothing was saved: pass checkpoint=<file> to be able to go on next time"
-        checkpoints.save(path, self.identity, self.state())
+        self._save(path)
+        if self.unsaved:
+            return f"{where}; the steps since the last checkpoint are lost: {self.unsaved}"
         return f"{where} and saved to {path}: run the same call again to go on from there"
+
+    def _save(self, path: Path) -> None:
+        """Write a checkpoint; where that fails, note why, and warn the first time in a row."""
+        before, self.unsaved = self.unsaved, ""
+        try:
+            checkpoints.save(path, self.identity, self.state())
+        except OSError as error:
+            self.unsaved = str(error)
+            if not before:
+                warnings.warn(
+                    f"the run goes on, but its checkpoint {path} is not kept: {error}",
+                    cache.CacheWarning,
+                    stacklevel=2,
+                )
 
     def state(self) -> dict[str, Any]:
         """Return all that the remaining steps depend on."""

@@ -81,6 +81,8 @@ def train_private(
     checkpoint : path, optional
         Written every epoch and on Ctrl-C. Where it exists the run goes on from it, and ends exactly as it would have
         without the interruption. It holds the state of the noise: as secret as the seed, and best deleted at the end.
+        One that cannot be written (no permission, a full disk) stops nothing: the run warns, goes on, and its result says
+        so in ``unsaved``.
     device : torch.device, optional
         CUDA when there is one, by default.
 
@@ -91,8 +93,8 @@ def train_private(
     Raises
     ------
     ValueError
-        Before the first step: if settings contradict each other, an accountant refuses them, a checkpoint belongs to
-        other settings, or the model mixes records, keeps what it saw, or is one that the engine gets wrong (see
+        Before the first step: if settings contradict each other, an accountant refuses them, a checkpoint cannot be read
+        or belongs to other settings, or the model mixes records, keeps what it saw, or is one that the engine gets wrong (see
         `labkit.dp.training.model_check`).
     FloatingPointError
         If loss or gradient become NaN or infinite.
@@ -158,6 +160,7 @@ def train_private(
         profile=profiles.current().name,
         seed=seed,
         seconds=seconds,
+        unsaved=run.unsaved,
     )
 
 
