@@ -586,20 +586,17 @@ widgets.training_explorer(mnist.holdout(len(mnist.train_y) // 6, seed=0))
 # ## 6. The price of privacy: accuracy against ε
 #
 # One seed proves little: the noise of training moves the accuracy by more than many published improvements. So every
-# point here is a mean over seeds, with the interval that Student's t gives for it. Two pipelines share the axes: the
-# network you trained above, and a linear model on features that were fixed before it saw a record. Some of those features
-# know digits already: they were learned from *synthetic strokes with labels*, as the legend says. So the figure needs a
-# third kind of line: **ε = 0**, the same linear model trained on strokes alone, without one private record. Whatever lies
-# below it was not bought with privacy. (The network starts from nothing; its ε = 0 is to guess the commonest digit.)
+# point here is a mean over seeds, with the interval that Student's t gives for it. Each run is kept as soon as it ends:
+# an interruption loses one at most. Two pipelines share the axes: the network you trained above, and a linear model on
+# features that were fixed before it saw a record. Some of those features know digits already: they were learned from
+# *synthetic strokes with labels*, as the figure's last line says. So the figure needs a third kind of line: **ε = 0**,
+# the same linear model trained on strokes alone, without one private record. Whatever lies below it was not bought with
+# privacy. (The network starts from nothing; its ε = 0 is to guess the commonest digit.)
 
 # %%
 seeds = profile.pick(smoke=2, laptop=5, full=5)
 linear_epsilons = profile.pick(smoke=[1.0, 8.0], laptop=[0.3, 1.0, 3.0, 8.0], full=[0.1, 0.3, 1.0, 3.0, 8.0])
 cnn_epsilons = profile.pick(smoke=[8.0], laptop=[1.0, 3.0], full=[0.3, 1.0, 3.0, 8.0])
-minutes = private.seconds * seeds * (len(cnn_epsilons) + 1) / 60
-print(
-    f"the network's runs take about {minutes:.0f} minutes the first time; an interruption loses one run at most"
-)
 
 # %%
 linear = dp.tradeoff(mnist, linear_epsilons, seeds=seeds)

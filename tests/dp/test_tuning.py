@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from labkit import stats
+from labkit import plots, stats
 from labkit.data import Dataset
 from labkit.dp.accounting.statement import SampledGaussian, TuningCost, privacy_statement
 from labkit.dp.utility import search as tuning
 from labkit.dp.utility.runs import Run, run_once
 from labkit.dp.utility.search import NoDecision, Range, decide, pareto_front, search, tradeoff
-from labkit.dp.utility.tradeoff import Tradeoff
+from labkit.dp.utility.tradeoff import Tradeoff, compare
 
 
 class Calls:
@@ -148,6 +149,25 @@ def test_at_epsilon_zero_stands_what_needs_no_private_record() -> None:
 def legend(made: Tradeoff) -> list[str]:
     """Return what a curve's legend says."""
     return [text.get_text() for text in made.plot().axes[0].get_legend().texts]
+
+
+def test_what_a_source_says_of_its_features_is_told_in_full_below_the_axes() -> None:
+    clause = (
+        "features (" + "+".join(["scattering"] * 12) + ") learned from synthetic strokes with their labels"
+    )
+    made = replace(curve(BY_HAND), source=f"clouds; {clause}")
+    alone, (fig, ax) = made.plot(), plots.figure()
+    assert alone.axes[0].get_legend().get_title().get_text() == "clouds"
+    assert squeezed(alone.get_supxlabel()) == squeezed(clause)
+    made.plot(ax)
+    assert squeezed(clause) in squeezed(ax.get_xlabel())
+    assert not fig.get_supxlabel()
+    assert squeezed(clause) in squeezed(compare([made]).get_supxlabel())
+
+
+def squeezed(text: str) -> str:
+    """Return a text without spaces and line ends: where it is wrapped does not matter."""
+    return "".join(text.split())
 
 
 def test_runs_pair_record_by_record() -> None:

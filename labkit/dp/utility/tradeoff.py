@@ -150,7 +150,8 @@ class Tradeoff(Result):
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """Draw mean accuracy with its interval over seeds, each run as a dot, and the lines at ε = 0 and without privacy."""
-        fig, ax = plots.figure(7, 4.4) if ax is None else (ax.figure, ax)
+        alone = ax is None
+        fig, ax = plots.figure(7, 4.6) if alone else (ax.figure, ax)
         x, bands = self.epsilons, [self.accuracy(epsilon) for epsilon in self.epsilons]
         top, start = 100 * stats.mean_share(self.ceiling).estimate, 100 * self.prior_accuracy.estimate
         ax.axhline(
@@ -169,8 +170,13 @@ class Tradeoff(Result):
         ax.set_xticks(x, [f"{value:g}" for value in x])
         ax.minorticks_off()
         title = f"Accuracy against privacy, δ = {self.delta:g}, add/remove, {len(self.at(x[0]))} seeds"
-        ax.set(xlabel="ε (PLD), smaller is more private", ylabel="test accuracy (%)", title=title)
-        ax.legend(loc="lower right", title=_short(self.source), title_fontsize=8)
+        clause, label = _clause(self.source), "ε (PLD), smaller is more private"
+        if alone:
+            _below(fig, clause)
+        elif clause:  # below all axes there is room for one curve's alone
+            label += "\n" + textwrap.fill(clause, 80)
+        ax.set(xlabel=label, ylabel="test accuracy (%)", title=title)
+        ax.legend(loc="lower right", title=_short(self.source.split(";")[0]), title_fontsize=8)
         told = ", ".join(f"{100 * b.estimate:.2f}% at ε = {e:g}" for e, b in zip(x, bands, strict=True))
         return plots.describe(
             fig,
@@ -187,6 +193,11 @@ class Tradeoff(Result):
 def _clause(source: str) -> str:
     """Return what a source says of its features, after the records' own name."""
     return "; ".join(source.split("; ")[1:])
+
+
+def _below(fig: Figure, text: str) -> None:
+    """Write ``text`` in full below the axes: a clause that is cut off in a legend says nothing."""
+    fig.supxlabel(textwrap.fill(text, 110), fontsize=7, x=0.01, ha="left")
 
 
 def _zero_line(ax: Axes, start: float, lowest: float, label: str, colour: str) -> None:
@@ -305,7 +316,10 @@ def compare(curves: Sequence[Tradeoff]) -> Figure:
     for colour, line, curve in zip(plots.COLOURS, plots.LINES, curves, strict=False):
         bands = [curve.accuracy(epsilon) for epsilon in curve.epsilons]
         means, tops = [100 * b.estimate for b in bands], 100 * stats.mean_interval(curve.ceiling).estimate
-        errors = [[m - 100 * b.low for m, b in zip(means, bands, strict=True)]] * 2
+        errors = [
+            [100 * (b.estimate - b.low) for b in bands],
+            [100 * (b.high - b.estimate) for b in bands],  # no share is above 100%
+        ]
         ax.errorbar(
             curve.epsilons,
             means,
@@ -335,5 +349,5 @@ def compare(curves: Sequence[Tradeoff]) -> Figure:
     )
     ax.legend(loc="lower right", fontsize=8, title=_short(curves[0].source.split(";")[0]), title_fontsize=8)
     clauses = [f"{curve.pipeline}: {_clause(curve.source)}" for curve in curves if _clause(curve.source)]
-    fig.supxlabel(textwrap.fill("; ".join(clauses), 120), fontsize=7, x=0.01, ha="left")
+    _below(fig, "; ".join(clauses))
     return plots.describe(fig, "Test accuracy against ε on a log axis: " + "; ".join(told) + ".")
