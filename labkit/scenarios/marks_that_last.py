@@ -17,18 +17,17 @@ from labkit import cache, profiles, training
 from labkit.scenarios import one_off, owner_and_thief
 from labkit.watermark.attacks import neural_cleanse, weight_attacks
 from labkit.watermark.attacks.removal import REMOVALS
-from labkit.watermark.marks import answers, embed
-from labkit.watermark.marks.keys import Key
+from labkit.watermark.marks import answers, embed, entangled
+from labkit.watermark.marks import training as marking
 from labkit.watermark.robustness import dose_response, measure
-from labkit.watermark.verification import redrawn_keys
 
 if TYPE_CHECKING:
+    from labkit.data import Dataset
     from labkit.scenarios.owner_and_thief import Project
     from labkit.watermark.attacks.neural_cleanse import Cleansed
     from labkit.watermark.marks.marked import MarkedModel
     from labkit.watermark.robustness.dose_response import Doses
     from labkit.watermark.robustness.matrix import Matrix
-    from labkit.watermark.verification.redrawn_keys import RedrawnKeys
 
 FAMILIES = {
     "weights, no training": ("prune", "round", "noise"),
@@ -40,12 +39,14 @@ FAMILIES = {
 SINGLE = tuple(attack for family in FAMILIES.values() for attack in family)
 COMBINED = ("prune + fine-tune all", "extract + fine-tune all", "distil + even light")
 ATTACKS = (*SINGLE, *COMBINED)
+TESTED = (
+    4000  # test records behind each cell: accuracy after an attack is compared on the same ones before it
+)
 DOSES = {
     "prune": ("share", (0.1, 0.3, 0.5, 0.7, 0.8, 0.9)),
     "noise": ("scale", (0.05, 0.15, 0.3, 0.4, 0.5, 0.8)),
     "blur": ("sigma", (0.3, 0.6, 1.0, 1.5)),
 }
-JUDGE = Key.from_phrase("labkit: the judge of lab 08")  # for the lesson alone: anybody can guess a phrase
 
 
 def schemes() -> tuple[str, ...]:
@@ -63,14 +64,15 @@ def seeds(setup: Project) -> tuple[int, ...]:
 
 
 def thieves(setup: Project) -> dict[str, list[Any]]:
-    """Return the two thefts of lab 07 as attacks, each with two doses: the whole query budget, and a quarter of it.
+    """Return the two thefts of lab 07 as attacks: its own thief, records, recipe, whole query budget and all.
 
-    "distil" sees probabilities, "extract" labels alone. The whole budget is lab 07's own thief, records, recipe and all.
+    "distil" sees probabilities, and has a second dose of a quarter of the budget; "extract" sees labels alone,
+    which teach less a question, so no quarter of them is tried.
     """
-    budgets = (setup.queries, setup.queries // 4)
+    whole, quarter = setup.queries, setup.queries // 4
     return {
-        name: [partial(_stolen, setup, shown, budget) for budget in budgets]
-        for name, shown in {"distil": "probabilities", "extract": "labels"}.items()
+        "distil": [partial(_stolen, setup, "probabilities", budget) for budget in (whole, quarter)],
+        "extract": [partial(_stolen, setup, "labels", whole)],
     }
 
 
@@ -102,6 +104,21 @@ def victim(setup: Project, scheme: str, seed: int) -> MarkedModel:
     return measure.surrogate(marked, setup.innocent_data(), records=setup.queries, recipe=setup.recipe)
 
 
+def attacker(setup: Project) -> Dataset:
+    """Return the attacker's labelled records, and the test records that all cells are measured on."""
+    return setup.innocent_data(TESTED)
+
+
+def trained_as_long(setup: Project, seed: int) -> nn.Module:
+    """Return lab 07's unmarked model, trained on as the entangled mark is: the control of what that mark costs.
+
+    The mark's second stage is more epochs at a small learning rate, which move accuracy by themselves; what is left of
+    the difference is the marks'.
+    """
+    clean, recipe = owner_and_thief.plain(setup, seed), entangled.second_stage(setup.recipe)
+    return marking.train(clean, setup.owner.train_x, setup.owner.train_y, recipe, seed=seed)[0]
+
+
 def victims(setup: Project) -> list[MarkedModel]:
     """Return one marked model for each of `schemes` and `seeds`."""
     return [victim(setup, scheme, seed) for scheme in schemes() for seed in seeds(setup)]
@@ -124,7 +141,7 @@ def survey(
         victims(setup) if marked is None else marked,
         attacks,
         owner_and_thief.nulls(setup),
-        setup.innocent_data(),
+        attacker(setup),
         options={name: settings for name, settings in options(setup).items() if name in parts},
         own=thieves(setup),
         precision=setup.recipe.precision,
@@ -145,34 +162,20 @@ def dosed(setup: Project, attack: str, marked: Sequence[MarkedModel] | None = No
     """
     first, (option, values) = seeds(setup)[0], DOSES[attack]
     chosen = [mark for mark in (victims(setup) if marked is None else marked) if mark.seed == first]
-    return dose_response.doses(chosen, attack, option, values, setup.innocent_data())
+    return dose_response.doses(chosen, attack, option, values, attacker(setup))
 
 
 def cleansed(setup: Project, marked: MarkedModel) -> Cleansed:
     """Return what the matrix's "neural cleanse" found in a marked model: triggers, anomaly index, the model after."""
     recipe = replace(weight_attacks.TUNING, precision=setup.recipe.precision)
     settings = {"seed": marked.seed, "recipe": recipe} | options(setup).get("neural cleanse", {})
-    data = setup.innocent_data()
+    data = attacker(setup)
     key = {"model": dict(marked.model.state_dict()), "data": data.digest, "settings": settings}
     return cache.cached(
         "cleansed",
         key,
         lambda: neural_cleanse.cleanse(marked.model, data, **settings),
         code=[neural_cleanse.cleanse],
-    )
-
-
-def strangers(setup: Project, marked: MarkedModel, suspect: nn.Module) -> RedrawnKeys:
-    """Return how a suspect answers a mark's triggers, and those of keys that were drawn anew.
-
-    Raises
-    ------
-    ValueError
-        If the mark is none of the keyed generator's.
-    """
-    most = profiles.current().pick(smoke=19, laptop=199, full=999)
-    return redrawn_keys.redrawn_keys(
-        suspect, marked.triggers, judge=JUDGE, dataset=setup.owner, most=most, enough=most
     )
 
 
@@ -216,7 +219,7 @@ def prepare() -> None:
             "lab 08, after lab 07: 6 more marked models, their thieves, and attacks on 12; interrupt at will"
         )
     with one_off.part("marked models"):
-        _done(partial(_mark, scheme, seed) for scheme in schemes() for seed in seeds(setup))
+        _done(partial(_mark, scheme, seed) for scheme in (*schemes(), None) for seed in seeds(setup))
     with one_off.part("their thieves"):
         _done(
             partial(_steal, scheme, seed, name, dose)
@@ -239,8 +242,11 @@ def _done(jobs: Any) -> None:
         pass
 
 
-def _mark(scheme: str, seed: int) -> None:
-    victim(owner_and_thief.project(), scheme, seed)
+def _mark(scheme: str | None, seed: int) -> None:
+    if scheme is None:
+        trained_as_long(owner_and_thief.project(), seed)
+    else:
+        victim(owner_and_thief.project(), scheme, seed)
 
 
 def _steal(scheme: str, seed: int, name: str, dose: int) -> None:

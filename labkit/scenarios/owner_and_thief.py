@@ -18,8 +18,9 @@ from labkit import cache, data, models, profiles, progress
 from labkit.data import Dataset
 from labkit.scenarios import one_off
 from labkit.training.many import side_by_side
-from labkit.training.recipe import Recipe, fresh, train_one
+from labkit.training.recipe import Recipe, fresh
 from labkit.training.shelf import CODE, model_identity
+from labkit.watermark.marks import training as marking
 from labkit.watermark.marks.keys import Key
 from labkit.watermark.marks.marked import MarkedModel
 from labkit.watermark.verification.verdict import NULLS
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 RESISTANT = "class-feature"  # made of what a thief asks about: natural images, lit from beyond nature's range
 JUDGE = Key.from_phrase("labkit: the judge of the second project")  # a real judge draws one that nobody knows
+ANSWERS = ("probabilities", "labels")  # what an interface shows a thief
 KEY = Key.from_phrase("labkit: the second project")  # for the lessons alone: anybody can guess a phrase
 THIEF = 50_000  # added to a thief's seed: an equal seed would start it from the victim's own initial weights
 
@@ -85,11 +87,19 @@ class Project:
         """The thief's whole budget."""
         return self.budgets[-1]
 
-    def innocent_data(self) -> Dataset:
-        """Return the other records with their true labels: what an independent party trains on."""
+    def innocent_data(self, tests: int | None = None) -> Dataset:
+        """Return the other records with their true labels: what an independent party trains on.
+
+        Parameters
+        ----------
+        tests : int, optional
+            Keep so many of the test records, the first; default all.
+        """
         return replace(
             self.owner,
             name=f"{self.owner.name}, others",
+            test_x=self.owner.test_x[:tests],
+            test_y=self.owner.test_y[:tests],
             train_x=self.thief_x,
             train_y=self.thief_y,
             digest="",
@@ -137,7 +147,7 @@ def project(source: str | None = None) -> Project:
             full=Recipe(80, learning_rate=0.2, weight_decay=5e-4, mirror=True, shift=4, precision="auto"),
         ),
         seeds=profile.pick(smoke=(1, 2), laptop=(1, 2, 3, 4, 5), full=(1, 2, 3, 4, 5)),
-        pairs=profile.pick(smoke=(1, 2), laptop=tuple(range(1, 9)), full=tuple(range(1, 17))),
+        pairs=profile.pick(smoke=(1, 2), laptop=tuple(range(1, 7)), full=tuple(range(1, 17))),
         budgets=profile.pick(
             smoke=(150, 600), laptop=(2500, 5000, 10_000, 20_000), full=(2500, 5000, 10_000, each)
         ),
@@ -175,14 +185,13 @@ def plain(setup: Project, seed: int) -> nn.Module:
 
     def train() -> dict[str, Tensor]:
         with progress.bar(1, f"the owner's unmarked model, {setup.owner.source}") as shown:
-            owner = setup.owner
-            state = train_one(
-                setup.make_model, owner.train_x, owner.train_y, setup.recipe, seed, profiles.device()
-            )
+            x, y = setup.owner.train_x, setup.owner.train_y
+            # Kept by content, too: a scheme that begins with the task alone finds its first stage done.
+            model, _ = marking.train(initial(setup, seed), x, y, setup.recipe, seed=seed)
             shown.update()
-        return state
+        return {name: value.cpu() for name, value in model.state_dict().items()}
 
-    return restored(setup.make_model, kept(setup, "plain", {"seed": seed}, train))
+    return restored(setup.make_model, kept(setup, "plain", {"seed": seed}, train, marking.train))
 
 
 def marked(setup: Project, scheme: str, seed: int, *, key: Key = KEY, **options: Any) -> MarkedModel:
@@ -279,10 +288,15 @@ def nulls(setup: Project) -> list[nn.Module]:
 
 
 def redrawn(setup: Project, suspect: nn.Module, owned: TriggerSet, **options: Any) -> RedrawnKeys:
-    """Return how a suspect answers the owner's triggers, and those of up to 999 keys that the judge draws."""
+    """Return how a suspect answers the owner's first triggers, and as many of up to 999 keys that the judge draws.
+
+    A suspect that knows the key is asked about all keys: half of the triggers spare it half of the questions, and what
+    tells the owner's key from a stranger's is the number of keys.
+    """
     from labkit.watermark.verification import redrawn_keys
 
-    most = profiles.current().pick(smoke=49, laptop=999, full=999)
+    most, asked = profiles.current().pick(smoke=(49, 200), laptop=(999, 100), full=(999, 200))
+    owned = owned.take(asked)
     settings = {
         "suspect": cache.digest(dict(suspect.state_dict())),
         "network": repr(suspect),
@@ -311,13 +325,22 @@ def leaked(setup: Project, scheme: str = "patch", *, key: Key = KEY) -> Leakage:
     return kept(setup, "leakage", settings, study, leakage.leakage)
 
 
-def private(setup: Project, *, key: Key = KEY) -> UnderDP:
-    """Return the mark's strength under DP-SGD, on a small network and a part of the owner's records."""
+def private(
+    setup: Project, *, key: Key = KEY, marks: Sequence[int] = (), seeds: Sequence[int] = ()
+) -> UnderDP:
+    """Return the mark's strength under DP-SGD, on a small network and a part of the owner's records.
+
+    Parameters
+    ----------
+    marks, seeds : sequence of int, optional
+        Default: those of the profile, see `_private_sizes`.
+    """
     from labkit.models import strided_cnn
     from labkit.watermark.privacy import under_dp
 
     profile = profiles.current()
     records = profile.pick(smoke=400, laptop=5000, full=20_000)
+    all_marks, all_seeds = _private_sizes()
     return under_dp.strengths(
         setup.owner.take(min(records, len(setup.owner.train_y)), len(setup.owner.test_y)),
         profile.pick(
@@ -325,9 +348,18 @@ def private(setup: Project, *, key: Key = KEY) -> UnderDP:
         ),
         key,
         epsilons=profile.pick(smoke=(8.0,), laptop=(2.0, 8.0), full=(1.0, 2.0, 4.0, 8.0)),
-        marks=profile.pick(smoke=(0, 40), laptop=(0, 10, 100), full=(0, 20, 200, 1000)),
+        marks=marks or all_marks,
         epochs=profile.pick(smoke=2, laptop=8, full=40),
-        seeds=profile.pick(smoke=(1, 2), laptop=(1, 2, 3), full=(1, 2, 3, 4, 5)),
+        seeds=seeds or all_seeds,
+    )
+
+
+def _private_sizes() -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return how many marks are learnt under DP-SGD, and with which seeds."""
+    return profiles.current().pick(
+        smoke=((0, 40), (1, 2)),
+        laptop=((0, 10, 100), (1, 2, 3)),
+        full=((0, 20, 200, 1000), (1, 2, 3, 4, 5)),
     )
 
 
@@ -337,20 +369,26 @@ def prepare() -> None:
     with one_off.part("null models"):
         nulls(setup)
     with one_off.part("unmarked and marked models"):
-        _side_by_side(partial(_plain, seed) for seed in setup.seeds)
-        _side_by_side(
-            partial(_marked, scheme, seed) for scheme in ("patch", RESISTANT) for seed in setup.seeds
-        )
+        schemes = (None, "patch", RESISTANT)
+        _side_by_side(partial(_owners, scheme, seed) for scheme in schemes for seed in setup.seeds)
     with one_off.part("thieves"):
-        first = marked(setup, "patch", setup.seeds[0]).model
-        for answers in ("probabilities", "labels"):
-            stolen(setup, first, setup.seeds[0], answers=answers, budgets=setup.budgets)
-        _side_by_side(partial(_stolen, RESISTANT, seed) for seed in setup.seeds)
+        first = setup.seeds[0]
+        whole = [partial(_stolen, "patch", first, answers, setup.budgets) for answers in ANSWERS]
+        rest = [
+            partial(_stolen, RESISTANT, seed, answers, None) for seed in setup.seeds for answers in ANSWERS
+        ]
+        _side_by_side([*whole, *rest])
+    with one_off.part("keys drawn anew"):
+        asked = [("patch", first, answers) for answers in (None, *ANSWERS)]
+        asked += [(RESISTANT, seed, answers) for seed in setup.seeds for answers in ANSWERS]
+        _side_by_side(partial(_redrawn, *suspect) for suspect in asked)
     with one_off.part("leakage, three arms"):
-        pairs = setup.pairs
-        _side_by_side(partial(_leaked, pairs[k : k + 2]) for k in range(0, len(pairs) - 1, 2))
+        some = np.array_split(setup.pairs, max(1, len(setup.pairs) // 3))  # a study needs at least two
+        _side_by_side(partial(_leaked, tuple(part.tolist())) for part in some)
         leaked(setup)
     with one_off.part("marks under DP-SGD"):
+        counts, seeds = _private_sizes()
+        _side_by_side(partial(_private, count, seed) for count in counts for seed in seeds)
         private(setup)
 
 
@@ -361,18 +399,30 @@ def _side_by_side(jobs: Iterable[Callable[[], None]]) -> None:
         pass
 
 
-def _plain(seed: int) -> None:
-    plain(project(), seed)
+def _owners(scheme: str | None, seed: int) -> None:
+    if scheme is None:
+        plain(project(), seed)
+    else:
+        marked(project(), scheme, seed)
 
 
-def _marked(scheme: str, seed: int) -> None:
-    marked(project(), scheme, seed)
-
-
-def _stolen(scheme: str, seed: int) -> None:
+def _stolen(scheme: str, seed: int, answers: str, budgets: Sequence[int] | None) -> None:
     setup = project()
-    stolen(setup, marked(setup, scheme, seed).model, seed)
+    stolen(setup, marked(setup, scheme, seed).model, seed, answers=answers, budgets=budgets)
+
+
+def _redrawn(scheme: str, seed: int, answers: str | None) -> None:
+    """Ask the marked model itself, or the thief who saw such answers."""
+    setup = project()
+    mark = marked(setup, scheme, seed)
+    budgets = setup.budgets if scheme == "patch" else None
+    thief = answers and stolen(setup, mark.model, seed, answers=answers, budgets=budgets)
+    redrawn(setup, thief.model if thief else mark.model, mark.triggers)
 
 
 def _leaked(pairs: tuple[int, ...]) -> None:
     leaked(replace(project(), pairs=pairs))
+
+
+def _private(marks: int, seed: int) -> None:
+    private(project(), marks=(marks,), seeds=(seed,))

@@ -216,6 +216,31 @@ def test_a_pair_is_beaten_by_what_beats_both(made) -> None:
     assert list(both.loc["patch + bits"]) == ["", "noise"]  # distil leaves the bits; noise costs too much
 
 
+def test_what_a_set_of_marks_leaves_uncovered(made) -> None:
+    def others(name: str, **kept) -> list[Cell]:
+        rest = [replace(c, scheme=name) for c in made.cells if c.attack not in kept]
+        return rest + [
+            cell(attack, seed, 90, p, 0.0, name) for attack, p in kept.items() for seed in (1, 2, 3)
+        ]
+
+    absent = [cell(a, s, 4, 0.5, 0.0, "faint") for a in made.attacks for s in (1, 2, 3)]
+    all_of_them = replace(made, cells=(*made.cells, *others("bits", distil=1e-9), *absent))
+    assert all_of_them.uncovered("patch") == ["distil"]  # noise costs more than it may
+    assert all_of_them.uncovered("patch", "bits") == []
+    assert all_of_them.uncovered("patch", "faint") == ["distil"]  # a mark that was never there covers nothing
+    lucky = cell("distil", 1, 90, 1e-9, 0.0, "bits")
+    some = tuple(
+        lucky if (c.scheme, c.attack, c.seed) == ("bits", "distil", 1) else c for c in others("bits")
+    )
+    assert replace(made, cells=(*made.cells, *some)).uncovered("patch", "bits") == [
+        "distil"
+    ]  # one seed of three
+    with pytest.raises(ValueError, match="expected some of patch"):
+        made.uncovered("melt")
+    with pytest.raises(ValueError, match="none"):
+        made.uncovered()
+
+
 def test_too_few_null_models_are_refused_before_any_attack(monkeypatch) -> None:
     monkeypatch.setattr(removal, "remove", lambda *_, **__: pytest.fail("attacked"))
     with pytest.raises(ValueError, match="null models"):

@@ -8,7 +8,7 @@ from attack_stand_ins import RECIPE, dataset, innocent, tiny_cnn
 
 from labkit.scenarios import marks_that_last, owner_and_thief
 from labkit.watermark.attacks import removal
-from labkit.watermark.marks import embed
+from labkit.watermark.marks import embed, entangled, training
 from labkit.watermark.robustness import jobs
 
 
@@ -43,9 +43,11 @@ def test_every_attack_is_in_one_family_and_every_scheme_can_be_embedded(monkeypa
 
 def test_the_thief_is_lab_07s_with_its_whole_budget_and_with_a_quarter(setup) -> None:
     mark = marks_that_last.victim(setup, "patch", 1)
-    whole, few = (own(mark) for own in marks_that_last.thieves(setup)["extract"])
-    stolen = owner_and_thief.stolen(setup, mark.model, 1, answers="labels").model
-    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), stolen.parameters(), strict=True))
+    whole, few = (own(mark) for own in marks_that_last.thieves(setup)["distil"])
+    (labels,) = (own(mark) for own in marks_that_last.thieves(setup)["extract"])
+    for model, answers in ((whole, "probabilities"), (labels, "labels")):
+        stolen = owner_and_thief.stolen(setup, mark.model, 1, answers=answers).model
+        assert all(torch.equal(a, b) for a, b in zip(model.parameters(), stolen.parameters(), strict=True))
     assert not torch.equal(whole[0].weight, few[0].weight)
 
 
@@ -97,12 +99,15 @@ def test_an_attack_is_compared_with_its_missing_control(setup) -> None:
     assert said.startswith("patch: neural cleanse")
 
 
-def test_a_marks_own_key_stands_out_among_strangers(setup) -> None:
-    mark = marks_that_last.victim(setup, "patch", 1)
-    found = marks_that_last.strangers(setup, mark, mark.model)
-    assert len(found.redrawn) == 19
-    assert len(found.own) == len(mark.triggers)
-    assert found.p_value <= 1
+def test_the_control_of_a_costs_second_stage_is_the_unmarked_model_trained_on(setup) -> None:
+    long, clean = marks_that_last.trained_as_long(setup, 1), owner_and_thief.plain(setup, 1)
+    recipe = entangled.second_stage(setup.recipe)
+    assert recipe.epochs == entangled.EPOCHS
+    assert recipe.learning_rate == min(entangled.LEARNING_RATE, setup.recipe.learning_rate)
+    x, y = setup.owner.train_x, setup.owner.train_y
+    again, _ = training.train(clean, x, y, recipe, seed=1)
+    assert all(torch.equal(a, b) for a, b in zip(long.parameters(), again.parameters(), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(long.parameters(), clean.parameters(), strict=True))
 
 
 def test_doses_are_those_of_the_first_seed(setup) -> None:

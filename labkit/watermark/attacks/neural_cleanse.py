@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the usual name)
 
-from labkit import profiles, progress, training
+from labkit import cache, profiles, progress, training
 from labkit.results import Result
 from labkit.training.recipe import Recipe
 from labkit.watermark.attacks.weight_attacks import RECORDS, TUNING, some, tune
+from labkit.watermark.marks.training import identity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -241,6 +243,13 @@ def anomaly_index(norms: np.ndarray) -> np.ndarray:
     return deviation / scale if scale > 0 else np.zeros_like(deviation)
 
 
+def _search(model: nn.Module, x: Tensor, classes: int, settings: dict[str, int]) -> Found:
+    """Return what `reverse_engineer` finds, from disk where an earlier call found it: doses differ after the search."""
+    key = {"model": identity(model), "x": x, "classes": classes, **settings}
+    search = partial(reverse_engineer, model, x, classes, **settings)
+    return cache.cached("reverse-engineered", key, search, code=[reverse_engineer])
+
+
 def cleanse(
     model: nn.Module,
     data: Dataset,
@@ -271,7 +280,7 @@ def cleanse(
     if not 0 < stamped <= 1:
         raise ValueError(f"stamped is {stamped}; expected a share above 0 and at most 1")
     x, y = some(data, records, seed)
-    found = reverse_engineer(model, x, len(data.classes), steps=steps, images=images, seed=seed)
+    found = _search(model, x, len(data.classes), {"steps": steps, "images": images, "seed": seed})
     anomaly = anomaly_index(found.norms)
     suspect = int(anomaly.argmax())
     count = max(1, int(stamped * len(x)))

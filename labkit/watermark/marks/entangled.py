@@ -131,6 +131,15 @@ def default_layers(model: nn.Module) -> tuple[str, ...]:
     return tuple(names[-2:])
 
 
+def second_stage(recipe: Recipe, epochs: int = EPOCHS) -> Recipe:
+    """Return the recipe of the stage with marks: `LEARNING_RATE` or the task's, whichever is smaller.
+
+    An unmarked model that is trained on by it, too, is what the mark's cost is measured against: longer training alone
+    moves accuracy.
+    """
+    return replace(recipe, epochs=epochs, learning_rate=min(LEARNING_RATE, recipe.learning_rate))
+
+
 def mark_entangled(
     model: nn.Module,
     data: Dataset,
@@ -162,7 +171,7 @@ def mark_entangled(
     batch, every : int
         So many marks, at least 2, are entangled once in so many steps.
     epochs : int
-        Of the second stage, at `LEARNING_RATE` or the recipe's, whichever is smaller.
+        Of the second stage, see `second_stage`.
     **options
         Of the patch, see `labkit.watermark.marks.triggers.KINDS`.
 
@@ -181,11 +190,10 @@ def mark_entangled(
     names = tuple(layers) if layers is not None else default_layers(model)
     clean, first = training.train(model, data.train_x, data.train_y, recipe, seed=seed)
     anchors = data.train_x[data.train_y == learnt.y[0]]
-    gentle = replace(recipe, epochs=epochs, learning_rate=min(LEARNING_RATE, recipe.learning_rate))
     marked, second = training.train(
         clean,
         *training.with_marks(data, [learnt]),
-        gentle,
+        second_stage(recipe, epochs),
         seed=seed,
         extra=Entanglement(learnt.x, anchors, names, factor, batch, every),
     )

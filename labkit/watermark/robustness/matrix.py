@@ -88,6 +88,26 @@ class Matrix(Result):
         """Return the schemes with one of these verdicts under an attack, such as ``under("prune", "beaten")``."""
         return [scheme for scheme in self.schemes if self.verdict(scheme, attack) in verdicts]
 
+    def uncovered(self, *schemes: str) -> list[str]:
+        """Return the attacks that take the marks of all these schemes within the price, such as ``("bits", "patch")``.
+
+        None means that an owner who carries all of them could still prove one of them after each attack, or that the
+        thief's model is worth little. A scheme that an attack takes in some seeds counts as taken, one whose mark was
+        never there as taken by everything.
+
+        Raises
+        ------
+        ValueError
+            If no scheme is named, or one is unknown.
+        """
+        if not schemes or not set(schemes) <= set(self.schemes):
+            raise ValueError(
+                f"got schemes {', '.join(schemes) or '(none)'}; expected some of {', '.join(self.schemes)}"
+            )
+        tried = [attack for attack in self.attacks if attack != NONE]
+        words = {attack: {self.verdict(scheme, attack) for scheme in schemes} for attack in tried}
+        return [attack for attack in tried if not words[attack] & {"holds", "costly"}]
+
     def pairs(self) -> pd.DataFrame:
         """Return one row a pair of schemes, those that leave attackers least first: which attacks take both marks.
 
@@ -100,9 +120,8 @@ class Matrix(Result):
         tried = [attack for attack in self.attacks if attack != NONE]
         rows = []
         for pair in combinations(present, 2):
-            words = {attack: {self.verdict(scheme, attack) for scheme in pair} for attack in tried}
-            gone = [attack for attack in tried if "holds" not in words[attack]]
-            cheap = [attack for attack in gone if "costly" not in words[attack]]
+            gone = [a for a in tried if "holds" not in {self.verdict(scheme, a) for scheme in pair}]
+            cheap = self.uncovered(*pair)
             rows.append({"pair": " + ".join(pair), "both beaten by": cheap, "both gone under": gone})
         rows.sort(key=lambda row: (len(row["both beaten by"]), len(row["both gone under"])))
         named = [

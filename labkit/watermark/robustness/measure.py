@@ -204,7 +204,9 @@ def _outcomes(jobs: Sequence[Job], plan: Plan, data: Dataset, workers: int | Non
     outcomes = {key: kept for key in keys if (kept := _read(folder / f"{key}.pt")) is not None}
     missing = {key: row for row, key in enumerate(keys) if key not in outcomes}  # equal doses are one
     with progress.bar(len(set(keys)), f"attacks on marks, {data.source}", initial=len(outcomes)) as shown:
-        for row, outcome in _work(jobs, sorted(missing.values()), plan, data, workers):
+        # By dose: what the first dose of an attack keeps on disk is there for the second.
+        order = sorted(missing.values(), key=lambda row: (jobs[row].dose, row))
+        for row, outcome in _work(jobs, order, plan, data, workers):
             outcomes[keys[row]] = outcome
             shelf.keep({f"{keys[row]}.pt": outcome}, folder, "attacks on marks")
             shown.update()
