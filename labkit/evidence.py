@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit import cache, strict_json, timestamps
+from labkit.results import Result
 from labkit.signing import Signer, key_problem, signed
 from labkit.strict_json import TamperError
 
@@ -72,8 +73,8 @@ class Entry:
 
 
 @dataclass(frozen=True, repr=False)
-class Evidence:
-    """A chain of signed entries; each method returns a new one.
+class Evidence(Result):
+    """A chain of signed entries; each method returns a new one. A record has nothing to draw.
 
     Attributes
     ----------
@@ -288,9 +289,10 @@ class Evidence:
             raise TamperError(f"{visible(self.title)}: {visible('; '.join(found))}")
         return self
 
-    def __repr__(self) -> str:
+    def summary(self) -> str:
+        """Return case, title and length in one line; whether anything is wrong with it, `problems` says."""
         ended = "ended" if self.entries and self.entries[-1].action == END else "not ended"
-        return f"Evidence({visible(self.case)}, {visible(self.title)}: {len(self.entries)} entries, {ended})"
+        return f"{visible(self.case)}, {visible(self.title)}: {len(self.entries)} entries, {ended}"
 
     def table(self) -> pd.DataFrame:
         """Return one row an entry: the chain of custody."""

@@ -1,5 +1,6 @@
 """Every way to touch a signed record is noticed, in JSON and in the page."""
 
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -9,7 +10,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from labkit.evidence import Entry, Evidence, Signer, TamperError, visible
+from labkit.results import Result
 
+DAY = datetime(2025, 3, 1, tzinfo=UTC)
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 OWNER, COURT, CLERK = (Signer.from_seed(bytes([k] * 32)) for k in range(3))
 ROSTER = {"owner": OWNER.public, "court": COURT.public, "clerk": CLERK.public}
@@ -249,3 +252,23 @@ def test_results_become_entries():
     record = begun().add("court", "try", Found(), COURT)
     assert record.entries[-1].content == {"p_value": 1e-9}
     assert list(record.table()["did"]) == ["commit", "plan", "witnesses", "try"]
+
+
+def test_records_written_by_earlier_versions_keep_their_digests_and_bytes(tmp_path):
+    """Values of the version in which evidence was no `Result` yet."""
+    record = Evidence("7", "pinned").add("court", "plan", {"alpha": 0.05, "who": "Zoë"}, OWNER, moment=DAY)
+    record = record.close("court", OWNER, moment=DAY)
+    assert record.entries[-1].digest == "6d73b89e01df724e5726ce691e514b373b367500dc89b4b652cd1e896159cede"
+    assert record.entries[-1].signature.startswith("13ee08e11a5d7b5e")
+    written = record.save(tmp_path / "pinned.json").read_bytes()
+    assert hashlib.sha256(written).hexdigest() == (
+        "0c1a4279b6633342206f9e2311cfdb9e616e676447c4864e8d4b9dbfcb946091"
+    )
+
+
+def test_a_record_is_a_result_that_claims_nothing_of_its_own_truth():
+    record = begun()
+    assert isinstance(record, Result)
+    assert str(record) == "Evidence: 1/2025, The owner against <the> thief: 3 entries, not ended"
+    with pytest.raises(NotImplementedError, match="nothing to draw"):
+        record.plot()

@@ -5,19 +5,21 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labkit import profiles
+from labkit import plots, profiles
 from labkit.bench.membership import command
-from labkit.bench.report import Bench, Line, machine
+from labkit.bench.report import Bench, Line, bars, machine
 from labkit.federated.secagg.session import CLOCK
+from labkit.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 CLIP = 1.0  # every value of every vector lies within it
 PLAIN, OURS, FLOWER = "plain averaging", "labkit", "Flower SecAgg+"
@@ -78,8 +80,8 @@ class Cost:
     repeats: int
 
 
-@dataclass(frozen=True)
-class FederatedBench:
+@dataclass(frozen=True, repr=False)
+class FederatedBench(Result):
     """Costs of each scheme in each case, and the ratios of what they add to plain averaging."""
 
     times: Bench
@@ -104,17 +106,22 @@ class FederatedBench:
         ]
         return pd.DataFrame(rows).set_index(["case", "scheme"])
 
-    def save(self, path: str | Path) -> Path:
-        """Write machine, ratios and costs as JSON, atomically, and return the path."""
-        from labkit.results import write_json
+    def numbers(self) -> dict[str, Any]:
+        """Return machine, ratios and costs."""
+        return {**self.times.numbers(), "costs": [asdict(cost) for cost in self.costs]}
 
-        content = {
-            "machine": self.times.machine,
-            "notes": self.times.notes,
-            "lines": [asdict(line) | {"ratio": line.ratio} for line in self.times.lines],
-            "costs": [asdict(cost) for cost in self.costs],
-        }
-        return write_json(path, content)
+    def summary(self) -> str:
+        """Return each case's and scheme's time, of all parties together."""
+        return "; ".join(
+            f"{cost.case}, {cost.scheme}: {1e3 * cost.everybody:.2f} ms of all parties" for cost in self.costs
+        )
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw the time of all parties together, a bar a case and scheme, on a log axis."""
+        names = [f"{cost.case}\n{cost.scheme}" for cost in self.costs]
+        times = [1e3 * cost.everybody for cost in self.costs]
+        ax = bars(ax, names, times, "processor time of all parties, median (ms)")
+        return plots.describe(ax.figure, f"Bars of processor time. {self.summary()}.")
 
     def __str__(self) -> str:
         repeats = self.costs[0].repeats

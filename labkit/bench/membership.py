@@ -161,6 +161,8 @@ def command(subject: str, description: str | None, run: Callable[[], Any], argum
     parser = argparse.ArgumentParser(prog=f"labkit bench {subject}", description=description)
     parser.add_argument("--json", type=Path, help="also write the result here")
     options = parser.parse_args(list(arguments))
+    if options.json and options.json.suffix != ".json":
+        parser.error(f"{options.json} does not end in .json")
     result = run()
     print(result)
     if options.json:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -15,21 +14,26 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from labkit import plots
 from labkit.bench.race import Race, races
+from labkit.bench.report import bars
 from labkit.bench.step_costs import Cost, profiles_of, step_costs
+from labkit.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from labkit.data import Dataset
 
 
-@dataclass(frozen=True)
-class Bench:
+@dataclass(frozen=True, repr=False)
+class Bench(Result):
     """What `run` measured, on which machine."""
 
     machine: dict[str, str]
@@ -83,12 +87,21 @@ class Bench:
             text += f"\n\n(b) Training on {self.races[0].source}\n{self.race_table().to_string()}"
         return text
 
-    def save(self, path: str | Path) -> Path:
-        """Write everything as JSON."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        return path
+    def numbers(self) -> dict[str, Any]:
+        """Return everything."""
+        return asdict(self)
+
+    def summary(self) -> str:
+        """Return each step's cost in one line."""
+        return "; ".join(
+            f"{cost.model}, {cost.step}: {cost.ratio:.2f} times a plain step" for cost in self.costs
+        )
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw each step's time over the plain one's, on a log axis."""
+        names = [f"{cost.model}, {cost.step}" for cost in self.costs]
+        ax = bars(ax, names, [cost.ratio for cost in self.costs], "time over a plain step's, median")
+        return plots.describe(ax.figure, f"Bars of times. {self.summary()}.")
 
 
 def machine() -> dict[str, str]:
@@ -142,6 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results there")
     options = parser.parse_args(arguments)
+    if options.json and options.json.suffix != ".json":
+        parser.error(f"{options.json} does not end in .json")
     if options.profile:
         for name, shares in profiles_of(("vmap", "layers", "opacus"), 32 if options.quick else 256).items():
             print(f"{name}: " + ", ".join(f"{op} {share:.0%}" for op, share in shares.items()))

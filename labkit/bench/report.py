@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labkit import profiles
+from labkit import plots, profiles
+from labkit.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Line:
         return self.peer / self.ours
 
 
-@dataclass(frozen=True)
-class Bench:
+@dataclass(frozen=True, repr=False)
+class Bench(Result):
     """The benchmark's lines with the facts of the machine they were measured on: see `run`."""
 
     lines: tuple[Line, ...]
@@ -56,16 +58,43 @@ class Bench:
         ]
         return pd.DataFrame(rows).set_index("measured")
 
-    def save(self, path: str | Path) -> Path:
-        """Write lines, machine and notes as JSON, atomically, and return the path."""
-        from labkit.results import write_json
-
+    def numbers(self) -> dict[str, Any]:
+        """Return lines, machine and notes."""
         lines = [asdict(line) | {"ratio": line.ratio} for line in self.lines]
-        return write_json(path, {"machine": self.machine, "notes": self.notes, "lines": lines})
+        return {"machine": self.machine, "notes": self.notes, "lines": lines}
+
+    def summary(self) -> str:
+        """Return each ratio in one line."""
+        return "; ".join(f"{line.what}: peer / labkit {line.ratio:.2f}" for line in self.lines)
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw each line's ratio on a log axis, with a line where both take as long.
+
+        Raises
+        ------
+        NotImplementedError
+            If nothing was compared.
+        """
+        if not self.lines:
+            raise NotImplementedError("no peer was measured: there is no ratio to draw")
+        names = [line.what for line in self.lines]
+        ax = bars(ax, names, [line.ratio for line in self.lines], "time of the peer / time of labkit")
+        ax.axvline(1, color="black", linewidth=1)
+        return plots.describe(ax.figure, f"Bars of times over labkit's. {self.summary()}.")
 
     def __str__(self) -> str:
         parts = [json.dumps(self.machine), self.table().to_string(), *self.notes]
         return "\n".join(parts)
+
+
+def bars(ax: Axes | None, names: Sequence[str], values: Sequence[float], label: str) -> Axes:
+    """Draw a horizontal bar for each name on a log axis, the first on top: on ``ax``, or on new axes."""
+    ax = plots.figure(8, 1.2 + 0.35 * len(names))[1] if ax is None else ax
+    ax.barh(range(len(names)), values, color=plots.COLOURS[0])
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    ax.set(xscale="log", xlabel=label)
+    return ax
 
 
 def machine() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``labkit bench watermark``: null models against a plain loop, and the queries that prove each scheme's mark."""
+"""``labkit bench watermark``: null models against a plain loop, queries that prove each mark, and trials of innocents."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labkit import profiles
+from labkit import plots, profiles
 from labkit.bench.membership import command
-from labkit.bench.report import Bench, Line, machine, plain_loop
+from labkit.bench.report import Bench, Line, bars, machine, plain_loop
+from labkit.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from torch import nn
 
     from labkit.data import Dataset
     from labkit.training.recipe import Recipe
+    from labkit.watermark.court.simulation import SimulatedTrials
 
 ALPHA = 1e-6
 SCHEMES = (
@@ -58,14 +61,15 @@ class Need:
     queries: int | None
 
 
-@dataclass(frozen=True)
-class MarkBench:
-    """Times and needs: see `run`."""
+@dataclass(frozen=True, repr=False)
+class MarkBench(Result):
+    """Times, needs, and how often the court convicts innocents: see `run`."""
 
     times: Bench
     needs: tuple[Need, ...]
     source: str
     null_models: int
+    trials: SimulatedTrials | None = None
 
     def table(self) -> pd.DataFrame:
         """Return one row a scheme."""
@@ -82,29 +86,49 @@ class MarkBench:
         ]
         return pd.DataFrame(rows).set_index("scheme")
 
-    def save(self, path: str | Path) -> Path:
-        """Write times, needs and machine as JSON, atomically, and return the path."""
-        from labkit.results import write_json
-
-        content = {
-            "machine": self.times.machine,
-            "lines": [asdict(line) | {"ratio": line.ratio} for line in self.times.lines],
+    def numbers(self) -> dict[str, Any]:
+        """Return times, machine, needs and trials."""
+        return {
+            **self.times.numbers(),
             "source": self.source,
             "null_models": self.null_models,
             "alpha": ALPHA,
             "queries_needed": [asdict(need) for need in self.needs],
+            "trials_of_innocents": None if self.trials is None else self.trials.numbers(),
         }
-        return write_json(path, content)
+
+    def summary(self) -> str:
+        """Return the queries that each scheme needs in one line."""
+        return f"queries for p < {ALPHA:g}: " + ", ".join(
+            f"{need.scheme} {'not provable' if need.queries is None else need.queries}" for need in self.needs
+        )
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw the queries that each provable scheme needs, on a log axis.
+
+        Raises
+        ------
+        NotImplementedError
+            If no scheme's mark is provable.
+        """
+        provable = [need for need in self.needs if need.queries is not None]
+        if not provable:
+            raise NotImplementedError("no mark is provable: there is nothing to draw")
+        names, queries = [need.scheme for need in provable], [need.queries for need in provable]
+        ax = bars(ax, names, queries, f"queries for p < {ALPHA:g} (log)")
+        return plots.describe(ax.figure, f"Bars by scheme, {self.source}. {self.summary()}.")
 
     def __str__(self) -> str:
         head = f"one small marked model a scheme, seed 0, {self.null_models} null models, {self.source}"
-        return f"{self.times}\n\n{head}\n{self.table().to_string()}"
+        trials = "" if self.trials is None else f"\n\n{self.trials}\n{self.trials.table().to_string()}"
+        return f"{self.times}\n\n{head}\n{self.table().to_string()}{trials}"
 
 
 def run(schemes: Sequence[str] = SCHEMES) -> MarkBench:
-    """Train small null models (timed) and one small marked model a scheme, and count the queries needed."""
+    """Train small null models (timed) and a marked model a scheme, count queries, and try innocents in a thousand trials."""
     from labkit import models
     from labkit.training.recipe import Recipe
+    from labkit.watermark.court.simulation import simulate_trials
 
     profile, facts = profiles.current(), machine()
     data = _data()
@@ -112,7 +136,8 @@ def run(schemes: Sequence[str] = SCHEMES) -> MarkBench:
     recipe = Recipe(epochs=profile.pick(smoke=1, laptop=6, full=12), learning_rate=0.1)
     line, nulls = null_line(data, make_model, recipe, profile.pick(smoke=3, laptop=20, full=20))
     needs = tuple(need(scheme, data, make_model, recipe, nulls) for scheme in schemes)
-    return MarkBench(Bench((line,), facts), needs, data.source, len(nulls))
+    trials = simulate_trials(profile.pick(smoke=2, laptop=1000, full=1000))
+    return MarkBench(Bench((line,), facts), needs, data.source, len(nulls), trials)
 
 
 def _data() -> Dataset:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit import strict_json
-from labkit.results import write_json
+from labkit.results import Result, write_json
 from labkit.strict_json import TamperError
 from labkit.watermark.court import merkle
 from labkit.watermark.marks.keys import GENERATOR, Key
@@ -38,8 +38,8 @@ FORMAT = "labkit-commitment/2"
 
 
 @dataclass(frozen=True, repr=False)
-class Commitment:
-    """What an owner publishes; the key stays secret: see `commit`.
+class Commitment(Result):
+    """What an owner publishes; the key stays secret: see `commit`. It has nothing to draw.
 
     Attributes
     ----------
@@ -105,9 +105,10 @@ class Commitment:
         """Say whether this key and this very model were committed to; `problems` says what does not fit."""
         return not self.problems(key, model)
 
-    def __repr__(self) -> str:
+    def summary(self) -> str:
+        """Return who commits to what, and when by their own word."""
         who = self.claimant or "nobody named"
-        return f"Commitment({who}, {self.kind}: {self.digest[:16]}…, model {self.model[:12]}…, {self.moment})"
+        return f"{who}, {self.kind}: {self.digest[:16]}…, model {self.model[:12]}…, {self.moment}"
 
     def numbers(self) -> dict[str, Any]:
         """Return everything but the key, and the line to deposit."""

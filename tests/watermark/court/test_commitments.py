@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from labkit.data import Dataset
+from labkit.results import Result
 from labkit.strict_json import TamperError
 from labkit.watermark import Key, commit
 from labkit.watermark.court.commitments import Commitment, model_digest
@@ -177,3 +178,11 @@ def test_it_shows_itself_without_the_key() -> None:
     for text in (repr(made), made._repr_html_(), made.table().to_string()):
         assert KEY.seed.hex() not in text
     assert made.table().loc["record", "value"] == made.record
+
+
+def test_it_is_a_result_and_its_line_names_claimant_and_moment() -> None:
+    made = commit(KEY, network(), kind="patch", claimant="Ada", moment=MOMENT)
+    assert isinstance(made, Result)
+    assert str(made).startswith(f"Commitment: Ada, patch: {made.digest[:16]}…")
+    with pytest.raises(NotImplementedError, match="nothing to draw"):
+        made.plot()
