@@ -729,7 +729,7 @@ check("05.knowing_attack", knowing_attack)
 # </details>
 
 # %%
-few = bank.first(min(red_team.DEFENDED, len(bank))).select(queries=1)
+few = red_team.attacked(bank)
 everyone = {defence.name: defence for defence in red_team.defended(scene)}
 smooth = everyone["label smoothing"].models(few)
 signal = {

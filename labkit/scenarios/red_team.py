@@ -99,7 +99,7 @@ def strangers(bank: ShadowBank) -> dict[str, ShadowBank]:
     }
     found = {"same architecture, same data": few}
     for name, make_model in others.items():
-        found[name] = training.sibling(few, make_model=make_model, name=name)
+        found[name] = training.sibling(few, make_model=make_model, name=name, strategy=strategy())
     made_elsewhere = training.shadow_bank(
         other_data(bank),
         make_model=bank.make_model,
@@ -109,6 +109,11 @@ def strangers(bank: ShadowBank) -> dict[str, ShadowBank]:
         name="other data",
     )
     return found | {"same architecture, other data": transfer.transfer_bank(made_elsewhere, bank)}
+
+
+def strategy() -> str:
+    """Return how to train networks without convolutions: several steps at once gain less than a core for each model."""
+    return profiles.current().pick(smoke="loop", laptop="workers", full="auto")
 
 
 def other_data(bank: ShadowBank) -> Dataset:
@@ -146,8 +151,14 @@ def defended(scene: Scene) -> list[Defence]:
     reserve = training.reserve_of(dataset, len(bank.y), bank.seed)[: len(bank.y) // 2]
     if len(reserve):  # the full profile's pool is the whole train set
         chosen.append(defences.distillation(dataset.train_x[reserve]))
-    linear = [defences.linear(LINEAR), *(defences.private_linear(epsilon, **PRIVATE) for epsilon in EPSILONS)]
+    linear = [defences.linear(LINEAR, strategy=strategy())]
+    linear += [defences.private_linear(epsilon, **PRIVATE) for epsilon in EPSILONS]
     return chosen + [defences.on_features(defence, seen) for defence in linear]
+
+
+def attacked(bank: ShadowBank) -> ShadowBank:
+    """Return the undefended models that the lab compares defences with: the first `DEFENDED`, asked without mirror."""
+    return bank.first(min(DEFENDED, len(bank))).select(queries=1)
 
 
 def seen(dataset: Dataset) -> Dataset:
@@ -164,7 +175,7 @@ def compare(scene: Scene) -> DefenceTable:
     """
     profile = profiles.current()
     return compare_defences(
-        scene.bank.first(min(DEFENDED, len(scene.bank))),
+        attacked(scene.bank),
         defended(scene),
         canaries=scene.canaries,
         label_only_records=profile.pick(smoke=100, laptop=1000, full=5000),
@@ -193,5 +204,11 @@ def prepare() -> None:
         made = scene()
     with one_off.part("shadow models of who knows less"):
         strangers(made.bank)
-    with one_off.part("models under defences, attacked"):
+    with one_off.part("features learned from public images, and the line at ε = 0"):
+        without_private_records(made)
+    few = attacked(made.bank)
+    for defence in defended(made):
+        with one_off.part(f"models under defences: {defence.name}"):
+            defence.models(few)
+    with one_off.part("attacks on all of them"):
         compare(made)

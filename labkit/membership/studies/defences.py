@@ -11,6 +11,7 @@ all comparisons are paired, half by half.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit import cache
+from labkit import cache, profiles
 from labkit.membership.shadows import training as shadows
 from labkit.membership.shadows.bank import ShadowBank, Target, ask
 from labkit.membership.shadows.completion import complete
@@ -181,8 +182,14 @@ def on_features(defence: Defence, features: Callable[[Dataset], Dataset]) -> Def
     return Defence(defence.name, models)
 
 
-def linear(recipe: Recipe, *, name: str = "linear, no noise") -> Defence:
-    """Return softmax regression without noise: what a linear private model is to be compared with."""
+def linear(recipe: Recipe, *, name: str = "linear, no noise", strategy: str = "auto") -> Defence:
+    """Return softmax regression without noise: what a linear private model is to be compared with.
+
+    Parameters
+    ----------
+    strategy : str
+        Of `labkit.training.many.train_many`.
+    """
     from labkit import models as networks
 
     def models(bank: ShadowBank) -> ShadowBank:
@@ -192,6 +199,7 @@ def linear(recipe: Recipe, *, name: str = "linear, no noise") -> Defence:
             recipe=recipe,
             make_model=lambda: networks.logistic_regression(width, classes),
             name=name,
+            strategy=strategy,
         )
 
     return Defence(name, models)
@@ -252,12 +260,11 @@ def private(
         )
 
         def trained(missing: list[int]) -> Iterator[tuple[int, State]]:
-            for k in missing:
-                result = train(changed, k)
+            for k, privacy, state in _privately(train, changed, missing):
                 # One statement serves all: they have as many records and steps, and the same noise.
-                if not keep({"privacy.pt": result.privacy}, changed.folder, name):
-                    changed._unkept["privacy.pt"] = result.privacy
-                yield k, {key: value.detach().cpu() for key, value in result.model.state_dict().items()}
+                if not keep({"privacy.pt": privacy}, changed.folder, name):
+                    changed._unkept["privacy.pt"] = privacy
+                yield k, state
 
         complete(changed, trained)
         kept = changed._unkept.get("privacy.pt")
@@ -265,3 +272,25 @@ def private(
         return replace(changed, privacy=statement)
 
     return Defence(name, models)
+
+
+def _privately(
+    train: Callable[[ShadowBank, int], Any], bank: ShadowBank, missing: list[int]
+) -> Iterator[tuple[int, Any, State]]:
+    """Train each missing model, one worker a core, and yield its number, statement and weights."""
+    import joblib
+
+    workers = min(joblib.cpu_count(), len(missing)) if profiles.device().type == "cpu" else 1
+    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch=workers)
+    yield from parallel(joblib.delayed(_private_one)(train, bank, k, workers > 1) for k in missing)
+
+
+def _private_one(
+    train: Callable[[ShadowBank, int], Any], bank: ShadowBank, k: int, in_worker: bool
+) -> tuple[int, Any, State]:
+    if in_worker:
+        torch.set_num_threads(1)
+        os.environ["LABKIT_PROGRESS"] = "0"  # of the worker: the bank has a bar of its own
+    result = train(bank, k)
+    state = {key: value.detach().cpu() for key, value in result.model.state_dict().items()}
+    return k, result.privacy, state
