@@ -1,0 +1,1 @@
+"""The checks of a review, one file each: see `labkit.governance.checks.registry`."""

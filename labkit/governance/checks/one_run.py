@@ -1,0 +1,89 @@
+"""ε from below, in one run of the submission's own training: does the claim survive, and what could have been caught?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from labkit.audit.audits import audit_one_run
+from labkit.audit.result import AuditResult
+from labkit.governance.checks.base import GDPR_BY_DESIGN, Absent, CannotRun, Check, Found, conditions, picture
+from labkit.governance.findings import Finding, Measure
+from labkit.governance.project import Project
+
+FUNCTION = "labkit.audit.audit_one_run"
+CANARIES, LEAST = 1000, 50
+
+
+def absent(project: Project) -> Absent | None:
+    """Say when there is no training to run."""
+    if project.find(AuditResult) is not None:
+        return None
+    if project.claim is None:
+        return Absent("no differential privacy is claimed", applies=False)
+    if project.trainer is None:
+        return Absent("no training function is given (training: train), so no canaries can be put in")
+    return None
+
+
+def settings(project: Project) -> dict[str, Any]:
+    """Return the training that is audited."""
+    return {"train": project.trainer}
+
+
+def measure(project: Project, minutes: float) -> AuditResult:
+    """Put canaries in by coin flips, train once, guess."""
+    count = min(CANARIES, len(project.dataset.train_y) // 2)
+    if count < LEAST:
+        raise CannotRun(
+            f"{len(project.dataset.train_y)} train records give {count} canaries; expected at least {LEAST}"
+        )
+    found = audit_one_run(
+        project.trainer,
+        project.dataset,
+        canary_count=count,
+        claimed=project.claim.tested(),
+        delta=project.claim.delta or 0.0,
+        seed=project.seed,
+    )
+    assert found.power  # computed here, so that it is kept
+    return found
+
+
+def judge(project: Project, found: AuditResult) -> Found:
+    """The claim is refuted, or it is not, which proves nothing: the power line says what would have been caught."""
+    said = [
+        Measure(
+            "ε from below",
+            f"{found.epsilon:.2f}",
+            f"{found.confidence:.0%} confidence, any mechanism, δ = {found.delta:g}",
+        ),
+        Measure("the claim", found.verdict, found.method),
+    ]
+    findings = []
+    if found.refuted:
+        findings.append(
+            Finding(
+                title="The claimed ε is refuted by an audit in one run",
+                severity="critical",
+                evidence=found.verdict,
+                found_by=FUNCTION,
+                refs=(GDPR_BY_DESIGN,),
+            )
+        )
+    return Found(said, findings, [picture(found.plot())], conditions(project, seed=found.seed))
+
+
+CHECK = Check(
+    name="one_run",
+    title="ε from below (audit in one run)",
+    question="Does the claim survive canaries, and how large a leak would have been caught?",
+    measure=measure,
+    judge=judge,
+    absent=absent,
+    settings=settings,
+    minutes=lambda project: project.trainer_minutes,
+    kept=True,
+    functions=(FUNCTION, "labkit.audit.certifiable"),
+    answers=("conformance.epsilon_from_below", "conformance.power"),
+    kinds=(AuditResult,),
+)

@@ -1,0 +1,166 @@
+"""A report as a list of blocks, from which both pages are made: what was decided, claimed, found, measured, and not run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from labkit.governance.decision import RULES
+from labkit.governance.findings import MEANING, SEVERITIES, Finding, Outcome, Picture
+from labkit.governance.reviewing import Review
+
+ADVICE = (
+    "References to provisions are pointers for whoever knows the law: they are no legal advice. A review finds what its "
+    "checks look for; what is not listed was not tried."
+)
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading of level 2 or 3; ``anchor`` names it."""
+
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph, under a label if there is one."""
+
+    text: str
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list, numbered or not."""
+
+    items: Sequence[str]
+    numbered: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; ``kind`` chooses the widths of its columns in the page."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A finding: severity, title, and labelled paragraphs."""
+
+    severity: str
+    title: str
+    facts: Sequence[tuple[str, str]]
+
+
+Block = Heading | Text | Items | Table | Card | Picture
+
+
+def blocks(review: Review, reviewer: str, public: str) -> list[Block]:
+    """Return the report below its head, in reading order."""
+    return [
+        *_decision(review),
+        *_claims(review),
+        *_findings(review.findings),
+        *_measured(review.outcomes),
+        *_not_run(review.outcomes),
+        *_checklist(review),
+        *_custody(review, reviewer, public),
+    ]
+
+
+def _decision(review: Review) -> Iterable[Block]:
+    decision = review.decision
+    yield Heading("Decision")
+    yield Text(f"{decision.verdict.capitalize()}, by {decision.why}.", "Decision")
+    yield Items(decision.reasons)
+    if decision.conditions:
+        before = "it is submitted again" if decision.verdict == "reject" else "release"
+        yield Text(f"To be met before {before}, and shown by a new review:", "Conditions")
+        yield Items(decision.conditions, numbered=True)
+
+
+def _claims(review: Review) -> Iterable[Block]:
+    yield Heading("What was claimed")
+    yield Table(("about", "claim"), list(review.claimed.items()), "facts")
+
+
+def _findings(findings: Sequence[Finding]) -> Iterable[Block]:
+    yield Heading("Findings, by severity")
+    if not findings:
+        yield Text("None. That says nothing about what was not looked at.")
+    for severity, found in groupby(findings, key=lambda one: one.severity):
+        yield Text(f"{MEANING[severity]}.", severity.capitalize())
+        for one in found:
+            facts = [("Evidence", one.evidence)]
+            facts += [("Figure", f"{one.value}: {one.interval_of}")] if one.interval else []
+            facts += [("Condition", one.condition)] if one.condition and severity != "critical" else []
+            facts += [("Found by", one.found_by), ("Asked for by", ", ".join(one.refs))]
+            yield Card(severity, one.title, [(label, said) for label, said in facts if said])
+
+
+def _measured(outcomes: Sequence[Outcome]) -> Iterable[Block]:
+    yield Heading("What was measured")
+    for one in outcomes:
+        if one.status in ("passed", "findings"):
+            yield Heading(f"{one.title}: {one.status}", 3)
+            yield Text(one.question)
+            yield Table(
+                ("figure", "value", "interval over, or how"),
+                [(m.what, m.value, m.of) for m in one.measures],
+                "measures",
+            )
+            yield from one.pictures
+            yield Text(
+                "; ".join(filter(None, (one.conditions_of_run, f"by {', '.join(one.functions)}"))),
+                "Conditions of the run",
+            )
+
+
+def _not_run(outcomes: Sequence[Outcome]) -> Iterable[Block]:
+    yield Heading("What was not run, and why")
+    rows = [
+        (one.title, one.status, one.why) for one in outcomes if one.status in ("not run", "does not apply")
+    ]
+    if rows:
+        yield Table(("check", "status", "why"), sorted(rows, key=lambda row: row[1] != "not run"), "reasons")
+    else:
+        yield Text("Every check ran.")
+
+
+def _checklist(review: Review) -> Iterable[Block]:
+    yield Heading("Checklist")
+    for area, ticked in groupby(review.checklist, key=lambda one: one.item.area):
+        yield Heading(area.capitalize(), 3)
+        rows = [(one.state, one.item.question, one.said) for one in ticked]
+        yield Table(("state", "question", "by"), rows, "checklist")
+
+
+def _custody(review: Review, reviewer: str, public: str) -> Iterable[Block]:
+    yield Heading("Digests, signature, rules")
+    rows = [(f"{what}, content", value) for what, value in review.digests.items()]
+    rows += [(f"file {name}", value) for name, value in review.files.items()]
+    yield Table(("SHA-256 of", "value"), rows, "digests")
+    yield Text(
+        f"The decision holds for what has these digests, and for nothing else. {reviewer} signed this page (Ed25519, public "
+        f"key {public}). To check it: labkit review --verify FILE --public KEY, with a key that comes from elsewhere than "
+        "this page.",
+        "Signature",
+    )
+    yield Text(
+        "Tried in this order: "
+        + "; ".join(f"({n}) {_verdict(n)} if {text}" for n, text in RULES.items())
+        + ".",
+        "Rules",
+    )
+    yield Text("; ".join(f"{name}: {MEANING[name]}" for name in SEVERITIES) + ".", "Severities")
+    yield Text(ADVICE)
+
+
+def _verdict(rule: int) -> str:
+    return {1: "reject", 2: "reject", 3: "approve with conditions", 4: "approve"}[rule]
