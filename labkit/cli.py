@@ -1,4 +1,4 @@
-"""The command line: ``labkit doctor | data | prepare | run | build | classroom | progress | bench | federated``."""
+"""The command line: ``labkit doctor | data | prepare | run | build | classroom | progress | bench | federated | review``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+import labkit
 from labkit import profiles
 from labkit.course import showing
 
@@ -24,6 +25,23 @@ BENCHES = {  # subject: (module, what it measures)
     "prepare": ("labkit.bench.prepare", "the one-off work of each lab, part by part"),
 }
 
+EXTRAS = {  # extra: the modules that come with it and that a command may miss
+    "course": (
+        "IPython",
+        "ipykernel",
+        "ipywidgets",
+        "jupyter_client",
+        "jupytext",
+        "latex2mathml",
+        "nbclient",
+        "nbconvert",
+        "nbformat",
+    ),
+    "site": ("pdoc",),
+    "federated": ("flwr",),
+    "simulation": ("ray",),
+    "bridges": ("art", "cleverhans", "opendp", "pydp"),
+}
 
 GRADING = """what remains possible:
   A copied answer passes, and so does a table of the numbers that a check expects: nothing tells who wrote a function.
@@ -132,6 +150,17 @@ def federated(options: argparse.Namespace) -> int:
     return command.main([options.action, *options.arguments])
 
 
+def review(options: argparse.Namespace) -> int:
+    from labkit.governance import command
+
+    def examples() -> dict:
+        from labkit.scenarios import review_examples
+
+        return review_examples.EXAMPLES
+
+    return command.main(options, examples)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser; each command has its help and an example."""
     top = argparse.ArgumentParser(
@@ -139,6 +168,7 @@ def parser() -> argparse.ArgumentParser:
         description="A lab course you can run: differential privacy, watermarking, membership inference.",
         epilog="Begin with: labkit doctor. Each command explains itself: labkit run --help",
     )
+    top.add_argument("--version", action="version", version=f"labkit {labkit.__version__}")
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
 
     def command(function, summary: str, example: str) -> argparse.ArgumentParser:
@@ -234,6 +264,16 @@ def parser() -> argparse.ArgumentParser:
         help="deploy: server and hospitals with TLS on loopback; enrol, certify: the steps at real hosts",
     )
     sub.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on; deploy --help lists them")
+
+    from labkit.governance import command as reviewing
+
+    sub = command(
+        review,
+        "review a model: attacks, audits, ownership, one signed report with a decision",
+        reviewing.EXAMPLES,
+    )
+    reviewing.arguments(sub)
+    _profile(sub)
     return top
 
 
@@ -266,6 +306,17 @@ def main(arguments: list[str] | None = None) -> int:
         # Whoever read the output has closed it, as `head` does: no fault, and Python's own last flush must find a place.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        extra = next((name for name, modules in EXTRAS.items() if missing in modules), None)
+        if extra is None:
+            raise
+        print(
+            f"labkit {options.command} needs {missing}, which is not installed here: "
+            f"python -m pip install 'labkit[{extra}]'",
+            file=sys.stderr,
+        )
+        return 2
     except Exception as error:
         # The kit's own errors name their fix; any other is a fault, and its traceback is wanted.
         if not (isinstance(error, OSError) or type(error).__module__.startswith("labkit.")):

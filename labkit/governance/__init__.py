@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from labkit.governance.notes import make_notes as make_notes
     from labkit.governance.project import Project as Project
     from labkit.governance.redaction import RedactionReport as RedactionReport
-    from labkit.governance.redaction import measure as measure_redaction
     from labkit.governance.redaction import redact as redact
     from labkit.governance.regulation import RegulationMap as RegulationMap
     from labkit.governance.regulation import fill as fill

@@ -7,14 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labkit.governance.decision import APPROVE, CONDITIONS, REJECT
-from labkit.governance.findings import ReviewError
-
 if TYPE_CHECKING:
     from labkit.governance.project import Project
     from labkit.signing import Signer
 
-CODES = {APPROVE: 0, CONDITIONS: 3, REJECT: 4}  # exit codes: only an approval is a success
+CODES = {"approve": 0, "approve with conditions": 3, "reject": 4}  # exit codes: only an approval is a success
 EXAMPLES = """  labkit review my_project.yaml
   labkit review my_project.yaml --trust-code --reviewer "Ana Perez" --key reviewer.key
   labkit review --example cifar10 --out reviews
@@ -69,6 +66,8 @@ def main(options: argparse.Namespace, examples: Callable[[], Mapping[str, Callab
     TamperError
         If a report that is checked was changed.
     """
+    from labkit.governance.findings import ReviewError
+
     if options.verify is not None:
         return _verify(options.verify, options.public)
     if (options.project is None) == (options.example is None):
@@ -93,6 +92,8 @@ def _project(
         from labkit.governance.loading import read_project
 
         return options.project.stem, read_project(options.project, trust_code=options.trust_code)
+    from labkit.governance.findings import ReviewError
+
     known = examples()
     if options.example not in known:
         raise ReviewError(f"no example {options.example!r}; expected one of {', '.join(known)}")
@@ -100,6 +101,7 @@ def _project(
 
 
 def _verify(path: Path, public: str | None) -> int:
+    from labkit.governance.findings import ReviewError
     from labkit.governance.sealing import verify_report
 
     if public is None:
@@ -118,6 +120,7 @@ def signer_from(path: Path) -> Signer:
     ReviewError
         If the file is not there, or holds something else.
     """
+    from labkit.governance.findings import ReviewError
     from labkit.signing import Signer
 
     try:
