@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from labkit import cache, profiles, training
+from labkit import cache, profiles
 from labkit.scenarios import one_off, owner_and_thief
 from labkit.watermark.attacks import neural_cleanse, weight_attacks
 from labkit.watermark.attacks.removal import REMOVALS
@@ -215,13 +215,13 @@ def prepare() -> None:
     """Do the one-off work of lab 08, after lab 07's; an interrupt loses one model or one attack at most."""
     setup = owner_and_thief.project()
     if setup.profile == "laptop":
-        print(
-            "lab 08, after lab 07: 6 more marked models, their thieves, and attacks on 12; interrupt at will"
-        )
+        print("lab 08, after lab 07: 6 more marked models, thieves, and attacks on 12; interrupt at will")
     with one_off.part("marked models"):
-        _done(partial(_mark, scheme, seed) for scheme in (*schemes(), None) for seed in seeds(setup))
+        owner_and_thief.in_workers(
+            partial(_mark, scheme, seed) for scheme in (*schemes(), None) for seed in seeds(setup)
+        )
     with one_off.part("their thieves"):
-        _done(
+        owner_and_thief.in_workers(
             partial(_steal, scheme, seed, name, dose)
             for scheme in schemes()
             for seed in seeds(setup)
@@ -235,11 +235,6 @@ def prepare() -> None:
         for attack in DOSES:
             dosed(setup, attack, marked)
         cleansed(setup, victim(setup, "patch", seeds(setup)[0]))
-
-
-def _done(jobs: Any) -> None:
-    for _ in training.side_by_side(list(jobs)):
-        pass
 
 
 def _mark(scheme: str | None, seed: int) -> None:

@@ -370,29 +370,29 @@ def prepare() -> None:
         nulls(setup)
     with one_off.part("unmarked and marked models"):
         schemes = (None, "patch", RESISTANT)
-        _side_by_side(partial(_owners, scheme, seed) for scheme in schemes for seed in setup.seeds)
+        in_workers(partial(_owners, scheme, seed) for scheme in schemes for seed in setup.seeds)
     with one_off.part("thieves"):
         first = setup.seeds[0]
         whole = [partial(_stolen, "patch", first, answers, setup.budgets) for answers in ANSWERS]
         rest = [
             partial(_stolen, RESISTANT, seed, answers, None) for seed in setup.seeds for answers in ANSWERS
         ]
-        _side_by_side([*whole, *rest])
+        in_workers([*whole, *rest])
     with one_off.part("keys drawn anew"):
         asked = [("patch", first, answers) for answers in (None, *ANSWERS)]
         asked += [(RESISTANT, seed, answers) for seed in setup.seeds for answers in ANSWERS]
-        _side_by_side(partial(_redrawn, *suspect) for suspect in asked)
+        in_workers(partial(_redrawn, *suspect) for suspect in asked)
     with one_off.part("leakage, three arms"):
         some = np.array_split(setup.pairs, max(1, len(setup.pairs) // 3))  # a study needs at least two
-        _side_by_side(partial(_leaked, tuple(part.tolist())) for part in some)
+        in_workers(partial(_leaked, tuple(part.tolist())) for part in some)
         leaked(setup)
     with one_off.part("marks under DP-SGD"):
         counts, seeds = _private_sizes()
-        _side_by_side(partial(_private, count, seed) for count in counts for seed in seeds)
+        in_workers(partial(_private, count, seed) for count in counts for seed in seeds)
         private(setup)
 
 
-def _side_by_side(jobs: Iterable[Callable[[], None]]) -> None:
+def in_workers(jobs: Iterable[Callable[[], None]]) -> None:
     """Do jobs in workers, where that pays; what they make is read from the cache."""
     jobs, workers = list(jobs), profiles.current().pick(smoke=1, laptop=None, full=None)
     for _ in progress.track(side_by_side(jobs, workers=workers), "models", total=len(jobs)):

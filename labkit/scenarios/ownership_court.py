@@ -8,6 +8,7 @@ demand, beside what `labkit.scenarios.owner_and_thief` keeps, and kept in the ca
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -138,14 +139,25 @@ def line_up(setup: Project, accusation: Claim, forgery_: Claim) -> LineUp:
 
     The seed is that of lab 07's first thief, so that the extracted suspect is he, and comes from the cache.
     """
+    maker = _maker(setup)
     return suspects.line_up(
         accusation,
         forgery_,
+        maker.others,
+        maker.make_model,
+        maker.recipe,
+        seed=maker.seed,
+        released=RELEASED,
+    )
+
+
+def _maker(setup: Project) -> suspects.Maker:
+    return suspects.Maker(
+        victim(setup).model,
         setup.innocent_data(),
         setup.make_model,
         setup.recipe,
-        seed=owner_and_thief.THIEF + setup.seeds[0],
-        released=RELEASED,
+        owner_and_thief.THIEF + setup.seeds[0],
     )
 
 
@@ -173,17 +185,24 @@ def prepare() -> None:
         )
     with one_off.part("the court's null models"):
         judges(setup)
-    with one_off.part("the owner's claim"):
-        accusation = claim(setup)
-    with one_off.part("the forger's pictures"):
+    with one_off.part("five suspects, a second mark, controls"):
+        five = [partial(_suspect, name) for name in suspects.ALL]
+        owner_and_thief.in_workers(
+            [*five, *(partial(_other, make) for make in (remarked, known_thief, twin))]
+        )
+    with one_off.part("the forger's models and pictures"):
         forgery_ = forged(setup)
-    with one_off.part("five suspects"):
-        line_up(setup, accusation, forgery_)
-    with one_off.part("the thief's counter-claim"):
+    with one_off.part("claims"):
+        line_up(setup, claim(setup), forgery_)
         counter_claim(setup)
-    with one_off.part("controls: a known thief and the owner's twin"):
-        known_thief(setup)
-        twin(setup)
+
+
+def _suspect(name: str) -> None:
+    suspects.suspect(_maker(owner_and_thief.project()), name)
+
+
+def _other(make: Callable[[Project], object]) -> None:
+    make(owner_and_thief.project())
 
 
 def known_thief(setup: Project) -> nn.Module:

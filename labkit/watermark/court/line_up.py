@@ -205,15 +205,18 @@ def line_up(
     order = [list(ALL)[k] for k in np.random.default_rng([seed, 5]).permutation(len(ALL))]
     accused = tuple(
         Accused(
-            f"suspect {index}", _made(maker, name), forged if name == "accused_by_forger" else claim, released
+            f"suspect {index}",
+            suspect(maker, name),
+            forged if name == "accused_by_forger" else claim,
+            released,
         )
         for index, name in enumerate(order, 1)
     )
     return LineUp(accused, tuple(order))
 
 
-def _made(maker: Maker, name: str) -> nn.Module:
-    """Return one suspect, from the cache if it was made before."""
+def suspect(maker: Maker, name: str) -> nn.Module:
+    """Return the suspect of this name in `ALL`, from the cache if it was made before."""
     make = ALL[name][0]
     settings: dict[str, Any] = {
         "owner": dict(maker.victim.state_dict()),

@@ -301,9 +301,9 @@ def test_suspects_come_from_the_cache_the_second_time():
     def kept():
         return {path: path.stat().st_mtime_ns for path in (cache_folder() / "suspects").glob("*.pt")}
 
-    first = line_up._made(maker, "pruned").state_dict()
+    first = line_up.suspect(maker, "pruned").state_dict()
     files = kept()
-    again = line_up._made(maker, "pruned").state_dict()
+    again = line_up.suspect(maker, "pruned").state_dict()
     assert all((first[name] == again[name]).all() for name in first)
     assert kept() == files != {}
 
