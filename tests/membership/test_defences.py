@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import replace
 
 import joblib
 import numpy as np
 import pytest
 import torch
+from joblib.externals.loky.backend.reduction import dumps
 
 from labkit import membership
 from labkit.membership.reports.operating import Refused
@@ -78,6 +80,7 @@ def test_defences_stand_in_one_table_attacked_by_who_knows_them(bank, tmp_path, 
 
 
 def test_private_models_carry_their_statement_and_are_kept(bank, monkeypatch) -> None:
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 1)
     defence = defences.dp_sgd(2.0, epochs=1, expected_batch_size=50, delta=1e-3)
     few = bank.first(6)
     made = defence.models(few)
@@ -90,7 +93,35 @@ def test_private_models_carry_their_statement_and_are_kept(bank, monkeypatch) ->
     assert (defence.models(few).logits(0) == made.logits(0)).all()
 
 
-def test_linear_models_see_features_alone(bank) -> None:
+def test_a_worker_trains_the_private_model_that_would_be_trained_here(bank, monkeypatch, tmp_path) -> None:
+    class Sent:
+        """Stands in for worker processes: a job comes to them as bytes."""
+
+        def __init__(self, **_) -> None: ...
+
+        def __call__(self, jobs):
+            for job in jobs:
+                work, arguments, options = pickle.loads(dumps(job))
+                yield work(*arguments, **options)
+
+    threads, made = torch.get_num_threads(), []
+    defence = defences.private_linear(4.0, steps=3, delta=1e-3, learning_rate=1.0)
+    for cores in (1, 2):
+        monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / str(cores)))
+        monkeypatch.setattr(joblib, "cpu_count", lambda cores=cores: cores)
+        if cores == 2:
+            monkeypatch.setattr(joblib, "Parallel", Sent)
+        made.append(defence.models(bank.first(2)))
+    torch.set_num_threads(threads)
+    assert made[0].folder != made[1].folder
+    for k in (0, 1):
+        assert (made[0].logits(k) == made[1].logits(k)).all()
+    assert made[0].privacy == made[1].privacy
+
+
+def test_linear_models_see_features_alone(bank, monkeypatch) -> None:
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 1)
+
     def features(dataset):
         return replace(dataset, train_x=dataset.train_x[:, :3], test_x=dataset.test_x[:, :3])
 
@@ -106,7 +137,9 @@ def test_linear_models_see_features_alone(bank) -> None:
     assert made.privacy.epsilon == pytest.approx(4.0, abs=0.01)
 
 
-def test_a_change_in_a_private_trainer_makes_other_models(bank) -> None:
+def test_a_change_in_a_private_trainer_makes_other_models(bank, monkeypatch) -> None:
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 1)
+
     def trainer(scale: float):
         def train(bank, k):
             raise AssertionError(scale)

@@ -14,8 +14,9 @@ from labkit import data, membership
 from labkit.data import Dataset
 from labkit.data.standins import objects as shapes
 from labkit.membership.shadows.bank import ShadowBank
+from labkit.membership.studies.defences import Defence
 from labkit.models import strided_cnn
-from labkit.scenarios import red_team
+from labkit.scenarios import one_off, red_team
 from labkit.training import many
 from labkit.training.recipe import Recipe
 
@@ -129,13 +130,20 @@ def test_without_records_outside_the_pool_there_is_no_student(objects: Dataset) 
     assert "distillation" not in [defence.name for defence in red_team.defended(made)]
 
 
-def test_prepare_makes_what_the_lab_asks_for(monkeypatch, scene) -> None:
+def test_prepare_makes_what_the_lab_asks_for_part_by_part(monkeypatch, scene) -> None:
     made = []
     monkeypatch.setattr(red_team, "scene", lambda: scene)
-    monkeypatch.setattr(red_team, "strangers", lambda bank: made.append(bank))
+    monkeypatch.setattr(red_team, "strangers", made.append)
+    monkeypatch.setattr(red_team, "without_private_records", made.append)
+    kinds = [Defence(name, lambda bank: made.append(len(bank.queries))) for name in ("one", "two")]
+    monkeypatch.setattr(red_team, "defended", lambda scene: kinds)
     monkeypatch.setattr(red_team, "compare", made.append)
-    red_team.prepare()
-    assert made == [scene.bank, scene]
+    with one_off.listen() as heard:
+        red_team.prepare()
+    assert made == [scene.bank, scene, 1, 1, scene]
+    told = [part.what for part in heard]
+    assert len(told) == 6, "an interrupt or a slow part has a name"
+    assert told[3:5] == ["models under defences: one", "models under defences: two"]
 
 
 def test_the_scene_is_on_cifar10_unless_told_otherwise(monkeypatch, objects) -> None:
