@@ -836,6 +836,19 @@ print(
     f"its accuracy: {row.accuracy.percent(1)}; the undefended network's: {none.accuracy.percent(1)}; "
     f"without any private record (ε = 0): {100 * table.reference:.1f}%"
 )
+change = row.accuracy_change
+beside = (
+    "more accurate"
+    if change.low > 0
+    else "less accurate"
+    if change.high < 0
+    else "neither more nor less accurate, as far as was shown,"
+)
+low, middle, high = (100 * value for value in (change.low, change.estimate, change.high))
+print(
+    f"so it is {beside} than the undefended network: {middle:+.1f} points [{low:+.1f}, {high:+.1f}] "
+    f"(paired over {len(few)} halves, jointly at 95% with the other defences)"
+)
 if not cifar.real:
     print(
         "on the stand-in the synthetic records come from the same code as the private ones: ε = 0 is flattered here"
