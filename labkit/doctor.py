@@ -101,8 +101,9 @@ def _packages() -> Iterator[Finding]:
         yield Finding("labkit", PROBLEM, "not installed in this Python", "python -m pip install --editable .")
         return
     tested, fine, other = tested_versions(), 0, []
+    wanted = ("", "course") if _jupyterlab() else ("",)
     for need in needs:
-        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
+        if need.marker is not None and not any(need.marker.evaluate({"extra": name}) for name in wanted):
             continue
         try:
             version = metadata.version(need.name)
@@ -176,11 +177,21 @@ def _data() -> Iterator[Finding]:
         yield Finding("Data: optional", NOTE, f"not here: {', '.join(absent)}", fix)
 
 
-def _jupyter() -> Iterator[Finding]:
+def _jupyterlab() -> str | None:
+    """Return JupyterLab's version, or None where only the package was installed, without the course."""
     try:
-        yield Finding("JupyterLab", GOOD, metadata.version("jupyterlab"))
+        return metadata.version("jupyterlab")
     except metadata.PackageNotFoundError:
-        yield Finding("JupyterLab", PROBLEM, "not installed", "python -m pip install jupyterlab")
+        return None
+
+
+def _jupyter() -> Iterator[Finding]:
+    version = _jupyterlab()
+    if version is None:
+        found = "not installed: the package works without it, the labs do not"
+        yield Finding("JupyterLab", NOTE, found, "python -m pip install 'labkit[course]'")
+        return
+    yield Finding("JupyterLab", GOOD, version)
     if showing.home() is None:
         found = "this user has no home folder (HOME is not set), and Jupyter looks for its kernels there"
         yield Finding("Kernel", PROBLEM, found, "set HOME to a folder that can be written")
@@ -244,6 +255,8 @@ def verdict(findings: list[Finding]) -> str:
     problems = sum(item.level == PROBLEM for item in findings)
     if problems:
         return f"{problems} problem{'s' if problems > 1 else ''}: the fixes above come first."
+    if any(item.topic == "JupyterLab" and item.level == NOTE for item in findings):
+        return "Ready: the package can be used here; the labs need the extra 'course'."
     return "Ready: all labs can run here."
 
 

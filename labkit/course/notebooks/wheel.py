@@ -23,7 +23,7 @@ SHIPPED = (
     "tests/**/*.py",
     "data/README.md",
 )
-ALSO = ("Makefile", "environment.yml", "CONTRIBUTING.md")
+ALSO = ("Makefile", "environment.yml", "CONTRIBUTING.md", "CHANGELOG.md")
 BUNDLE = "labkit/course/bundle"
 RECORDS = "labkit/data/bundle/hospitals"
 
