@@ -109,7 +109,7 @@ def _run(
     x, y = x.to(device).contiguous(memory_format=layout), y.to(device)
     steps, epoch = recipes.steps_of(len(x), recipe), 0
     total = torch.zeros((), device=device)
-    with progress.bar(steps, "training a marked model") as shown:
+    with progress.bar(steps, "training on the records") as shown:
         for now, loss in recipes.descend(model, x, y, recipe, seed=seed, extra=extra):
             if now > epoch:  # once an epoch: a look at the loss waits for the device
                 _check_loss(float(total), epoch, recipe)
