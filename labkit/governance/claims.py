@@ -169,7 +169,7 @@ class Claim:
             "sample_rate": "q = {:.3g}",
             "steps": "{} steps",
         }
-        named |= {"neighbouring": "{}", "unit": "unit: {}", "tuning_runs": "{} runs"}
+        named |= {"neighbouring": "{}", "unit": "unit: {}", "tuning_runs": "training runs: {}"}
         said += [
             text.format(getattr(self, name))
             for name, text in named.items()

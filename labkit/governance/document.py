@@ -10,6 +10,7 @@ from labkit.governance.decision import RULES
 from labkit.governance.findings import MEANING, SEVERITIES, Finding, Outcome, Picture
 from labkit.governance.reviewing import Review
 
+LONG = 110  # characters of a value that would make a column of one word a line
 ADVICE = (
     "References to provisions are pointers for whoever knows the law: they are no legal advice. A review finds what its "
     "checks look for; what is not listed was not tried."
@@ -65,6 +66,7 @@ def blocks(review: Review, reviewer: str, public: str) -> list[Block]:
     """Return the report below its head, in reading order."""
     return [
         *_decision(review),
+        *_glance(review.outcomes),
         *_claims(review),
         *_findings(review.findings),
         *_measured(review.outcomes),
@@ -83,6 +85,19 @@ def _decision(review: Review) -> Iterable[Block]:
         before = "it is submitted again" if decision.verdict == "reject" else "release"
         yield Text(f"To be met before {before}, and shown by a new review:", "Conditions")
         yield Items(decision.conditions, numbered=True)
+
+
+def _glance(outcomes: Sequence[Outcome]) -> Iterable[Block]:
+    yield Heading("All checks")
+    rows = [
+        (
+            one.title,
+            one.status,
+            f"{one.findings[0].severity}: {one.findings[0].title}" if one.findings else one.why,
+        )
+        for one in outcomes
+    ]
+    yield Table(("check", "came of it", "the worst, or why not"), rows, "reasons")
 
 
 def _claims(review: Review) -> Iterable[Block]:
@@ -136,18 +151,15 @@ def _not_run(outcomes: Sequence[Outcome]) -> Iterable[Block]:
 def _checklist(review: Review) -> Iterable[Block]:
     yield Heading("Checklist")
     for area, ticked in groupby(review.checklist, key=lambda one: one.item.area):
-        yield Heading(area.capitalize(), 3)
+        yield Heading(_first(area), 3)
         rows = [(one.state, one.item.question, one.said) for one in ticked]
         yield Table(("state", "question", "by"), rows, "checklist")
 
 
 def _custody(review: Review, reviewer: str, public: str) -> Iterable[Block]:
-    yield Heading("Digests, signature, rules")
-    rows = [(f"{what}, content", value) for what, value in review.digests.items()]
-    rows += [(f"file {name}", value) for name, value in review.files.items()]
-    yield Table(("SHA-256 of", "value"), rows, "digests")
+    yield Heading("Signature and rules")
     yield Text(
-        f"The decision holds for what has these digests, and for nothing else. {reviewer} signed this page (Ed25519, public "
+        f"The decision holds for model, data and statement with the digests above, and for nothing else. {reviewer} signed this page (Ed25519, public "
         f"key {public}). To check it: labkit review --verify FILE --public KEY, with a key that comes from elsewhere than "
         "this page.",
         "Signature",
@@ -160,6 +172,11 @@ def _custody(review: Review, reviewer: str, public: str) -> Iterable[Block]:
     )
     yield Text("; ".join(f"{name}: {MEANING[name]}" for name in SEVERITIES) + ".", "Severities")
     yield Text(ADVICE)
+
+
+def _first(text: str) -> str:
+    """Return text with its first letter a capital, and all others as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def _verdict(rule: int) -> str:

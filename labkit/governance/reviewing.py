@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit import cache, profiles, progress
+from labkit.federated.marks.mark_report import MarkReport
 from labkit.governance import checklist
 from labkit.governance.checks.base import Absent, CannotRun, Check, Found
 from labkit.governance.checks.registry import ANSWERED, CHECKS
@@ -20,6 +21,7 @@ from labkit.governance.decision import Decision, decide
 from labkit.governance.findings import SEVERITIES, Finding, Measure, Outcome, ReviewError
 from labkit.governance.project import Project
 from labkit.results import Result, as_json
+from labkit.watermark.verification.verdict import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -292,13 +294,19 @@ def _by_hand(ticked: tuple[checklist.Ticked, ...]) -> Outcome:
 
 def _claimed(project: Project) -> dict[str, str]:
     """Return what the submission claims, in words."""
-    mark = project.mark
+    mark, limits = project.mark, {"tpr_at_1_percent_fpr": "members found at 1% false positives at most {:g}"}
+    limits |= {"auc": "AUC of any attack at most {:g}", "accuracy": "accuracy at least {:g}"}
     return {
         "privacy": str(project.claim) if project.claim else "no differential privacy",
-        "limits of leakage": ", ".join(f"{name} {value:g}" for name, value in project.promises.items())
+        "limits": ", ".join(f"{name} {value:g}" for name, value in project.promises.items())
         or "none promised",
         "defences": ", ".join(project.defences) or "none named",
         "evidence on leakage": "; ".join(map(str, project.evidence)) or "none brought",
-        "mark": f"{len(mark.y)} {mark.kind} triggers" if mark else "none, or measured before",
+        "mark": f"{len(mark.y)} {mark.kind} triggers" if mark else _marked(project),
         "data": f"{project.dataset!r}; trained on {int(project.trained_on.sum()):,} of the train records",
     }
+
+
+def _marked(project: Project) -> str:
+    before = [one for one in project.measured if isinstance(one, Verdict | MarkReport)]
+    return "; ".join(f"{type(one).__name__}, measured before" for one in before) or "no mark"

@@ -72,7 +72,7 @@ def judge(project: Project, found: Recomputed) -> Found:
         if found.no_bound
         else []
     )
-    return Found(said, findings, conditions=f"claimed: {claim}")
+    return Found(said, findings, conditions="the facts of the claim")
 
 
 def _epsilon(claim: Claim, found: Recomputed) -> list[Finding]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from labkit.audit.guessing import tallies
 from labkit.audit.result import AuditResult, conclude
+from labkit.dp.accounting.ceiling import roc_ceiling
 from labkit.governance.checks.base import (
     GDPR_ANONYMOUS,
     GDPR_SECURITY,
@@ -103,6 +106,8 @@ def judged(
     ]
     refused = {str(r.points[RATE]) for r in reports.values() if not isinstance(r.points.get(RATE), Operating)}
     said += [Measure(NAMES["tpr_at_1_percent_fpr"], "not measured", reason) for reason in sorted(refused)]
+    if worst["tpr_at_1_percent_fpr"] is None:
+        findings.append(_unmeasured(project, sorted(refused)[0], function))
     if audit is not None:
         said.append(
             Measure(
@@ -150,6 +155,23 @@ def _limit(project: Project, name: str, attack: str, found: Interval, function: 
             )
         ]
     return []
+
+
+def _unmeasured(project: Project, reason: str, function: str) -> Finding:
+    """Say that the figure by which attacks are judged is missing; only a claim can bound it then."""
+    title, claim = "Too few records to measure leakage at 1% false positives", project.claim
+    if claim is not None and claim.delta is not None and "tpr_at_1_percent_fpr" not in project.promises:
+        bound = float(roc_ceiling(np.array([RATE]), claim.epsilon, claim.delta)[0])
+        evidence = f"{reason}. If the claim is true, at most {bound:.1%} of members can be found."
+        return Finding(title, "low", evidence, function, refs=(GDPR_SECURITY,))
+    return Finding(
+        title=title,
+        severity="medium",
+        evidence=f"{reason}. No claim of differential privacy bounds it.",
+        found_by=function,
+        condition="Submit more records that the model was not trained on, or claim (and show) a bound.",
+        refs=(GDPR_SECURITY,),
+    )
 
 
 def _contradiction(audit: AuditResult) -> list[Finding]:

@@ -13,6 +13,8 @@ def absent(project: Project) -> Absent | None:
     """Say when there is no loader to look at."""
     if project.claim is None:
         return Absent("no differential privacy is claimed", applies=False)
+    if project.claim.sample_rate == 1:
+        return Absent("every record is in every step: there is nothing to draw", applies=False)
     if project.loader is None and project.train_step is not None:
         return Absent(
             "no DataLoader: the training function draws its batches, and the conformance audit watches them",

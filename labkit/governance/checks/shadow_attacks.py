@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from labkit.governance import banks
-from labkit.governance.checks import leakage
+from labkit.governance.checks import leakage, threats
 from labkit.governance.checks.base import GDPR_SECURITY, Absent, CannotRun, Check, Found
 from labkit.governance.findings import Finding, Measure, ReviewError
 from labkit.governance.project import Project
@@ -25,6 +25,10 @@ SHARE = 0.6  # of the rest of the budget that shadow models may take
 
 def absent(project: Project) -> Absent | None:
     """Say when there is nothing to attack with."""
+    if project.shadows is None and threats.attacked_by_shadows(project):
+        return Absent(
+            "shadow federations, trained as the system was, attack it: see the threats", applies=False
+        )
     if project.shadows is None:
         return Absent(
             "no shadow models are given, and no recipe to train them by (shadows: arrays, or recipe)"

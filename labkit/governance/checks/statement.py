@@ -57,7 +57,7 @@ def judge(project: Project, missing: tuple[str, ...]) -> Found:
         )
     said = [Measure("facts stated", f"{10 - len(missing)} of 10", "δ, accountant, sampler, batches, noise, q, steps, "
                     "neighbours, unit, runs")]  # fmt: skip
-    return Found(said, findings, conditions=f"claimed: {claim}")
+    return Found(said, findings, conditions="the facts of the claim")
 
 
 CHECK = Check(

@@ -9,6 +9,7 @@ from labkit.governance.findings import Finding, Measure
 from labkit.governance.project import Project
 
 FUNCTION = "labkit.federated.threats.run"
+BROKEN = "More leaks than the promise allows"  # the one threat that is a claim: shown, it is contradicted
 SEVERITY = {
     "critical": "high",
     "high": "high",
@@ -40,11 +41,19 @@ def judge(project: Project, found: Findings) -> Found:
     return Found(said, findings, [picture(found.plot())], where)
 
 
+def attacked_by_shadows(project: Project) -> bool:
+    """Return whether the analysis attacked the model with shadow federations, by LiRA or RMIA."""
+    found = project.find(Findings)
+    tried = [] if found is None else [one.evidence for one in found.findings if one.status != "not shown"]
+    return any(name in evidence for evidence in tried for name in ("LiRA", "RMIA"))
+
+
 def _finding(one: Threat) -> Finding:
     shown = one.status == "open"
+    contradicted = one.title == BROKEN and shown and one.interval.low > 0
     return Finding(
         title=f"{one.title}: {one.status}" + (f", at worst {one.severity}" if shown else ""),
-        severity=SEVERITY[one.severity],
+        severity="critical" if contradicted else SEVERITY[one.severity],
         evidence=f"{one.adversary} (knows {one.knowledge}). {one.evidence}",
         found_by=FUNCTION,
         interval=one.interval,
