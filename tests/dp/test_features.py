@@ -209,9 +209,21 @@ def test_colour_images_get_features_from_synthetic_objects() -> None:
 def test_patches_of_colour_images_see_no_difference_to_the_mirror() -> None:
     x, y = data.objects(24, 3)
     classes = tuple(str(label) for label in range(10))
-    made = features(Dataset("objects", "objects", True, x[:12], y[:12], x[:12].flip(-1), y[:12], classes))
-    assert made.statement.kind == "patches"
+    both = Dataset("objects", "objects", True, x[:12], y[:12], x[:12].flip(-1), y[:12], classes)
+    made = features(both, "patches")
     torch.testing.assert_close(made.train_x, made.test_x, atol=2e-3, rtol=0)
+
+
+def test_what_drawn_objects_taught_weighs_half_of_what_photographs_taught() -> None:
+    x, y = data.objects(24, 3)
+    classes = tuple(str(label) for label in range(10))
+    made = features(Dataset("objects", "objects", True, x[:12], y[:12], x[12:], y[12:], classes))
+    assert made.statement.kind == "patches+network"
+    assert "labels" in made.source
+    parts = made.train_x.split([384, 192, 128], dim=1)
+    lengths = [float(part.square().sum(1).mean().sqrt()) for part in parts]
+    assert lengths[1] == pytest.approx(lengths[0] / 2, rel=0.01)
+    assert lengths[2] == pytest.approx(lengths[0] / 2, rel=0.01)
 
 
 def test_unknown_kinds_and_shapes_are_refused() -> None:
