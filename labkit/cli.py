@@ -1,4 +1,4 @@
-"""The command line: ``labkit doctor | data | prepare | run | build | classroom | progress | bench | federated | review``."""
+"""The command line: ``labkit doctor | data | prepare | run | build | classroom | progress | bench | federated | bridge | review``."""
 
 from __future__ import annotations
 
@@ -150,6 +150,12 @@ def federated(options: argparse.Namespace) -> int:
     return command.main([options.action, *options.arguments])
 
 
+def bridge(options: argparse.Namespace) -> int:
+    from labkit.bridges import command
+
+    return command.main(options.arguments)
+
+
 def review(options: argparse.Namespace) -> int:
     from labkit.governance import command
 
@@ -264,6 +270,15 @@ def parser() -> argparse.ArgumentParser:
         help="deploy: server and hospitals with TLS on loopback; enrol, certify: the steps at real hosts",
     )
     sub.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on; deploy --help lists them")
+
+    sub = command(
+        bridge,
+        "run a tool that the course names beside labkit, and save what came of it; without a name, list them",
+        "  labkit bridge\n  labkit bridge opendp\n  labkit bridge tfprivacy --out tfprivacy.json\n  labkit bridge pysyft --keep",
+    )
+    sub.add_argument(
+        "arguments", nargs=argparse.REMAINDER, metavar="TOOL", help="a tool, then --out, --keep, --python"
+    )
 
     from labkit.governance import command as reviewing
 

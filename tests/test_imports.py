@@ -38,6 +38,7 @@ FLOORS = (
     ("audit",),
     ("watermark",),
     ("federated",),
+    ("bridges",),
     ("scenarios",),
     ("bench",),
     ("course", "widgets", "doctor"),
