@@ -230,8 +230,7 @@ def prepare() -> None:
     with one_off.part("attacks on marks"):
         survey(setup, marked=marked)
     with one_off.part("doses"):
-        for attack in DOSES:
-            dosed(setup, attack, marked)
+        owner_and_thief.in_workers(partial(_dosed, attack) for attack in DOSES)
         cleansed(setup, victim(setup, "patch", seeds(setup)[0]))
 
 
@@ -240,6 +239,10 @@ def _mark(scheme: str | None, seed: int) -> None:
         trained_as_long(owner_and_thief.project(), seed)
     else:
         victim(owner_and_thief.project(), scheme, seed)
+
+
+def _dosed(attack: str) -> None:
+    dosed(owner_and_thief.project(), attack)
 
 
 def _steal(scheme: str, seed: int, name: str, dose: int) -> None:
