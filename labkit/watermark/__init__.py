@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from labkit.watermark.robustness.measure import hits as hits
     from labkit.watermark.robustness.measure import robustness_matrix as robustness_matrix
     from labkit.watermark.verification.asking import answers as answers
+    from labkit.watermark.verification.binomial import hits_needed as hits_needed
     from labkit.watermark.verification.null_models import null_models as null_models
     from labkit.watermark.verification.redrawn_keys import redrawn_keys as redrawn_keys
     from labkit.watermark.verification.verdict import Verdict as Verdict
