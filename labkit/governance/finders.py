@@ -5,9 +5,11 @@ Names and addresses have no pattern, and neither finder looks for them.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from labkit.governance.findings import ReviewError
@@ -111,6 +113,7 @@ def presidio(*, threshold: float = 0.0) -> Finder:
     return Finder(f"Presidio {version}, no language model, threshold {threshold:g}", tuple(PATTERNS), find)
 
 
+@cache
 def _analyzer() -> tuple[Any, str]:
     """Return an ``AnalyzerEngine`` that loads no model and asks no network, and its version."""
     try:
@@ -138,6 +141,8 @@ def _analyzer() -> tuple[Any, str]:
         }
     ).create_engine()
     registry = RecognizerRegistry()
+    # It would warn of each recogniser for another language than the one that is asked for.
+    logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)
     registry.load_predefined_recognizers(languages=["en"], nlp_engine=engine)
     registry.add_recognizer(
         RecordNumbers(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.governance.checklist import STATES, Ticked, load
-from labkit.governance.findings import Outcome, ReviewError
+from labkit.governance.findings import SEVERITIES, Outcome, ReviewError
 from labkit.results import Result
 
 if TYPE_CHECKING:
@@ -258,7 +258,8 @@ def impact_assessment(outcomes: Sequence[Outcome], decision: Decision, **fields:
     ReviewError
         If a field is unknown, or is one that the review fills.
     """
-    risks = [one for outcome in outcomes for one in outcome.findings]
+    found = [one for outcome in outcomes for one in outcome.findings]
+    risks = sorted(found, key=lambda one: SEVERITIES.index(one.severity))
     worked = [one for one in outcomes if one.status == "passed"]
     unseen = [f"- {one.title}: {one.why}" for one in outcomes if one.status == "not run"]
     grave = [one.title for one in risks if one.severity in ("critical", "high")]
