@@ -96,7 +96,8 @@ class Environment:
         return self.folder / "env" / inside
 
     def _make(self) -> None:
-        made = [self.interpreter, "-m", "venv", str(self.folder / "env")]
+        bare = [] if self.steps else ["--without-pip"]
+        made = [self.interpreter, "-m", "venv", *bare, str(self.folder / "env")]
         advice = (
             "on Debian and Ubuntu the package python3-venv is missing; elsewhere name another with --python"
         )

@@ -18,6 +18,7 @@ import numpy as np
 from labkit import data, models, profiles
 from labkit.bridges.agreement import Agreement, Line, versions
 from labkit.bridges.environment import Environment
+from labkit.bridges.learning import quietly
 
 STEPS = (("setuptools<81", "wheel"), ("GPyOpt==1.2.6", "GPy", "matplotlib"))
 SPACE = {"target_epsilon": (0.3, 8.0), "max_grad_norm": (0.05, 2.0), "learning_rate": (0.2, 20.0)}
@@ -85,31 +86,27 @@ def optuna_study(objective: Objective, trials: int, first: int, seed: int) -> No
     """Minimise with Optuna's tree-structured Parzen estimator, as `labkit.dp.search` does."""
     import optuna
 
-    _quietly(objective, optuna.samplers.TPESampler(seed=seed, n_startup_trials=first), trials)
+    _minimise(objective, optuna.samplers.TPESampler(seed=seed, n_startup_trials=first), trials)
 
 
 def random_study(objective: Objective, trials: int, first: int, seed: int) -> None:
     """Draw points at random: what a tool has to beat."""
     import optuna
 
-    _quietly(
+    _minimise(
         objective, optuna.samplers.RandomSampler(seed=1000 + seed), trials
     )  # not the first draws of Optuna's
 
 
-def _quietly(objective: Objective, sampler: Any, trials: int) -> None:
+def _minimise(objective: Objective, sampler: Any, trials: int) -> None:
     import optuna
 
     names = [f"x{i}" for i in range(len(SPACE))]
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
+    with quietly():
         study = optuna.create_study(sampler=sampler)
         study.optimize(
             lambda trial: objective.cost([trial.suggest_float(name, 0, 1) for name in names]), n_trials=trials
         )
-    finally:
-        optuna.logging.set_verbosity(before)
 
 
 def gpyopt(*, keep: bool = False, python: str | Path | None = None) -> Agreement:
