@@ -133,7 +133,7 @@ def _measured(outcomes: Sequence[Outcome]) -> Iterable[Block]:
             yield from one.pictures
             yield Text(
                 "; ".join(filter(None, (one.conditions_of_run, f"by {', '.join(one.functions)}"))),
-                "Conditions of the run",
+                "Data and run",
             )
 
 

@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,7 @@ def read_project(path: str | Path, *, trust_code: bool = False) -> Project:
     missing = [name for name in files_in(given) if not (here / name).is_file()]
     if missing:
         raise ReviewError(f"{', '.join(missing)}: not there, beside {path.name}")
-    with _importable(here):
+    with _importable(here) if code else nullcontext():
         return _project(given, here)
 
 
@@ -140,8 +140,11 @@ def _project(given: Mapping[str, Any], here: Path) -> Project:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Let modules beside the project file be imported."""
-    sys.path.insert(0, str(folder))
+    """Let modules beside the project file be imported, after all others: none takes the name of an installed one.
+
+    Only where code is trusted: a file beside the project file could bear the name of any module that is still to load.
+    """
+    sys.path.append(str(folder))
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,15 @@ import torch
 from torch import nn
 
 from labkit import models
-from labkit.governance import Project, ReviewError, UntrustedError, as_answering, read_project, review
+from labkit.governance import (
+    Project,
+    ReviewError,
+    UntrustedError,
+    as_answering,
+    loading,
+    read_project,
+    review,
+)
 from labkit.governance.records import dataset_of
 
 GOOD = """
@@ -92,6 +101,14 @@ def test_code_is_not_run_unless_the_reviewer_says_so(folder):
     assert not (folder / "their_code.ran").exists()
     assert isinstance(read_project(written(folder, text), trust_code=True).model, nn.Linear)
     assert (folder / "their_code.ran").exists()
+
+
+def test_modules_beside_an_untrusted_file_are_not_found(folder, monkeypatch):
+    (folder / "planted.py").write_text(BOMB, encoding="utf-8")
+    seen = []
+    monkeypatch.setattr(loading, "_project", lambda given, here: seen.append(find_spec("planted")))
+    read_project(written(folder, GOOD))
+    assert seen == [None]
 
 
 def test_no_field_of_the_file_can_give_trust(folder):
