@@ -311,7 +311,7 @@ def compare(curves: Sequence[Tradeoff]) -> Figure:
     """
     if not curves or len({(curve.source.split(";")[0], curve.n_test, curve.delta) for curve in curves}) != 1:
         raise ValueError("expected at least one curve, all on the same data and δ: measure them in one run")
-    fig, ax = plots.figure(7.6, 5.2)
+    fig, ax = plots.figure(7.6, 5.8)
     told: list[str] = []
     for colour, line, curve in zip(plots.COLOURS, plots.LINES, curves, strict=False):
         bands = [curve.accuracy(epsilon) for epsilon in curve.epsilons]
@@ -347,7 +347,14 @@ def compare(curves: Sequence[Tradeoff]) -> Figure:
         ylabel="test accuracy (%)",
         title=f"Mean over {seeds} seeds, 95% interval (Student t), {curves[0].profile}",
     )
-    ax.legend(loc="lower right", fontsize=8, title=_short(curves[0].source.split(";")[0]), title_fontsize=8)
+    ax.legend(  # below the axes: among several curves no corner is sure to be free
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.14),
+        ncols=2,
+        fontsize=8,
+        title=_short(curves[0].source.split(";")[0]),
+        title_fontsize=8,
+    )
     clauses = [f"{curve.pipeline}: {_clause(curve.source)}" for curve in curves if _clause(curve.source)]
     _below(fig, "; ".join(clauses))
     return plots.describe(fig, "Test accuracy against ε on a log axis: " + "; ".join(told) + ".")
