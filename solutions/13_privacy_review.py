@@ -26,7 +26,7 @@
 #
 # **Prerequisites.** Labs 02 and 05. Lab 06 helps.
 #
-# **Minutes.** 95, of which the machine needs about one.
+# **Minutes.** 95, of which the machine needs about one once it is prepared (`labkit prepare 13`, a minute).
 #
 # **Difficulty.** ●●●○○ (3 of 5)
 
@@ -594,7 +594,7 @@ assessment = governance.impact_assessment(
     borealis.outcomes, borealis.decision, system="Borealis, triage of notes", owner=borealis.owner
 )
 section = assessment[assessment.index("## 3.") : assessment.index("## 5.")]
-display(Markdown(section.replace("## ", "#### ")))
+display(Markdown(section.replace("## ", "### ")))
 print(f"left for people to write: {assessment.count('MISSING: to be')} places")
 
 # %% [markdown]

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,7 @@ import torch
 
 from labkit import models, profiles
 from labkit.audit.planted import loop
-from labkit.audit.task import Settings, Task, Transcript
+from labkit.audit.task import Settings, Task, TrainingFunction, Transcript
 from labkit.governance.claims import Claim, Shadows, Submitted
 from labkit.governance.finders import Finder, patterns
 from labkit.governance.notes import SOURCE, Note, make_notes
@@ -28,7 +27,7 @@ from labkit.governance.project import Project
 from labkit.governance.redaction import redact
 from labkit.scenarios import one_off
 from labkit.scenarios.handed_over import mislabel
-from labkit.training.recipe import Recipe
+from labkit.training.recipe import Recipe, State
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
@@ -166,18 +165,36 @@ class Scene:
             "Cygnus": self._private("Cygnus", cygnus_step, loop.poisson),
         }
 
-    def _private(self, name: str, step: Any, batches: loop.Batches) -> Submission:
-        from labkit.membership.studies import defences
-
-        x, y = self.bank.x[self.members], self.bank.y[self.members]
+    def _private(self, name: str, step: TrainingFunction, batches: loop.Batches) -> Submission:
         log: list[np.ndarray] = []
-        run = loop.run(_task(x, y), self.settings, SEED, batches=partial(logged, batches, log))
-        model, statement = _as_model(run), self.statement()
-        train = partial(_train_half, step=step, settings=self.settings, privacy=statement)
-        bank = defences.private(f"{name}'s training", train, made=[self.settings, DELTA]).models(self.bank)
-        target = bank.query(model, self.members, name=name, privacy=statement)
+        half = _task(self.bank, self.members)
+        run = loop.run(half, self.settings, SEED, batches=partial(logged, batches, log))
+        statement, bank = self.statement(), self._trained_alike(name, step)
+        target = bank.query(_as_model(run), self.members, name=name, privacy=statement)
         claim = Claim.of(statement, batches="poisson", unit="a note")
         return self._submitted(name, bank, target, tuple(log), claim=claim, train_step=step)
+
+    def _trained_alike(self, name: str, step: TrainingFunction) -> ShadowBank:
+        """Return shadow models trained by a submission's own code: the attacker knows the defence."""
+        from labkit.membership.shadows.bank import ask
+        from labkit.membership.shadows.completion import complete
+        from labkit.membership.shadows.training import variant
+
+        bank = variant(
+            self.bank,
+            name=f"{name}'s training",
+            made=[self.settings],
+            code=[step, _task, _as_model, ask],
+            privacy=self.statement(),
+        )
+
+        def train(missing: list[int]) -> Iterator[tuple[int, State]]:
+            for k in missing:  # a fraction of a second each: a worker takes longer to start
+                run = step(_task(bank, bank.masks[k]), self.settings, 1_000_003 + k)
+                yield k, _as_model(run).state_dict()
+
+        complete(bank, train)
+        return bank
 
     def _without_privacy(self) -> Submission:
         from labkit.membership.shadows.targets import train_targets
@@ -252,8 +269,11 @@ def cygnus_step(task: Task, settings: Settings, seed: int) -> Transcript:
     return loop.run(task, settings, seed, batches=loop.poisson)
 
 
-def _task(x: torch.Tensor, y: torch.Tensor) -> Task:
-    return Task(x, y, torch.zeros(0, (x.shape[1] + 1) * len(CLASSES)), len(CLASSES))
+def _task(bank: ShadowBank, members: np.ndarray) -> Task:
+    """Return the pool's members as DP-SGD on softmax regression sees them."""
+    inside = torch.from_numpy(members)
+    nobody = torch.zeros(0, (WIDTH + 1) * len(CLASSES))
+    return Task(bank.x[inside], bank.y[inside], nobody, len(CLASSES))
 
 
 def _as_model(run: Transcript) -> models.LogisticRegression:
@@ -263,13 +283,6 @@ def _as_model(run: Transcript) -> models.LogisticRegression:
         model.linear.weight.copy_(weights[:-1].T)
         model.linear.bias.copy_(weights[-1])
     return model.eval()
-
-
-def _train_half(bank: ShadowBank, k: int, *, step: Any, settings: Settings, privacy: Any) -> SimpleNamespace:
-    """Train one shadow model of a private submission."""
-    inside = torch.from_numpy(bank.masks[k])
-    run = step(_task(bank.x[inside], bank.y[inside]), settings, 1_000_003 + k)
-    return SimpleNamespace(model=_as_model(run), privacy=privacy)
 
 
 def vectors(texts: Sequence[str]) -> torch.Tensor:
