@@ -1,4 +1,4 @@
-"""The command line: ``labkit doctor | data | prepare | run | build | classroom | progress | bench | federated | bridge | review``."""
+"""The command line of labkit: `parser` lists its commands, and ``labkit COMMAND --help`` explains one."""
 
 from __future__ import annotations
 
@@ -167,6 +167,13 @@ def review(options: argparse.Namespace) -> int:
     return command.main(options, examples)
 
 
+def site(options: argparse.Namespace) -> int:
+    from labkit.site import make_site
+
+    print(make_site(options.out))
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser; each command has its help and an example."""
     top = argparse.ArgumentParser(
@@ -247,6 +254,19 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--seconds", type=float, default=60, help="time for one exercise (default: 60)")
     sub.add_argument("--megabytes", type=int, default=2048, help="memory for one exercise (default: 2048)")
+
+    sub = command(
+        site,
+        "make one folder of pages to read before installing anything: executed labs, API reference, reports, benchmarks",
+        "  labkit site\n  labkit site --out /tmp/labkit-site",
+    )
+    sub.add_argument(
+        "--out",
+        type=Path,
+        default=Path("labkit-site"),
+        metavar="DIR",
+        help="new, empty, or a site that is made anew (default: labkit-site)",
+    )
 
     command(progress, "show your progress, lab by lab", "  labkit progress")
 

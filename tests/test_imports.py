@@ -42,10 +42,11 @@ FLOORS = (
     ("scenarios",),
     ("bench",),
     ("course", "widgets", "doctor"),
+    ("site",),
     ("cli",),
 )
 DOMAINS = ("data", "training", "dp", "membership", "audit", "watermark", "federated")
-PEOPLE = ("scenarios", "bench", "course", "widgets", "doctor", "cli")
+PEOPLE = ("scenarios", "bench", "course", "widgets", "doctor", "site", "cli")
 
 
 def modules() -> dict[str, Path]:

@@ -60,4 +60,4 @@ def test_the_wheel_alone_runs_an_engineers_program(tmp_path: Path) -> None:
         "--strict",
         "--follow-imports=silent",
     ]
-    run(*check, f"--cache-dir={here / 'mypy'}", TYPED, folder=here)
+    run(*check, "--config-file=", f"--cache-dir={here / 'mypy'}", TYPED, folder=here)

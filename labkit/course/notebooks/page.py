@@ -17,6 +17,15 @@ pre{font:13px/1.45 ui-monospace,monospace;overflow-x:auto;margin:0}
 th,td{border:1px solid #ccc;padding:.25em .6em;text-align:left} details{margin:.4em 0} summary{cursor:pointer}
 math[display=block]{margin:.8em 0}
 """
+TEMPLATE = """{%- extends 'basic/index.html.j2' -%}
+{%- block input -%}
+{%- if cell.metadata.get('jupyter', {}).get('source_hidden') -%}
+<details class="source"><summary>Code</summary>{{ super() }}</details>
+{%- else -%}
+{{ super() }}
+{%- endif -%}
+{%- endblock input -%}
+"""
 FETCH = re.compile(
     r"""<(?:script|link|img|iframe|source|video|audio|object|embed)\b[^>]*\b(?:src|href|data)\s*=\s*["']?(?:https?:)?//"""
     r"""|@import\b|url\(\s*["']?(?:https?:)?//""",
@@ -41,24 +50,34 @@ def page(notebook: NotebookNode, title: str) -> str:
     PageError
         If a cell or output would make the page load something from the web.
     """
-    from nbconvert.exporters import HTMLExporter
     from pygments.formatters import HtmlFormatter
 
-    # The basic template is the body alone: the full ones load MathJax and require.js from the web.
-    exporter = HTMLExporter(template_name="basic")
-    exporter.register_filter("markdown2html", markdown)
-    body, _ = exporter.from_notebook_node(notebook)
     colours = HtmlFormatter(style="default").get_style_defs(".highlight")
     document = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}{colours}</style></head>'
-        f"<body><main>{body}</main></body></html>\n"
+        f"<body><main>{body(notebook)}</main></body></html>\n"
     )
+    refuse_fetches(document)
+    return document
+
+
+def refuse_fetches(document: str) -> None:
+    """Raise `PageError` if a browser that shows this HTML would load something from the web."""
     if found := FETCH.search(document):
         raise PageError(
             f"the page would load {found.group(0)[:120]!r} from the web: embed it in the notebook instead"
         )
-    return document
+
+
+def body(notebook: NotebookNode) -> str:
+    """Return a notebook's cells and outputs as HTML without a page around it; code that it hides is folded."""
+    from nbconvert.exporters import HTMLExporter
+
+    # The basic template is the body alone: the full ones load MathJax and require.js from the web.
+    exporter = HTMLExporter(raw_template=TEMPLATE)
+    exporter.register_filter("markdown2html", markdown)
+    return str(exporter.from_notebook_node(notebook)[0])
 
 
 def markdown(source: str) -> str:
