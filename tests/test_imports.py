@@ -38,6 +38,7 @@ FLOORS = (
     ("audit",),
     ("watermark",),
     ("federated",),
+    ("governance",),
     ("bridges",),
     ("scenarios",),
     ("bench",),

@@ -86,6 +86,7 @@ def _training_lines() -> list[Line]:
 
 def _attack_lines() -> list[Line]:
     """Compare attacks with ART's on the same outputs: ART is given the probabilities, not the model."""
+    from labkit.bridges.peers import rule_guesses
     from labkit.membership.attacks import learned
     from labkit.membership.shadows import signals
 
@@ -111,7 +112,7 @@ def _attack_lines() -> list[Line]:
         Line(
             "rule-based attack, same outputs",
             _seconds(threshold),
-            _seconds(partial(art_rule, probabilities, labels)),
+            _seconds(partial(rule_guesses, probabilities, labels)),
             "ART rule-based",
         ),
         Line(
@@ -123,32 +124,16 @@ def _attack_lines() -> list[Line]:
     ]
 
 
-def _precomputed(probabilities: np.ndarray) -> Any:
-    """Return an ART classifier that looks its answers up: record i is the number i."""
-    from art.estimators.classification import BlackBoxClassifier
-
-    def predict(rows: np.ndarray) -> np.ndarray:
-        return probabilities[np.asarray(rows)[:, 0].astype(int)]
-
-    return BlackBoxClassifier(predict, (1,), probabilities.shape[1])
-
-
-def art_rule(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return ART's rule-based guesses (1: member) from precomputed probabilities (n, classes)."""
-    from art.attacks.inference.membership_inference import MembershipInferenceBlackBoxRuleBased
-
-    rows = np.arange(len(labels), dtype=np.float32)[:, None]
-    return MembershipInferenceBlackBoxRuleBased(_precomputed(probabilities)).infer(rows, labels)
-
-
 def art_forest(
     probabilities: np.ndarray, labels: np.ndarray, members: np.ndarray, known: np.ndarray
 ) -> np.ndarray:
     """Return ART's black-box random-forest scores for the records outside ``known``, learned on those inside it."""
     from art.attacks.inference.membership_inference import MembershipInferenceBlackBox
 
+    from labkit.bridges.peers import looked_up
+
     rows = np.arange(len(labels), dtype=np.float32)[:, None]
-    tool = MembershipInferenceBlackBox(_precomputed(probabilities), attack_model_type="rf")
+    tool = MembershipInferenceBlackBox(looked_up(probabilities), attack_model_type="rf")
     inside, outside = known & members, known & ~members
     tool.fit(x=rows[inside], y=labels[inside], test_x=rows[outside], test_y=labels[outside])
     return np.ravel(tool.infer(rows[~known], labels[~known], probabilities=True))

@@ -97,7 +97,7 @@ def art(seed: int = 0) -> Agreement:
     from art.attacks.evasion import FastGradientMethod
     from art.attacks.inference.membership_inference import LabelOnlyGapAttack
 
-    records, n = profiles.current().pick(smoke=(1000, 50), laptop=(8000, 200), full=(60_000, 1000))
+    records, n = profiles.current().pick(smoke=(1000, 50), laptop=(4000, 100), full=(60_000, 1000))
     model, dataset = trained(records, seed)
     x, y, radius = dataset.test_x[:n], dataset.test_y[:n], 0.1
     classes = len(dataset.classes)

@@ -106,7 +106,7 @@ def trained(records: int, seed: int = 0) -> tuple[nn.Module, data.Dataset]:
     from labkit.training import fit
 
     dataset = data.load("mnist").take(records, 500, seed=seed)
-    epochs = profiles.current().pick(smoke=2, laptop=6, full=12)
+    epochs = profiles.current().pick(smoke=2, laptop=4, full=12)
     return fit(
         models.small_cnn(seed=seed), dataset, epochs=epochs, learning_rate=0.1, seed=seed
     ).model, dataset
@@ -114,7 +114,7 @@ def trained(records: int, seed: int = 0) -> tuple[nn.Module, data.Dataset]:
 
 def cleverhans(seed: int = 0) -> Agreement:
     """Attack the small MNIST network with CleverHans, and compare its fast gradient step with one written out."""
-    records, n = profiles.current().pick(smoke=(1000, 50), laptop=(8000, 200), full=(60_000, 1000))
+    records, n = profiles.current().pick(smoke=(1000, 50), laptop=(4000, 100), full=(60_000, 1000))
     model, dataset = trained(records, seed)
     x, y, radius = dataset.test_x[:n], dataset.test_y[:n], 0.1
     found = {name: adversarial(model, x, y, name, radius=radius, steps=10, seed=seed) for name in ATTACKS}

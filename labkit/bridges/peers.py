@@ -165,18 +165,19 @@ def looked_up(probabilities: np.ndarray) -> Any:
     return BlackBoxClassifier(predict, (1,), probabilities.shape[1])
 
 
-def art_lines(target: Target, bank: ShadowBank, rate: float) -> list[Line]:
-    """Return the lines on ART: its rule, and its black-box attack learned on the same shadow outputs with the same trees."""
-    from art.attacks.inference.membership_inference import (
-        MembershipInferenceBlackBox,
-        MembershipInferenceBlackBoxRuleBased,
-    )
-    from sklearn.ensemble import GradientBoostingClassifier
+def rule_guesses(shown: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return ART's rule-based guesses (1: member), (n,), from a model's probabilities (n, classes)."""
+    from art.attacks.inference.membership_inference import MembershipInferenceBlackBoxRuleBased
 
-    shown = probabilities(target.logits)
-    rows = np.arange(len(shown), dtype=np.float32)[:, None]
-    rule = MembershipInferenceBlackBoxRuleBased(looked_up(shown)).infer(rows, bank.labels)
-    known = [probabilities(bank.logits(k)) for k in range(len(bank))]
+    rows = np.arange(len(labels), dtype=np.float32)[:, None]
+    return np.ravel(MembershipInferenceBlackBoxRuleBased(looked_up(shown)).infer(rows, labels))
+
+
+def black_box_scores(target: Target, bank: ShadowBank) -> np.ndarray:
+    """Return the scores of ART's black-box attack (boosted trees), (n,), learned on the bank's outputs."""
+    from art.attacks.inference.membership_inference import MembershipInferenceBlackBox
+
+    known, shown = [probabilities(bank.logits(k)) for k in range(len(bank))], probabilities(target.logits)
 
     def of(side: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         answers = np.concatenate([p[m] for p, m in zip(known, side, strict=True)])
@@ -185,13 +186,21 @@ def art_lines(target: Target, bank: ShadowBank, rate: float) -> list[Line]:
     (inside, labels_in), (outside, labels_out) = of(bank.masks), of(~bank.masks)
     tool = MembershipInferenceBlackBox(looked_up(shown), attack_model_type="gb")
     tool.fit(x=None, y=labels_in, test_x=None, test_y=labels_out, pred=inside, test_pred=outside)
-    learned = np.ravel(tool.infer(None, bank.labels, pred=shown, probabilities=True))
+    return np.ravel(tool.infer(None, bank.labels, pred=shown, probabilities=True))
+
+
+def art_lines(target: Target, bank: ShadowBank, rate: float) -> list[Line]:
+    """Return the lines on ART: its rule, and its black-box attack learned on the same shadow outputs with the same trees."""
+    from sklearn.ensemble import GradientBoostingClassifier
+
     trees = GradientBoostingClassifier(random_state=0)
     ours = membership.attack("shokri", target, bank, classifier=trees).scores
     gap = membership.attack("gap", target, bank).scores
+    theirs = black_box_scores(target, bank)
+    guessed = rule_guesses(probabilities(target.logits), bank.labels)
     return [
-        largest("ART's rule: guesses against our gap attack", gap, np.ravel(rule), 0.0),
-        *pair("ART's black-box attack, boosted trees", ours, learned, target.members, rate),
+        largest("ART's rule: guesses against our gap attack", gap, guessed, 0.0),
+        *pair("ART's black-box attack, boosted trees", ours, theirs, target.members, rate),
     ]
 
 

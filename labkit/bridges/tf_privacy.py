@@ -31,7 +31,7 @@ def _training() -> dict[str, Any]:
     """Return the private runs of the profile: both tools, same settings, seeds of their own."""
     return profiles.current().pick(
         smoke={"records": 2000, "steps": 20, "expected_batch_size": 64, "seeds": [0, 1]},
-        laptop={"records": 60_000, "steps": 150, "expected_batch_size": 240, "seeds": [0, 1, 2]},
+        laptop={"records": 20_000, "steps": 120, "expected_batch_size": 120, "seeds": [0, 1, 2]},
         full={"records": 60_000, "steps": 1500, "expected_batch_size": 240, "seeds": [0, 1, 2, 3, 4]},
     ) | {"noise_multiplier": 1.0, "max_grad_norm": 0.1, "learning_rate": 4.0}
 

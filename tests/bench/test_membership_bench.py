@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from labkit.bench import membership
+from labkit.bridges import peers
 
 
 def test_the_benchmark_prints_ratios_and_writes_json(monkeypatch, tmp_path, capsys) -> None:
@@ -35,4 +36,4 @@ def test_art_looks_the_given_outputs_up() -> None:
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet(np.ones(4), 30)
     labels = rng.integers(0, 4, 30)
-    assert (membership.art_rule(probabilities, labels) == (probabilities.argmax(1) == labels)).all()
+    assert (peers.rule_guesses(probabilities, labels) == (probabilities.argmax(1) == labels)).all()
