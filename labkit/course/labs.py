@@ -179,6 +179,17 @@ LABS = (
         "labkit.scenarios.hospitals:prepare",
         10,
     ),
+    Lab(
+        "13",
+        "privacy_review",
+        "The privacy review board",
+        "the review board",
+        95,
+        (0.5, 1, 5),
+        ("02", "05"),
+        "labkit.scenarios.review_board:prepare",
+        1,
+    ),
 )
 
 
