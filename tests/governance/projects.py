@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import cache
-
 import torch
 from torch import nn
 
 from labkit.audit import planted_bugs
 from labkit.data import Dataset
-from labkit.dp import calibrate_noise
 from labkit.governance import Claim, Project, Shadows, Submitted, checklist
 from labkit.training import Recipe
 
 STEPS, RATE, DELTA = 60, 0.1, 1e-5
+EPSILON = 2.0
+NOISE = 1.86065  # at which so many steps cost this ε, by PLD: a test of the accounting check holds it so
 
 
 def table(n: int = 240, *, features: int = 6, seed: int = 0) -> Dataset:
@@ -48,19 +46,14 @@ def train_private(dataset: Dataset, *, noise: float, seed: int = 0) -> nn.Module
     return model
 
 
-@cache
-def noise_for(epsilon: float) -> float:
-    return calibrate_noise(epsilon, delta=DELTA, steps=STEPS, sample_rate=RATE)
-
-
-def claim(epsilon: float = 2.0, **changes) -> Claim:
+def claim(**changes) -> Claim:
     facts = {
-        "epsilon": epsilon,
+        "epsilon": EPSILON,
         "delta": DELTA,
         "accountant": "PLD",
         "sampler": "poisson",
         "batches": "poisson",
-        "noise_multiplier": noise_for(epsilon),
+        "noise_multiplier": NOISE,
         "sample_rate": RATE,
         "steps": STEPS,
         "neighbouring": "add/remove",
@@ -81,11 +74,11 @@ def sound(**changes) -> Project:
     given = {
         "title": "a sound model",
         "owner": "Ana Perez",
-        "model": train_private(data, noise=noise_for(2.0)),
+        "model": train_private(data, noise=NOISE),
         "dataset": data,
         "claim": claim(),
         "train_step": planted_bugs.correct,
-        "trainer": lambda dataset: train_private(dataset, noise=noise_for(2.0), seed=1),
+        "trainer": lambda dataset: train_private(dataset, noise=NOISE, seed=1),
         "shadows": Shadows(
             make_model=regression,
             recipe=Recipe(5, learning_rate=0.1, batch_size=32),
@@ -107,7 +100,3 @@ def sound(**changes) -> Project:
         "answers": answers(),
     }
     return Project(**{**given, **changes})
-
-
-def changed(project: Project, **changes) -> Project:
-    return replace(project, **changes)

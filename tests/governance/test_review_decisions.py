@@ -117,35 +117,35 @@ def judged(claim: Claim, **changes):
 
 
 def test_an_epsilon_that_its_facts_give_stands():
-    assert not judged(projects.claim(2.0))
-    assert not judged(projects.claim(2.0, epsilon=2.01))
+    assert not judged(projects.claim())
+    assert not judged(projects.claim(epsilon=2.01))
 
 
 def test_an_epsilon_below_what_its_facts_give_is_critical():
-    (found,) = judged(projects.claim(2.0, epsilon=1.5))
+    (found,) = judged(projects.claim(epsilon=1.5))
     assert found.severity == "critical"
     assert "2 (PLD)" in found.evidence
 
 
 def test_fixed_batches_under_poisson_accounting_are_critical_and_priced():
-    (found,) = judged(projects.claim(2.0, batches="fixed"))
+    (found,) = judged(projects.claim(batches="fixed"))
     assert found.severity == "critical"
     assert found.title == "Fixed batches under poisson accounting"
     assert "costs ε =" in found.evidence
 
 
 def test_shuffled_batches_have_no_figure_at_all():
-    (found,) = judged(projects.claim(2.0, batches="shuffle"))
+    (found,) = judged(projects.claim(batches="shuffle"))
     assert "no tight privacy bound" in found.evidence
 
 
 def test_a_delta_of_one_over_n_is_critical():
-    titles = [one.title for one in judged(projects.claim(2.0, delta=0.05, epsilon=2.0))]
+    titles = [one.title for one in judged(projects.claim(delta=0.05))]
     assert "δ is not below 1 / number of records" in titles
 
 
 def test_an_epsilon_above_its_facts_is_a_condition_not_a_contradiction():
-    (found,) = judged(projects.claim(2.0, epsilon=4.0))
+    (found,) = judged(projects.claim(epsilon=4.0))
     assert found.severity == "medium"
 
 
@@ -159,14 +159,14 @@ def test_a_bare_epsilon_is_rejected():
 
 
 def test_overclaiming_is_rejected_by_the_whole_review():
-    fixed = replace(projects.sound(), claim=projects.claim(2.0, batches="fixed"))
+    fixed = replace(projects.sound(), claim=projects.claim(batches="fixed"))
     found = quick(fixed, "digests", "statement", "accounting")
     assert (found.decision.verdict, found.decision.rule) == ("reject", 1)
     assert not found.decision.expires
 
 
 def test_a_statement_about_other_records_is_a_condition():
-    project = replace(projects.sound(), claim=projects.claim(2.0, records=1000))
+    project = replace(projects.sound(), claim=projects.claim(records=1000))
     assert statement.judge(project, ()).findings[0].severity == "high"
 
 
