@@ -5,9 +5,11 @@ Both are reviewed as they are, with what their labs prepared: `labkit review --e
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
+from torch import Tensor
 
 from labkit import data, federated
 from labkit.data import Dataset
@@ -30,18 +32,17 @@ def cifar10() -> Project:
     setup = owner_and_thief.project()
     seed = setup.seeds[0]
     marked = owner_and_thief.marked(setup, "patch", seed)
-    bank = owner_and_thief.bank_of(setup)
-    scene = red_team.scene(data.load("cifar10", source=None if setup.owner.real else "stand-in"))
     everything = data.load("cifar10", source=None if setup.owner.real else "stand-in")
+    attacker = red_team.scene(everything)
     return Project(
         title="Lab 07's marked CIFAR-10 classifier",
         owner=COURSE,
         model=marked.model,
         dataset=setup.owner,
         shadows=Shadows(
-            bank=bank,
+            bank=attacker.bank,
             target_members=positions_of(setup.owner, everything),
-            records=~scene.canaries,  # their labels are wrong in the bank, and right at the owner's
+            records=~attacker.canaries,  # their labels are wrong in the bank, and right at the owner's
         ),
         mark=Mark(
             x=marked.triggers.x,
@@ -72,8 +73,12 @@ def positions_of(part: Dataset, whole: Dataset) -> np.ndarray:
     KeyError
         If one is not there.
     """
-    where = {record.numpy().tobytes(): at for at, record in enumerate(whole.train_x)}
-    return np.unique([where[record.numpy().tobytes()] for record in part.train_x])
+    where = {_digest(record): at for at, record in enumerate(whole.train_x)}
+    return np.unique([where[_digest(record)] for record in part.train_x])
+
+
+def _digest(record: Tensor) -> bytes:
+    return hashlib.blake2b(record.contiguous().numpy().tobytes(), digest_size=16).digest()
 
 
 def hospitals() -> Project:
