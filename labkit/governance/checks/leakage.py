@@ -29,6 +29,7 @@ RATE = 0.01
 LIMITS = {"tpr_at_1_percent_fpr": 0.05, "auc": 0.6}  # the board's own, where the project promises none
 NAMES = {"tpr_at_1_percent_fpr": "members found at 1% false positives", "auc": "AUC"}
 CONFIDENCE = 0.99  # a claim is contradicted in one honest review of a hundred, at most
+FAIR = 0.02  # that the share of members may differ from one half
 OF = "records of the pool, for this one model"
 
 
@@ -75,9 +76,10 @@ def _as_audit(project: Project, attacks: Sequence[AttackResult]) -> AuditResult 
     """Return what the attacks' guesses say about the claimed ε: an audit in one run (arXiv 2305.08846).
 
     Members and non-members are as many, so membership is close to a fair coin for each record; all attacks and shares
-    of guesses together err with 1%.
+    of guesses together err with 1%. None without a claim, or where they are not as many (a bank that was handed in).
     """
-    if project.claim is None:
+    share = float(attacks[0].members.mean())
+    if project.claim is None or abs(share - 0.5) > FAIR:
         return None
     scores = {one.name: one.scores for one in attacks}
     return conclude(
@@ -115,6 +117,10 @@ def judged(
             )
         )
         findings += _contradiction(audit)
+    elif project.claim is not None:
+        said.append(
+            Measure("the claim, tested by these guesses", "not tested", "members are not half of the records")
+        )
     best = max(reports.values(), key=lambda one: one.auc.estimate)
     return Found(said, findings, [picture(best.plot())], conditions(project))
 
