@@ -25,6 +25,7 @@ def run(*command: str | Path, folder: Path, **environment: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_the_wheel_alone_runs_an_engineers_program(tmp_path: Path) -> None:
     tree, new, here = tmp_path / "tree", tmp_path / "venv", tmp_path / "elsewhere"
     for name in SOURCES:

@@ -96,7 +96,7 @@ def test_long_declarations_take_a_line_for_each_parameter_and_no_address() -> No
         """Do nothing."""
 
     text = anchors.words(declared(Shown(function)))
-    assert re.search(r"first : dict \[ str , int \], \*, second : object = print", text)
+    assert re.search(r"first : dict \[ str , int \], \* , second : object = print", text)
     assert " at 0x" not in text
     assert "…" in text
     assert declared(Shown(function)).count("\n") > 4
