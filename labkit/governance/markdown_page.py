@@ -30,8 +30,8 @@ def page(review: Review, parts: Sequence[Block], record: str) -> str:
 
 
 def held(record: str) -> str:
-    """Return the record as it stands in the page: no comment may hold two dashes, so they are escapes."""
-    return record.replace("--", "\\u002d\\u002d")
+    """Return the record as it stands in the page: no comment may hold two dashes, and no page a tag of its own."""
+    return record.replace("--", "\\u002d\\u002d").replace("<", "\\u003c")
 
 
 def _block(one: Block, pictures: Sequence[Picture]) -> str:
