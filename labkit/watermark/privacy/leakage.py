@@ -165,7 +165,7 @@ class Leakage(Result):
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """Draw both differences for each figure with their intervals; zero is no change."""
-        fig, ax = plots.figure(8.2, 0.5 * len(self.values) + 1.9) if ax is None else (ax.figure, ax)
+        fig, ax = plots.figure(8.2, 0.5 * len(self.values) + 2.3) if ax is None else (ax.figure, ax)
         for number, contrast in enumerate(CONTRASTS):
             gaps = [self.difference(endpoint, contrast) for endpoint in self.values]
             places = np.arange(len(gaps)) + (number - 0.5) * 0.3
@@ -179,7 +179,7 @@ class Leakage(Result):
         ax.set_xlabel(f"paired difference ({self.pairs} pairs, 95% intervals; * primary figure)")
         ax.set_title(f"Leakage through the {self.scheme} mark\n{self.source}")
         ax.invert_yaxis()
-        ax.legend()
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)  # an interval may lie in any corner
         seen = "; ".join(
             f"{e}, {contrast}: {self.difference(e, contrast).estimate:+.4f}"
             for e in self.values
