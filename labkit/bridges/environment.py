@@ -98,9 +98,7 @@ class Environment:
     def _make(self) -> None:
         bare = [] if self.steps else ["--without-pip"]
         made = [self.interpreter, "-m", "venv", *bare, str(self.folder / "env")]
-        advice = (
-            "on Debian and Ubuntu the package python3-venv is missing; elsewhere name another with --python"
-        )
+        advice = "on Debian and Ubuntu this usually means that python3-venv is missing; or name another Python with --python"
         self._call(made, "make a virtual environment", advice)
         pip = [str(self.python), "-m", "pip", "install", "--no-input", "--no-cache-dir", "--quiet"]
         advice = "this needs a package index (network, or PIP_INDEX_URL); a version that it no longer has cannot be replaced"
@@ -174,11 +172,20 @@ class Environment:
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "XDG_"))}
-        return kept | {"HOME": str(home), "USERPROFILE": str(home), "TMPDIR": str(home), "TEMP": str(home)}
+        return kept | {
+            "HOME": str(home),
+            "USERPROFILE": str(home),
+            "TMPDIR": str(home),
+            "TEMP": str(home),
+            "TMP": str(home),
+        }
 
     def _call(self, words: Sequence[str], what: str, advice: str) -> str:
         """Run a program to its end and return what it printed."""
         plain = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+        built = self.folder / "built"  # pip's own temporary files: killed, it leaves them
+        built.mkdir(exist_ok=True)
+        plain |= {"TMPDIR": str(built), "TEMP": str(built), "TMP": str(built)}
         self._running = subprocess.Popen(
             list(words),
             stdout=subprocess.PIPE,

@@ -67,13 +67,19 @@ def kept() -> dict[str, dict[str, Any]]:
 def page() -> str:
     """Return the page as Markdown."""
     found = kept()
-    rows = [_row(name, result) for name, result in found.items()]
+    rows = [_row(name, found[name]) if name in found else _empty(name) for name in TOOLS]
     notes = [
         f"- **{TOOLS[name].title}.** {' '.join(result['notes'])}"
         for name, result in found.items()
         if result["notes"]
     ]
     return HEAD + "\n".join(rows) + "\n" + FOOT + "\n" + "\n".join(notes) + "\n"
+
+
+def _empty(name: str) -> str:
+    """Return the row of a tool without a saved result: it claims nothing."""
+    tool = TOOLS[name]
+    return f"| {tool.title} | | not run yet | `labkit bridge {name}` | {tool.what} | no result | |"
 
 
 def _row(name: str, result: dict[str, Any]) -> str:

@@ -95,7 +95,7 @@ def test_gpyopt_s_trials_are_trained_by_labkit(played) -> None:
     found = gpyopt_study.gpyopt()
     trials = found.details["studies"]["GPyOpt"][0]["trials"]
     assert len(trials) == 5
-    assert all(0.3 <= trial["epsilon"] <= 8 and 0 <= trial["accuracy"] <= 1 for trial in trials)
+    assert all(0.05 <= trial["epsilon"] <= 8 and 0 <= trial["accuracy"] <= 1 for trial in trials)
     assert [line.agrees for line in found.lines].count(
         True
     ) == 1  # the number of trials; who is better is not judged
@@ -105,9 +105,9 @@ def test_the_cost_is_the_same_for_both_tools_and_asks_for_the_accuracy() -> None
     small = data.load("breast_cancer").holdout(150, seed=0)
     objective = gpyopt_study.Objective(small, runs=1)
     assert objective.cost([0.2, 0.5, 0.9]) == objective.cost([0.2, 0.5, 0.9])
-    assert objective.cost([0.0, 0.0, 0.0]) > np.log(0.3)  # ε = 0.3 misses the accuracy, and pays
+    assert objective.cost([0.0, 0.0, 0.0]) > np.log(0.05)  # ε = 0.05 misses the accuracy, and pays
     first = objective.trials[0]
-    assert first["epsilon"] == pytest.approx(0.3 * (8 / 0.3) ** 0.2)
+    assert first["epsilon"] == pytest.approx(0.05 * (8 / 0.05) ** 0.2)
     objective.begin()
     assert objective.best() == np.inf
 
@@ -149,14 +149,21 @@ def test_scripts_stand_alone(path: Path) -> None:
     assert not [name for name in names if name.split(".")[0] == "labkit"]
 
 
-def test_every_tool_has_a_result_that_agrees_and_can_be_made_again() -> None:
+def test_every_saved_result_agrees_and_can_be_made_again() -> None:
     found = page.kept()
-    assert set(found) == set(TOOLS)
+    assert {"pysyft", "gpyopt"} <= set(found)
     for name, result in found.items():
         assert result["agrees"] is True, name
         assert result["command"] == f"labkit bridge {name}"
         assert result["date"] >= "2026-11-26"
         assert result["versions"]["python"]
+
+
+def test_a_tool_without_a_result_claims_nothing(monkeypatch) -> None:
+    monkeypatch.setattr(page, "kept", dict)
+    rows = [row for row in page.page().splitlines() if "labkit bridge" in row and row.startswith("|")]
+    assert len(rows) == len(TOOLS)
+    assert all("not run yet" in row and "agree" not in row.rsplit("|", 3)[1] for row in rows)
 
 
 def test_the_page_is_that_of_the_results() -> None:
