@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import ClassVar
 
 import projects
 import pytest
@@ -117,17 +118,21 @@ def test_a_report_without_a_key_says_that_it_shows_nobody(approved, tmp_path):
 
 # Resume ---------------------------------------------------------------------------------------------------------------
 
-RAN: list[str] = []
+
+class Log:
+    """What ran, where no cache key reads it."""
+
+    ran: ClassVar[list[str]] = []
 
 
 def first(project, minutes):
-    RAN.append("first")
+    Log.ran.append("first")
     return 1
 
 
 def second(project, minutes):
-    RAN.append("second")
-    if RAN.count("second") == 1:
+    Log.ran.append("second")
+    if Log.ran.count("second") == 1:
         raise KeyboardInterrupt
     return 2
 
@@ -138,16 +143,16 @@ def said(project, found) -> Found:
 
 def test_an_interrupted_review_goes_on_where_it_stopped(monkeypatch, tmp_path):
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
-    RAN.clear()
+    Log.ran.clear()
     checks = tuple(Check(m.__name__, m.__name__, "?", m, said, kept=True) for m in (first, second))
     monkeypatch.setattr(reviewing, "CHECKS", checks)
     project = projects.sound()
     with pytest.raises(KeyboardInterrupt):
         review(project)
     assert review(project)["second"].measures[0].value == "2"
-    assert RAN == ["first", "second", "second"]
+    assert Log.ran == ["first", "second", "second"]
     review(replace(project, seed=1))
-    assert RAN[3:] == ["first", "second"]  # another seed is another measurement
+    assert Log.ran[3:] == ["first", "second"]  # another seed is another measurement
 
 
 # The command ----------------------------------------------------------------------------------------------------------
