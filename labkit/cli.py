@@ -174,6 +174,12 @@ def site(options: argparse.Namespace) -> int:
     return 0
 
 
+def drill(options: argparse.Namespace) -> int:
+    from labkit.course.interview import command
+
+    return command.main(options)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser; each command has its help and an example."""
     top = argparse.ArgumentParser(
@@ -269,6 +275,13 @@ def parser() -> argparse.ArgumentParser:
     )
 
     command(progress, "show your progress, lab by lab", "  labkit progress")
+
+    from labkit.course.interview import options as drilling
+
+    sub = command(
+        drill, "ask interview questions by keyboard, on time, again when they are due", drilling.EXAMPLES
+    )
+    drilling.arguments(sub)
 
     sub = command(
         bench,

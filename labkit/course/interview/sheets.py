@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from labkit.course.interview.bank import LEVELS, SIGNALS, Question
 
 WIDTH = 88
-ANKI = ("#separator:tab", "#html:true", "#notetype:Basic", "#deck:labkit interview", "#guid column:1", "#tags column:4")
+ANKI = (
+    "#separator:tab",
+    "#html:true",
+    "#notetype:Basic",
+    "#deck:labkit interview",
+    "#guid column:1",
+    "#tags column:4",
+)
 
 
 def heading(one: Question) -> str:
@@ -34,7 +41,9 @@ def revealed(one: Question) -> str:
     parts = [_wrapped(said["answer"])]
     for number in (1, 2):
         parts.append(
-            _wrapped(f"Follow-up: {said[f'follow-up {number}']}") + "\n" + _wrapped(said[f"answer {number}"], "    ")
+            _wrapped(f"Follow-up: {said[f'follow-up {number}']}")
+            + "\n"
+            + _wrapped(said[f"answer {number}"], "    ")
         )
     parts.append(_wrapped(f"Weak answers: {said['misses']}"))
     parts.append("\n".join(_wrapped(f"{signal}: {said[f'rubric, {signal}']}", "  ") for signal in SIGNALS))
@@ -48,7 +57,8 @@ def answer_html(one: Question) -> str:
     """Return what `revealed` says, as HTML."""
     said = {place: html.escape(text) for place, text in one.filled().items()}
     follow = "".join(
-        f"<dt><strong>Follow-up:</strong> {said[f'follow-up {k}']}</dt><dd>{said[f'answer {k}']}</dd>" for k in (1, 2)
+        f"<dt><strong>Follow-up:</strong> {said[f'follow-up {k}']}</dt><dd>{said[f'answer {k}']}</dd>"
+        for k in (1, 2)
     )
     rubric = "".join(f"<li><strong>{signal}</strong>: {said[f'rubric, {signal}']}</li>" for signal in SIGNALS)
     numbers = "".join(f"<li>{html.escape(line)}</li>" for line in one.computed())
@@ -81,7 +91,9 @@ def as_csv(some: Sequence[Question]) -> str:
     rows.writerow(["id", "area", "level", "minutes", *places, "lab", "section"])
     for one in some:
         said = one.filled()
-        rows.writerow([one.id, one.area, one.level, one.minutes, *(said[p] for p in places), one.lab, one.section])
+        rows.writerow(
+            [one.id, one.area, one.level, one.minutes, *(said[p] for p in places), one.lab, one.section]
+        )
     return out.getvalue()
 
 

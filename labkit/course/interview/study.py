@@ -40,7 +40,9 @@ class Attempt:
         if len(self.scores) != len(SIGNALS) or not all(
             isinstance(score, int) and 0 <= score <= BEST for score in self.scores
         ):
-            raise ValueError(f"scores are {self.scores}; expected {len(SIGNALS)} of 0, 1 or 2: {', '.join(SIGNALS)}")
+            raise ValueError(
+                f"scores are {self.scores}; expected {len(SIGNALS)} of 0, 1 or 2: {', '.join(SIGNALS)}"
+            )
 
     @property
     def points(self) -> int:
@@ -113,7 +115,10 @@ class Study:
         return card
 
     def _write(self) -> None:
-        content = {id: {"box": card.box, "attempts": [_plain(one) for one in card.attempts]} for id, card in self.cards.items()}
+        content = {
+            id: {"box": card.box, "attempts": [_plain(one) for one in card.attempts]}
+            for id, card in self.cards.items()
+        }
         try:
             if aside := self.__dict__.pop("_damaged", None):
                 self.path.replace(aside)
@@ -154,7 +159,8 @@ def _read(content: dict[str, Any]) -> dict[str, Card]:
     found = {}
     for id, card in content.items():
         attempts = [
-            Attempt(date.fromisoformat(one["day"]), tuple(one["scores"]), one["seconds"]) for one in card["attempts"]
+            Attempt(date.fromisoformat(one["day"]), tuple(one["scores"]), one["seconds"])
+            for one in card["attempts"]
         ]
         if not attempts or not 1 <= card["box"] <= len(DAYS):
             raise ValueError(f"{id} has no attempt, or box {card['box']}")

@@ -41,9 +41,7 @@ def tpr_vague() -> float:
 
 def _point(tpr: float, fpr: float) -> Operating:
     n = 100_000
-    return Operating(
-        0.0, stats.clopper_pearson(round(tpr * n), n), stats.clopper_pearson(round(fpr * n), n)
-    )
+    return Operating(0.0, stats.clopper_pearson(round(tpr * n), n), stats.clopper_pearson(round(fpr * n), n))
 
 
 @number("{:.0%}")

@@ -178,7 +178,11 @@ def local_over_central() -> float:
 
 @lru_cache(maxsize=32)
 def pld(
-    noise: float = SIGMA, steps: int = STEPS, sampler: str = "poisson", neighbouring: str = "add/remove", runs: int = 1
+    noise: float = SIGMA,
+    steps: int = STEPS,
+    sampler: str = "poisson",
+    neighbouring: str = "add/remove",
+    runs: int = 1,
 ) -> float:
     """Return ε of the example of DP-SGD by PLD alone: a statement asks two more accountants, which takes longer."""
     from labkit.dp.accounting.accountants import pld_epsilon
