@@ -31,8 +31,8 @@ class Lab:
     prepare : str
         ``"module:function"`` that does its one-off work, or nothing.
     first_minutes : float
-        What that takes at profile laptop on 2 cores, once those it builds on are prepared: measured by
-        ``labkit bench prepare``; 0 for nothing worth saying.
+        What that takes at profile laptop on 2 cores that do nothing else, once those it builds on are prepared, from
+        seconds of processor time; ``labkit bench prepare`` measures it on your machine. 0 for nothing worth saying.
     """
 
     number: str
@@ -71,7 +71,7 @@ LABS = (
         (1, 5, 15),
         ("01",),
         "labkit.scenarios.first_project:prepare_dp_sgd",
-        7,
+        10,
     ),
     Lab(
         "03",
@@ -79,10 +79,10 @@ LABS = (
         "Utility for a business target",
         "the first project",
         90,
-        (1, 5, 15),
+        (1, 7, 15),
         ("02",),
         "labkit.scenarios.first_project:prepare_utility",
-        5,
+        3,
     ),
     Lab(
         "04",
@@ -93,7 +93,7 @@ LABS = (
         (0.5, 1, 5),
         ("00",),
         "labkit.scenarios.handed_over:prepare",
-        2,
+        1,
     ),
     Lab(
         "05",
@@ -101,10 +101,10 @@ LABS = (
         "Red team: the strongest attacks, and what stops them",
         "membership and audit",
         115,
-        (0.5, 3, 10),
+        (0.5, 1, 10),
         ("04",),
         "labkit.scenarios.red_team:prepare",
-        13,
+        14,
     ),
     Lab(
         "06",
@@ -121,10 +121,10 @@ LABS = (
         "Watermark a model, steal it, prove it",
         "the second project",
         110,
-        (0.7, 3, 10),
+        (0.7, 5, 10),
         ("05",),
         "labkit.scenarios.owner_and_thief:prepare",
-        18,
+        20,
     ),
     Lab(
         "08",
@@ -132,10 +132,10 @@ LABS = (
         "Marks that last",
         "the second project",
         100,
-        (0.7, 3, 10),
+        (0.7, 4, 10),
         ("07",),
         "labkit.scenarios.marks_that_last:prepare",
-        12,
+        18,
     ),
     Lab(
         "09",
@@ -143,10 +143,10 @@ LABS = (
         "The ownership court",
         "the second project",
         110,
-        (0.7, 4, 10),
+        (0.7, 3, 10),
         ("07",),
         "labkit.scenarios.ownership_court:prepare",
-        6,
+        3,
     ),
     Lab(
         "10",
