@@ -126,7 +126,7 @@ def gpyopt(*, keep: bool = False, python: str | Path | None = None) -> Agreement
     """
     place = Environment("gpyopt", STEPS, pythons=((3, 10), (3, 14)), gigabytes=1, python=python, keep=keep)
     sizes = profiles.current().pick(
-        smoke={"trials": 5, "first": 3, "seeds": [0], "runs": 1},
+        smoke={"trials": 4, "first": 3, "seeds": [0], "runs": 1},
         laptop={"trials": 24, "first": 8, "seeds": [0, 1, 2], "runs": 2},
         full={"trials": 60, "first": 10, "seeds": [0, 1, 2, 3, 4], "runs": 5},
     )

@@ -22,13 +22,16 @@ so; lines that are shown and not judged are counted apart.
 | Tool | Version | Date | Command | What was run | Outcome | Test |
 |---|---|---|---|---|---|---|
 """
+# Tools that were looked for and are not run; looked up again by the commands in their rows.
+ABSENT = """| ShadowNets | none | 2026-11-26 | `pip index versions shadownets` | looked up: "No matching distribution found" | does not exist; \
+shadow models are lab 04 (`labkit.membership.shadow_bank`) | `tests/membership/test_shadows.py` |
+| Privacy Meter | 1.0.1; Python 3.11.7 | 2026-11-26 | `pip install privacy-meter`, then `import privacy_meter.audit` | installed alone \
+in an environment | not run: "No module named 'tensorflow'" | |
+"""
 FOOT = """
-**ShadowNets** does not exist: the package index has no package of that name. What courses mean by it, shadow models, is
-lab 04 (`labkit.membership.shadow_bank`), tested in `tests/membership/test_shadows.py`.
-
-**Privacy Meter** was not run. The package index has version 1.0.1 of 2023 only, without the LiRA and RMIA attacks of its
-repository; it declares no dependencies, and importing it asks for TensorFlow, PyTorch and Opacus in one environment. Its
-RMIA is what PrivacyGuard's was written after, and that one is in the table.
+**Privacy Meter** 1.0.1, of 2023, is all that the package index has: without the LiRA and RMIA attacks of its repository, and
+without declared dependencies, while its audits import TensorFlow, PyTorch and Opacus together. PrivacyGuard's RMIA was
+written after Privacy Meter's, and is in the table.
 
 Tools with an environment of their own make it in a temporary folder and remove it, also when they fail or are stopped;
 `--keep` leaves it there. They need a package index, minutes, and up to 3 GB meanwhile.
@@ -73,7 +76,7 @@ def page() -> str:
         for name, result in found.items()
         if result["notes"]
     ]
-    return HEAD + "\n".join(rows) + "\n" + FOOT + "\n" + "\n".join(notes) + "\n"
+    return HEAD + "\n".join(rows) + "\n" + ABSENT + FOOT + "\n" + "\n".join(notes) + "\n"
 
 
 def _empty(name: str) -> str:

@@ -142,7 +142,7 @@ def test_art_s_training_through_the_bridge_is_that_of_torch() -> None:
 
     model, (x, y) = trained(), records()
     shown = LogOfProbabilities()(model(x).softmax(1), y)
-    assert float(shown) == pytest.approx(float(nn.functional.cross_entropy(model(x), y)), rel=1e-5)
+    assert shown.item() == pytest.approx(nn.functional.cross_entropy(model(x), y).item(), rel=1e-5)
 
 
 def test_art_refuses_what_it_cannot_know() -> None:
