@@ -190,6 +190,15 @@ LABS = (
         "labkit.scenarios.review_board:prepare",
         1,
     ),
+    Lab(
+        "14",
+        "interview",
+        "Interview preparation",
+        "the interview",
+        90,
+        (0.5, 0.5, 0.5),
+        ("03", "05", "09"),
+    ),
 )
 
 

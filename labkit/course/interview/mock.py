@@ -48,7 +48,7 @@ def plan(minutes: float, *, seed: int = 0, among: Sequence[Question] | None = No
     draw.shuffle(pool)
     chosen = [one for one in pool if one.level == 4][:1]
     left = minutes - sum(one.minutes + SCORING for one in chosen)
-    areas = [area for area in dict.fromkeys(one.area for one in pool)]
+    areas = list(dict.fromkeys(one.area for one in pool))
     while True:
         fits = [one for one in pool if one.level < 4 and one not in chosen and one.minutes + SCORING <= left]
         if not fits:
