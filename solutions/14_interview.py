@@ -147,7 +147,10 @@ def missing_facts(claim: Mapping[str, Any]) -> list[str]:
     "full", every record is in every step, and no sample rate is needed.
     """
     ### BEGIN SOLUTION
-    facts = "unit neighbouring delta accountant sampler sample_rate steps tuning_runs".split()
+    facts = [
+        *("unit", "neighbouring", "delta", "accountant"),
+        *("sampler", "sample_rate", "steps", "tuning_runs"),
+    ]
     needed = [fact for fact in facts if fact != "sample_rate" or claim.get("sampler") != "full"]
     return [fact for fact in needed if claim.get(fact) is None]
     ### END SOLUTION

@@ -74,12 +74,6 @@ def guess_at_1() -> float:
     return 1 / (1 + math.exp(-1))
 
 
-@number("{:.2%}")
-def guess_at_8() -> float:
-    """the same at ε = 8"""
-    return 1 / (1 + math.exp(-8))
-
-
 @number("{:.1f}")
 def eps_by_tpr() -> float:
     """ε that a TPR of 10% at an FPR of 1% would mean if both were exact: ln(TPR/FPR)"""

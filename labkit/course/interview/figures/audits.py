@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import count
 
 from labkit import audit, stats
 from labkit.course.interview.figures import privacy
@@ -45,8 +46,8 @@ def limit_share() -> float:
 
 @number("{:,d}")
 def needed_sharp() -> int:
-    """guesses of the sharp attacker that certify ε = 2: audit.guesses_needed"""
-    return audit.guesses_needed(2.0, SHARP)
+    """guesses of the sharp attacker that certify ε = 2, in tens, so that the share is exact: audit.certifiable"""
+    return next(guesses for guesses in count(10, 10) if audit.certifiable(guesses, SHARP) >= 2)
 
 
 @number("{:.1f}")

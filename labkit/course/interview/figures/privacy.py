@@ -15,7 +15,6 @@ for _name, _epsilon in (("eps_one", 1), ("eps_two", 2), ("eps_three", 3), ("eps_
 DELTA = given("delta", 1e-5, "{:g}", "the δ of all examples")
 RATE = given("fpr_low", 0.01, "{:.0%}", "a false positive rate that an accuser could defend")
 FAMILY = given("family", 5, "{:d}", "people in the family of the example")
-EVEN = given("prior_even", 0.5, "{:.0%}", "an attacker's prior: a coin")
 RARE = given("prior_rare", 0.01, "{:.0%}", "an attacker's prior: one patient in so many")
 PEOPLE = given("people", 10_000, "{:,d}", "records in the examples of means and shares")
 OLDEST = given("oldest", 100, "{:d}", "upper bound on an age, in years")
@@ -43,12 +42,6 @@ def odds_at_1() -> float:
 def odds_at_8() -> float:
     """e^ε at ε = 8"""
     return math.exp(8)
-
-
-@number("{:.0%}")
-def believe_even_1() -> float:
-    """belief after the release, from a prior of one half, at ε = 1: prior odds times e^ε"""
-    return posterior(1, EVEN)
 
 
 @number("{:.1%}")
