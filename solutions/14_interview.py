@@ -262,7 +262,7 @@ rows = [
     {
         "business needs": need,
         "cap on ε": cap,
-        "ε": solved.choose_epsilon(ladder, need, cap, 0.05) or "no release yet",
+        "ε": solved.choose_epsilon(ladder, need, cap, 0.1) or "no release yet",
     }
     for need in (0.93, 0.95, 0.965)
     for cap in (3.0, 10.0)
@@ -326,10 +326,12 @@ panel = interview.start()
 
 # %%
 standing = pd.DataFrame(interview.Study().weak_spots(questions)).set_index("area")
-standing.style.format("{:.0%}", subset=[*bank.SIGNALS, "all"], na_rep="-")
+shares = [*bank.SIGNALS, "all"]
+standing[shares] = standing[shares].map(lambda share: "-" if pd.isna(share) else f"{share:.0%}")
+standing
 
 # %% [markdown]
-# The belief that sounds right and is not: practise these until the correction comes without effort.
+# Beliefs that sound right and are not: practise these until the correction comes without effort.
 
 # %%
 folk = {
