@@ -16,8 +16,14 @@ from labkit.bridges.environment import Environment
 from labkit.dp import SampledGaussian, privacy_statement
 
 STEPS = (
-    ("numpy==1.26.4", "tensorflow-cpu==2.15.1", "tensorflow-probability==0.22.1", "dp-accounting==0.4.3"),
-    ("--no-deps", "tensorflow-privacy==0.9.0"),
+    (
+        "numpy==1.26.4",
+        "tensorflow-cpu==2.15.1",
+        "tensorflow-probability==0.22.1",
+        "dp-accounting==0.4.3",
+        "scikit-learn<1.6",
+    ),
+    ("--no-deps", "tensorflow-privacy==0.9.0"),  # it asks for `tensorflow`, and takes tensorflow-cpu for none
 )
 SETTINGS = (  # records, batch, epochs and noise of one run each; the batch divides the records
     {"n": 60_000, "batch_size": 240, "epochs": 15, "noise_multiplier": 1.1, "delta": 1e-5},
