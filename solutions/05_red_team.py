@@ -831,6 +831,8 @@ verdict = (
 print(
     f"primary comparison, {red_team.PRIMARY} - none: AUC {primary} (95%, {len(few)} pairs): it leaks {verdict}"
 )
+
+# %%
 row = table.row(red_team.PRIMARY)
 print(
     f"its accuracy: {row.accuracy.percent(1)}; the undefended network's: {none.accuracy.percent(1)}; "

@@ -128,6 +128,7 @@ def test_nothing_is_not_measured():
 
 
 def test_without_presidio_the_message_has_the_command_and_the_way_out(monkeypatch):
+    finders._analyzer.cache_clear()  # it may have been found before
     monkeypatch.setitem(sys.modules, "presidio_analyzer", None)
     with pytest.raises(NotInstalledError, match=r"pip install .*labkit\[bridges\].*patterns\(\)"):
         finders.presidio()
