@@ -28,14 +28,16 @@ from typing import Any
 # They show, keep and time results, and make none; what a profile chooses stands in the settings of a key.
 SILENT = (
     "labkit.cache",
+    "labkit.data.frames",
     "labkit.facade",
     "labkit.plots",
     "labkit.progress",
     "labkit.reach",
     "labkit.results",
 )
-# How a dataclass shows itself is no part of what it holds.
+# How a dataclass shows itself, or was made of a caller's own arrays, is no part of what it holds.
 SHOWN = {"load", "note", "numbers", "plot", "save", "summary", "table", "title"}
+SHOWN |= {"from_frame", "from_logits", "from_numpy", "from_scores", "from_torch"}
 PLAIN = (str, int, float, bool, bytes, complex, Path, type(None))
 Reference = tuple[str, ...]
 

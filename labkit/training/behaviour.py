@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from labkit import adapt
 from labkit.models import seeded
 
 TRIED = 4  # records
@@ -59,11 +60,11 @@ def _tried(model: nn.Module, x: Tensor, buffers: dict[str, Tensor]) -> Behaviour
         return Behaviour(draws=False, mixes=needs_two, needs_two=needs_two)
     with seeded(0):
         before = _random_state(x.device)
-        together = model(x)
+        together = adapt.logits_of(model(x))
         draws = not torch.equal(before, _random_state(x.device))
     traces = any(not torch.equal(value, buffers[name]) for name, value in model.named_buffers())
     with seeded(0):
-        fewer = model(x[: max(2, len(x) - 1)])
+        fewer = adapt.logits_of(model(x[: max(2, len(x) - 1)]))
     shared = not draws and not torch.allclose(together[: len(fewer)], fewer, rtol=1e-3, atol=1e-5)
     return Behaviour(draws=draws, mixes=traces or shared or needs_two, needs_two=needs_two)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the usual name)
 
-from labkit import profiles, progress, stats
+from labkit import adapt, profiles, progress, stats
 from labkit.training.recipe import Recipe, descend, layout_of, lengths
 
 if TYPE_CHECKING:
@@ -63,14 +63,18 @@ class FitResult:
 
 
 def check_records(x: Tensor, y: Tensor) -> None:
-    """Raise ``ValueError`` unless ``x`` (n, ...) is finite float and ``y`` (n,) holds as many integer labels."""
+    """Raise ``ValueError`` unless ``x`` (n, ...) is finite float or int64 tokens, ``y`` (n,) as many int64 labels."""
     if len(x) != len(y) or len(x) == 0:
         raise ValueError(
             f"got {len(x)} inputs and {len(y)} labels; expected the same number of each, at least one"
         )
-    if not x.is_floating_point() or y.dtype != torch.int64:
+    if not (x.is_floating_point() or x.dtype == torch.int64):
         raise ValueError(
-            f"got inputs of {x.dtype} and labels of {y.dtype}; expected a float type and torch.int64"
+            f"the inputs are {x.dtype}; expected a float type, or torch.int64 for tokens: convert them with .float()"
+        )
+    if y.dtype != torch.int64:
+        raise ValueError(
+            f"the labels are {y.dtype}; expected torch.int64, class indices: convert them with .long()"
         )
     if not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x.flatten(1))).any(1).nonzero()[0])
@@ -84,12 +88,22 @@ def device_of(model: nn.Module) -> torch.device:
 
 @torch.no_grad()
 def logits(model: nn.Module, x: Tensor, *, batch_size: int = BATCH) -> Tensor:
-    """Return the model's outputs for ``x`` of shape (n, ...) as a CPU tensor of shape (n, classes)."""
+    """Return the model's outputs for ``x`` of shape (n, ...) as a CPU tensor of shape (n, classes).
+
+    Raises
+    ------
+    ValueError
+        If the model does not take such records, or answers with something else than a tensor: see `labkit.adapt`.
+    """
     device = device_of(model)
     was_training = model.training
     model.eval()
-    outputs = [model(part.to(device)).cpu() for part in x.split(batch_size)]
-    model.train(was_training)
+    try:
+        outputs = [adapt.logits_of(model(part.to(device))).cpu() for part in x.split(batch_size)]
+    except adapt.REFUSALS as error:
+        raise ValueError(adapt.why_not(model, x, error)) from error
+    finally:
+        model.train(was_training)
     return torch.cat(outputs)
 
 

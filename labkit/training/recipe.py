@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the usual name)
 
+from labkit import adapt
 from labkit.models import seeded
 from labkit.training import precision as precisions
 from labkit.training.behaviour import behaviour
@@ -186,11 +187,16 @@ def descend(
     Raises
     ------
     ValueError
-        If there is nothing to train, or a batch of one record is too small for the model.
+        If there is nothing to train, the model does not take such records or answers with something else than logits, or a
+        batch of one record is too small for it.
     """
     model.train()
     images, shift = x.ndim == 4, recipe.shift if x.ndim == 4 else 0
-    optimizer, nature = optimizer_of(list(model.parameters()), recipe), behaviour(model, x)
+    optimizer = optimizer_of(list(model.parameters()), recipe)
+    try:
+        nature = behaviour(model, x)
+    except adapt.REFUSALS as error:
+        raise ValueError(adapt.why_not(model, x, error)) from error
     if nature.needs_two and min(lengths(len(x), recipe.batch_size)) < 2:
         raise ValueError(
             f"batch_size={recipe.batch_size} leaves a batch of one of {len(x)} records, whose batch statistics "

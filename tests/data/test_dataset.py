@@ -106,7 +106,9 @@ def broken(numbered, how):
     elif how == "float64":
         x = x.double()
     elif how == "shape":
-        x = x[:, :, None]
+        x = x[:, 0]
+    elif how == "half":
+        x = x.half()
     elif how == "labels":
         y[0] = 3
     elif how == "negative":
@@ -127,8 +129,9 @@ def broken(numbered, how):
     [
         ("nan", "NaN or infinite value, first in record 3"),
         ("inf", "NaN or infinite value, first in record 4"),
-        ("float64", "expected float32"),
-        ("shape", r"expected float32 \[n, C, H, W\] or \[n, d\]"),
+        ("float64", r"train records are float64 .* test records float32 .*expected the same"),
+        ("half", "is float16; expected float32, float64 .* or int64"),
+        ("shape", r"train_x has shape \(100,\); expected \[n, d\] or images \[n, C, H, W\]"),
         ("labels", "runs from 0 to 3; expected 0 to 2"),
         ("negative", "runs from -1 to 2"),
         ("length", r"expected int64 \[100\]"),

@@ -56,7 +56,7 @@ def test_one_cycle_rises_then_falls_to_nearly_zero() -> None:
     [
         ({"train_x": torch.full((300, 5), float("nan"))}, "record 0 holds NaN"),
         ({"train_y": torch.zeros(299, dtype=torch.int64)}, "300 inputs and 299 labels"),
-        ({"train_y": torch.zeros(300)}, "labels of torch.float32"),
+        ({"train_y": torch.zeros(300)}, "labels are torch.float32"),
     ],
 )
 def test_bad_records_are_named(toy: Toy, change: dict, message: str) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.overrides import TorchFunctionMode
 
-from labkit import models
+from labkit import adapt, models
 from labkit.dp.training.engines import Mechanism, check_engine, make_engine, memory_format
 from labkit.dp.training.gradients import clip_factors, norms_of, trainable
 
@@ -174,13 +174,13 @@ def _copy(model: nn.Module) -> nn.Module:
 
 def _check_outputs(model: nn.Module, dataset: Dataset) -> None:
     """Refuse a model that does not map records to one logit for each class, or labels that have none."""
-    shape, classes = tuple(dataset.train_x.shape[1:]), len(dataset.classes)
+    classes = len(dataset.classes)
     for size in (2, 1):  # a Poisson batch may hold a single record
         try:
             logits = _outputs(model, dataset.train_x[:size].cpu())
-        except (RuntimeError, IndexError, TypeError, ValueError) as error:
-            alone = "" if size > 1 else " in a batch of one, as Poisson sampling draws it"
-            raise ValueError(f"the model cannot take records of shape {shape}{alone}: {error}") from error
+        except adapt.REFUSALS as error:
+            alone = "" if size > 1 else "in a batch of one, as Poisson sampling draws it: "
+            raise ValueError(f"{alone}{adapt.why_not(model, dataset.train_x[:size], error)}") from error
         if logits.ndim != 2 or logits.shape[1] < classes:
             raise ValueError(
                 f"the model gives outputs of shape {tuple(logits.shape)} for {size} records; expected ({size}, {classes}): "
@@ -195,7 +195,7 @@ def _check_outputs(model: nn.Module, dataset: Dataset) -> None:
 
 def _outputs(model: nn.Module, x: Tensor) -> Tensor:
     with models.seeded(0), HeldStill(), torch.no_grad():
-        return model(x)
+        return adapt.logits_of(model(x))
 
 
 def _probes(x: Tensor) -> Tensor:
