@@ -22,6 +22,8 @@ GROUND = (
     "plots",
     "stats",
     "models",
+    "adapt",
+    "metrics",
     "results",
     "strict_json",
     "signing",
