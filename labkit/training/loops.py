@@ -132,6 +132,7 @@ def fit(
     weight_decay: float = 0.0,
     shift: int = 0,
     precision: str = "float32",
+    output: adapt.Output | None = None,
     seed: int = 0,
     device: torch.device | None = None,
 ) -> FitResult:
@@ -147,6 +148,8 @@ def fit(
         Largest random translation of a batch of images, in pixels; 0 for none.
     precision : {"float32", "bfloat16", "auto"}
         See `labkit.training.Recipe`.
+    output : int, str or callable, optional
+        Where the logits are in what the model returns, if that is a tuple or a dict: see `labkit.adapt.as_module`.
     seed : int
         Fixes the order of the records, the shifts, and what the model itself draws (dropout).
 
@@ -163,7 +166,7 @@ def fit(
     )
     device = device or profiles.device()
     layout = layout_of(dataset.train_x)
-    model = copy.deepcopy(model).to(device, memory_format=layout)
+    model = copy.deepcopy(adapt.as_module(model, output=output)).to(device, memory_format=layout)
     x, y = dataset.train_x.to(device).contiguous(memory_format=layout), dataset.train_y.to(device)
     history, start, sizes = [], time.perf_counter(), lengths(len(x), batch_size)
     with progress.bar(epochs * len(sizes), "training without privacy") as shown:

@@ -7,6 +7,7 @@ batch is a step like any other: noise alone (skipping it would tell that the bat
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
 from labkit.dp.training import gradients, layers, linear
+from labkit.dp.training.losses import PLAIN, Loss
 
 # Records at a time on a CPU: what they leave behind then stays in the cache until it is summed. Measured on the MNIST network.
 ENGINES = ("opacus", "vmap", "layers", "linear")
@@ -128,6 +129,7 @@ class OpacusEngine:
         mechanism: Mechanism,
         generator: torch.Generator,
         records: torch.utils.data.Dataset,
+        loss: Loss = PLAIN,
     ) -> None:
         from opacus import PrivacyEngine
 
@@ -152,7 +154,7 @@ class OpacusEngine:
         # the per-sample gradients come out wrong, without a word. The rest of the network may stay channels-last.
         convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
         self._own_hooks = [m.register_forward_pre_hook(_contiguous) for m in convolutions]
-        self._checked = False
+        self._checked, self._loss = False, loss
 
     def step(self, parts: Parts) -> Tensor:
         total = torch.zeros((), device=self.optimizer.params[0].device)
@@ -173,7 +175,7 @@ class OpacusEngine:
         with warnings.catch_warnings():
             # The hooks sit on the first layer too, whose input needs no gradient: expected, and harmless.
             warnings.filterwarnings("ignore", message=".*[Bb]ackward hook.*")
-            loss = F.cross_entropy(self._module(x), y)  # a mean: Opacus multiplies the batch size back in
+            loss = self._loss.mean(self._module(x), y)  # a mean: Opacus multiplies the batch size back in
             loss.backward()
         for p in self.optimizer.params:
             if p.grad_sample is None:  # a weight that forward() leaves out has a gradient all the same: zero
@@ -239,12 +241,15 @@ def make_engine(
     mechanism: Mechanism,
     generator: torch.Generator,
     records: torch.utils.data.Dataset,
+    loss: Loss = PLAIN,
 ) -> Engine:
     """Return the engine called ``name``, one of `ENGINES`; raises as `check_engine` does."""
     check_engine(name, model)
     if name == "opacus":
-        return OpacusEngine(model, optimizer, mechanism, generator, records)
+        return OpacusEngine(model, optimizer, mechanism, generator, records, loss)
     clipped_sum = {"vmap": gradients, "layers": layers, "linear": linear}[name].clipped_sum
+    if not loss.plain:
+        clipped_sum = functools.partial(clipped_sum, loss_of_each=loss)
     on_cpu = all(p.device.type == "cpu" for p in model.parameters())
     chunk = CPU_CHUNK.get(name) if on_cpu else None
     return SumEngine(model, optimizer, mechanism, generator, clipped_sum, chunk)

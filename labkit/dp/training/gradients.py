@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn import functional as F  # noqa: N812
 
+from labkit.dp.training.losses import PLAIN, Loss
+
 # Opacus adds the same constant, so that rounding never lifts a clipped gradient above the bound.
 NORM_FLOOR = 1e-6
 
@@ -34,8 +36,10 @@ def clip_factors(norms: Tensor, max_grad_norm: float) -> Tensor:
     return (max_grad_norm / (norms + NORM_FLOOR)).clamp(max=1.0)
 
 
-def per_sample_gradients(model: nn.Module, x: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """Return each record's own cross-entropy gradient, by ``torch.func.vmap``.
+def per_sample_gradients(
+    model: nn.Module, x: Tensor, y: Tensor, loss_of_each: Loss = PLAIN
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Return the gradient of each record's own loss (cross-entropy by default), by ``torch.func.vmap``.
 
     Parameters
     ----------
@@ -54,7 +58,10 @@ def per_sample_gradients(model: nn.Module, x: Tensor, y: Tensor) -> tuple[dict[s
     fixed = {name: p.detach() for name, p in model.named_parameters() if name not in moving}
 
     def loss(parameters: dict[str, Tensor], record: Tensor, label: Tensor) -> Tensor:
-        return F.cross_entropy(functional_call(model, (parameters, fixed), (record[None],)), label[None])
+        logits = functional_call(model, (parameters, fixed), (record[None],))
+        if loss_of_each.plain:
+            return F.cross_entropy(logits, label[None])
+        return loss_of_each.total(logits, label[None])
 
     return vmap(grad_and_value(loss), in_dims=(None, 0, 0), randomness="different")(moving, x, y)
 
@@ -66,7 +73,7 @@ def norms_of(gradients: dict[str, Tensor]) -> Tensor:
 
 
 def clipped_sum(
-    model: nn.Module, x: Tensor, y: Tensor, max_grad_norm: float
+    model: nn.Module, x: Tensor, y: Tensor, max_grad_norm: float, loss_of_each: Loss = PLAIN
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Return the sum over records of their clipped gradients, and the summed loss.
 
@@ -76,6 +83,7 @@ def clipped_sum(
     y : Tensor of shape (b,), int64
     max_grad_norm : float
         No record contributes a vector longer than this.
+    loss_of_each : Loss
 
     Returns
     -------
@@ -83,7 +91,7 @@ def clipped_sum(
         One tensor of the parameter's shape for each trainable parameter.
     loss : Tensor, scalar
     """
-    gradients, losses = per_sample_gradients(model, x, y)
+    gradients, losses = per_sample_gradients(model, x, y, loss_of_each)
     factors = clip_factors(norms_of(gradients), max_grad_norm)
     # factors @ matrix reads each per-sample gradient once and writes no scaled copy of it.
     sums = {name: (factors @ g.flatten(1)).view(g.shape[1:]) for name, g in gradients.items()}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from labkit.dp.training.gradients import clip_factors, trainable
+from labkit.dp.training.losses import PLAIN, Loss
 
 KNOWN = (nn.Linear, nn.Conv2d, nn.GroupNorm)
 
@@ -161,7 +162,7 @@ def _shares(passage: Passage, g: Tensor) -> Iterator[Share]:
 
 
 def clipped_sum(
-    model: nn.Module, x: Tensor, y: Tensor, max_grad_norm: float
+    model: nn.Module, x: Tensor, y: Tensor, max_grad_norm: float, loss_of_each: Loss = PLAIN
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Return what `labkit.dp.training.gradients.clipped_sum` returns, at a fraction of its cost.
 
@@ -173,7 +174,7 @@ def clipped_sum(
     y : Tensor of shape (b,), int64
     """
     logits, passages = _run(model, check(model), x)
-    loss = F.cross_entropy(logits, y, reduction="sum")
+    loss = loss_of_each.total(logits, y)
     slopes = torch.autograd.grad(loss, [p.outputs for p in passages])
     shares = [
         share

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from labkit.dp.training.gradients import clip_factors, trainable
+from labkit.dp.training.losses import PLAIN, Loss
 
 
 def linear_layer(model: nn.Module) -> nn.Linear:
@@ -60,7 +61,7 @@ def _minus_one(p: Tensor, y: Tensor) -> Tensor:
 
 
 def clipped_sum(
-    model: nn.Module, x: Tensor, y: Tensor, max_grad_norm: float
+    model: nn.Module, x: Tensor, y: Tensor, max_grad_norm: float, loss_of_each: Loss = PLAIN
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Return what `labkit.dp.training.gradients.clipped_sum` returns, from closed-form norms.
 
@@ -75,6 +76,9 @@ def clipped_sum(
     inputs, logits = _through(model, layer, x)
     log_p = logits.log_softmax(1)  # for loss and residuals alike: exponentials cost a tenth of the step
     r = _minus_one(log_p.exp(), y)
+    weights = None if loss_of_each.class_weights is None else loss_of_each.weights(r)[y]
+    if weights is not None:
+        r *= weights[:, None]  # the residual is linear in the loss
     squares = torch.linalg.vector_norm(inputs, dim=1).square()
     if layer.bias is not None and layer.bias.requires_grad:
         squares = squares + 1  # the bias is a weight on a constant input of 1, and counts in the norm
@@ -84,4 +88,6 @@ def clipped_sum(
     if layer.bias is not None:
         by_parameter[id(layer.bias)] = r.sum(0)
     sums = {name: by_parameter[id(p)] for name, p in trainable(model).items()}
+    if weights is not None:
+        return sums, (weights * F.nll_loss(log_p, y, reduction="none")).sum()
     return sums, F.nll_loss(log_p, y, reduction="sum")

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 from torch.overrides import TorchFunctionMode
 
 from labkit import adapt, models
 from labkit.dp.training.engines import Mechanism, check_engine, make_engine, memory_format
 from labkit.dp.training.gradients import clip_factors, norms_of, trainable
+from labkit.dp.training.losses import PLAIN, Loss
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
@@ -92,7 +92,7 @@ def check_model(model: nn.Module, dataset: Dataset) -> None:
         )
 
 
-def check_gradients(engine: str, model: nn.Module, x: Tensor, y: Tensor) -> None:
+def check_gradients(engine: str, model: nn.Module, x: Tensor, y: Tensor, loss: Loss = PLAIN) -> None:
     """Raise ``ValueError`` unless ``engine`` clips and sums as autograd does, one record at a time.
 
     A full noiseless step on a few records, at a bound that shortens some of them and not others, against plain
@@ -105,11 +105,15 @@ def check_gradients(engine: str, model: nn.Module, x: Tensor, y: Tensor) -> None
         A few records: `PROBED` of them are used.
     """
     check_engine(engine, model)
+    if engine == "linear" and loss.each is not None:
+        raise ValueError(
+            "engine='linear' knows the gradient of cross-entropy alone: use 'opacus' or 'vmap' for another loss"
+        )
     x, y = _probes(x[:PROBED].cpu()), y[:PROBED].cpu()
     copied = _copy(model).to(memory_format=memory_format(x)).train()
     try:
         with HeldStill(), torch.enable_grad():
-            rows = [_plain_gradient(copied, x[i : i + 1], y[i : i + 1]) for i in range(len(x))]
+            rows = [_plain_gradient(copied, x[i : i + 1], y[i : i + 1], loss) for i in range(len(x))]
             each = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
             norms = norms_of(each)
             if not torch.isfinite(norms).all():
@@ -117,7 +121,7 @@ def check_gradients(engine: str, model: nn.Module, x: Tensor, y: Tensor) -> None
             bound = float(norms.median()) or 1.0
             factors = clip_factors(norms, bound)
             expected = {name: torch.tensordot(factors.to(g.dtype), g, dims=1) for name, g in each.items()}
-            found = _one_step(engine, copied, x, y, bound)
+            found = _one_step(engine, copied, x, y, bound, loss)
     except (RuntimeError, AttributeError, KeyError, TypeError, IndexError) as error:
         raise ValueError(
             f"engine={engine!r} cannot differentiate this model record by record ({type(error).__name__}: {error}): "
@@ -235,10 +239,10 @@ def _tolerance(values: Tensor) -> float:
     return min(0.05, 1000 * torch.finfo(values.dtype).eps)
 
 
-def _plain_gradient(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+def _plain_gradient(model: nn.Module, x: Tensor, y: Tensor, of_each: Loss) -> dict[str, Tensor]:
     """Return the gradient of one record's loss by an ordinary backward pass; zero where a weight plays no part."""
     moving = trainable(model)
-    loss = F.cross_entropy(model(x), y)
+    loss = of_each.total(model(x), y)
     grads = torch.autograd.grad(loss, list(moving.values()), allow_unused=True)
     return {
         name: torch.zeros_like(p) if g is None else g
@@ -246,12 +250,16 @@ def _plain_gradient(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]
     }
 
 
-def _one_step(engine: str, model: nn.Module, x: Tensor, y: Tensor, bound: float) -> dict[str, Tensor]:
+def _one_step(
+    engine: str, model: nn.Module, x: Tensor, y: Tensor, bound: float, loss: Loss
+) -> dict[str, Tensor]:
     """Return the sum of clipped gradients that ``engine`` steps with, without noise."""
     names = list(trainable(model))
     optimizer = torch.optim.SGD(list(trainable(model).values()), lr=0.0)
     records = torch.utils.data.TensorDataset(x, y)
-    made = make_engine(engine, model, optimizer, Mechanism(0.0, bound, 1.0, 1.0), torch.Generator(), records)
+    made = make_engine(
+        engine, model, optimizer, Mechanism(0.0, bound, 1.0, 1.0), torch.Generator(), records, loss
+    )
     made.step([(x, y)])
     moved = [p.grad.clone() for p in made.optimizer.param_groups[0]["params"]]
     made.release()

@@ -19,6 +19,7 @@ from labkit import cache, models, progress
 from labkit.dp.limits import check_count, check_noise_multiplier
 from labkit.dp.training import checkpoint as checkpoints
 from labkit.dp.training.engines import Engine, Mechanism, make_engine, memory_format
+from labkit.dp.training.losses import PLAIN, Loss
 from labkit.dp.training.textbook import poisson_batch
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from labkit.dp.accounting.events import Event
 
 SCHEDULES = ("constant", "linear")
+OPTIMIZERS = ("sgd", "adam")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Settings:
     schedule: str
     physical_batch_size: int
     delta: float
+    optimizer: str = "sgd"
+    class_weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -55,8 +59,27 @@ class Settings:
                 raise ValueError(f"{name} is {value}; expected a positive number")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum is {self.momentum}; expected 0 <= momentum < 1")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(
+                f"optimizer {self.optimizer!r} is unknown; expected one of {', '.join(OPTIMIZERS)}"
+            )
+        if self.optimizer != "sgd" and self.momentum:
+            raise ValueError(
+                f"momentum={self.momentum} is of optimizer='sgd'; {self.optimizer!r} has its own averages: leave it out"
+            )
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule {self.schedule!r} is unknown; expected one of {', '.join(SCHEDULES)}")
+
+    def optimizer_of(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Return the optimizer: whatever it makes of the noisy gradients is post-processing, and costs no privacy."""
+        if self.optimizer == "adam":
+            return torch.optim.Adam(parameters, lr=self.learning_rate)
+        return torch.optim.SGD(parameters, lr=self.learning_rate, momentum=self.momentum)
+
+    def described(self) -> dict[str, Any]:
+        """Return the settings by name; those that few runs have only where they differ from what all others have."""
+        usual = {"optimizer": "sgd", "class_weights": None}
+        return {key: value for key, value in asdict(self).items() if key not in usual or value != usual[key]}
 
     @property
     def mechanism(self) -> Mechanism:
@@ -108,27 +131,30 @@ class Run:
         seed: int | None,
         device: torch.device,
         others: Sequence[Event] = (),
+        loss: Loss = PLAIN,
     ) -> None:
         model = model.to(memory_format=memory_format(dataset.train_x))
         self.identity = {
-            **asdict(settings),
+            **settings.described(),
             "seed": seed,
             "data": str(dataset.digest),
             "initial model": cache.digest(repr(model), list(model.state_dict().values())),
             "device": device.type,
             "other events": sorted(map(repr, others)),
         }
+        if loss.each is not None:
+            self.identity["loss"] = cache.digest(loss.each)
         self.epsilon = running_epsilon(settings, others)
         seed = secrets.randbits(63) if seed is None else seed
         self.model, self.settings, self.device, self.seed = model.to(device).train(), settings, device, seed
         self.x, self.y = dataset.train_x.to(device), dataset.train_y.to(device)
         moving = [p for p in model.parameters() if p.requires_grad]
-        optimizer = torch.optim.SGD(moving, lr=settings.learning_rate, momentum=settings.momentum)
+        optimizer = settings.optimizer_of(moving)
         self.sampling = _generator("sampling", seed, torch.device("cpu"))
         self.noise = _generator("noise", seed, device)
         records = torch.utils.data.TensorDataset(self.x, self.y)
         self.engine: Engine = make_engine(
-            settings.engine, self.model, optimizer, settings.mechanism, self.noise, records
+            settings.engine, self.model, optimizer, settings.mechanism, self.noise, records, loss
         )
         self.done, self.seconds = 0, 0.0
         self.history: list[dict[str, float]] = []

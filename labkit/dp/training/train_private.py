@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,9 @@ import torch
 from torch import nn
 
 from labkit import profiles, training
+from labkit.adapt import Output, as_module
 from labkit.dp.limits import check_delta, check_seed
+from labkit.dp.training.losses import Each, loss_of
 from labkit.dp.training.model_check import check_gradients, check_model
 from labkit.dp.training.result import PrivateResult
 from labkit.dp.training.run import Run, Settings
@@ -37,9 +38,13 @@ def train_private(
     expected_batch_size: float = 1024,
     epochs: float | None = None,
     steps: int | None = None,
-    learning_rate: float = 1.0,
+    learning_rate: float | None = None,
     momentum: float = 0.0,
     schedule: str = "constant",
+    optimizer: str = "sgd",
+    loss: str | Each = "cross-entropy",
+    class_weights: Sequence[float] | None = None,
+    output: Output | None = None,
     engine: str = "opacus",
     seed: int | None = None,
     physical_batch_size: int = 512,
@@ -67,7 +72,18 @@ def train_private(
     epochs, steps : float, int
         At most one of them: how long to train; 15 epochs when neither is given, and at least one step.
     learning_rate, momentum, schedule : float, float, {"constant", "linear"}
-        Of SGD; "linear" falls from ``learning_rate`` to 0 over the run.
+        Of the optimizer (default 1 for SGD, 0.001 for Adam; momentum of SGD alone); "linear" falls from ``learning_rate`` to
+        0 over the run.
+    optimizer : {"sgd", "adam"}
+        What moves the weights by the noisy gradient. Noise and clipping come before it, so ε does not depend on it.
+    loss : "cross-entropy" or callable
+        ``loss(logits, y)`` of logits (b, classes) and labels (b,) returns the loss of **each** record, (b,).
+    class_weights : sequence of float, optional
+        One for each class, multiplies the loss of its records: for rare classes. Each record's gradient is still clipped to
+        ``max_grad_norm``, so sensitivity, noise and ε stay the same; see `labkit.dp.training.losses`. Choose the weights
+        from public knowledge: counting the private labels for them is a query that the statement does not cover.
+    output : int, str or callable, optional
+        Where the logits are in what the model returns, if that is a tuple or a dict: see `labkit.adapt.as_module`.
     engine : {"opacus", "vmap", "layers", "linear"}
         Who computes clipped gradients: Opacus's hooks; ``torch.func``; closed forms for linear, convolution and
         GroupNorm layers; or the closed form of softmax regression on fixed features. Same mathematics, other cost.
@@ -113,6 +129,8 @@ def train_private(
     # All that can be refused is refused here, before the records are touched or time is spent.
     training.check_records(dataset.train_x, dataset.train_y)
     training.check_records(dataset.test_x, dataset.test_y)
+    model, of_each = as_module(model, output=output), loss_of(loss, class_weights, len(dataset.classes))
+    learning_rate = {"sgd": 1.0, "adam": 1e-3}.get(optimizer, 1.0) if learning_rate is None else learning_rate
     n = len(dataset.train_x)
     check_delta(delta, n)
     check_seed(seed)
@@ -128,12 +146,12 @@ def train_private(
     def settings(noise: float) -> Settings:
         return Settings(
             engine, noise, max_grad_norm, expected_batch_size, rate, steps, learning_rate, momentum, schedule,
-            physical_batch_size, delta,
+            physical_batch_size, delta, optimizer, of_each.class_weights,
         )  # fmt: skip
 
     settings(1.0 if noise_multiplier is None else noise_multiplier)
     check_model(model, dataset)
-    check_gradients(engine, model, dataset.train_x, dataset.train_y)
+    check_gradients(engine, model, dataset.train_x, dataset.train_y, of_each)
     if target_epsilon is not None:
         noise_multiplier = calibrate_noise(
             target_epsilon,
@@ -147,7 +165,15 @@ def train_private(
     chosen = settings(float(noise_multiplier))
     event = SampledGaussian(chosen.noise_multiplier, steps, rate, sampler)
     statement = privacy_statement([*others, event], delta=delta, n=n)
-    run = Run(copy.deepcopy(model), dataset, chosen, seed, torch.device(device or profiles.device()), others)
+    run = Run(
+        copy.deepcopy(model),
+        dataset,
+        chosen,
+        seed,
+        torch.device(device or profiles.device()),
+        others,
+        of_each,
+    )
     history, seconds = run.train(Path(checkpoint) if checkpoint else None)
     trained = run.engine.release().to(memory_format=torch.contiguous_format).eval()
     return PrivateResult(
@@ -155,13 +181,17 @@ def train_private(
         privacy=statement,
         accuracy=training.evaluate(trained, dataset.test_x, dataset.test_y).accuracy,
         history=history,
-        settings=asdict(chosen),
+        settings=chosen.described() | ({} if of_each.each is None else {"loss": _name(of_each.each)}),
         source=dataset.source,
         profile=profiles.current().name,
         seed=seed,
         seconds=seconds,
         unsaved=run.unsaved,
     )
+
+
+def _name(function: Each) -> str:
+    return getattr(function, "__qualname__", type(function).__name__)
 
 
 def _rate(expected_batch_size: float, n: int) -> float:
