@@ -40,7 +40,8 @@ def audit_one_run(
     ----------
     train : callable
         ``train(dataset)`` trains on ``dataset.train_x`` and ``train_y`` and returns the model, or a result with
-        ``.model`` (and ``.privacy``, which becomes the claim). Called once.
+        ``.model`` (and ``.privacy``, which becomes the claim). Called once. The model may be a scikit-learn estimator;
+        `labkit.training.on_dataset` makes such a function of one ``train(x, y, seed)``.
     dataset : Dataset
         What it would train on without the audit.
     canary_count, kind : int, str

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from labkit import training
+from labkit import adapt, training
 
 if TYPE_CHECKING:
     from labkit.audit.task import Settings, Transcript
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def losses(model: nn.Module, x: Tensor, y: Tensor) -> np.ndarray:
     """Return the cross-entropy of each record, shape (m,), from ``x`` (m, ...) and ``y`` (m,)."""
-    return F.cross_entropy(training.logits(model, x), y.cpu(), reduction="none").numpy()
+    return F.cross_entropy(training.logits(adapt.as_module(model), x), y.cpu(), reduction="none").numpy()
 
 
 def loss_difference(

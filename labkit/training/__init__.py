@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from labkit.training.loops import logits as logits
     from labkit.training.many import side_by_side as side_by_side
     from labkit.training.many import train_many as train_many
+    from labkit.training.own import on_dataset as on_dataset
     from labkit.training.recipe import Recipe as Recipe
     from labkit.training.recipe import descend as descend
     from labkit.training.recipe import fresh as fresh

@@ -55,6 +55,10 @@ def noise_robustness(
     """
     model, generator = _model(target), torch.Generator().manual_seed(seed)
     x, y = _chosen(bank, records)
+    if not x.is_floating_point():
+        raise ValueError(
+            f"the records are {x.dtype} (tokens): noise between tokens means nothing; use an attack on logits"
+        )
     hits = _right(model, x, y).double()
     for level in levels:
         for _ in range(copies):
@@ -87,6 +91,10 @@ def boundary_distance(
     """
     model, generator = _model(target), torch.Generator().manual_seed(seed)
     x, y = _chosen(bank, records)
+    if not x.is_floating_point():
+        raise ValueError(
+            f"the records are {x.dtype} (tokens): noise between tokens means nothing; use an attack on logits"
+        )
     right = _right(model, x, y)
     shape = (len(x),) + (1,) * (x.ndim - 1)
     nearest = torch.full((len(x),), reach)

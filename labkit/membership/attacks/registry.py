@@ -56,6 +56,26 @@ ATTACKS: dict[str, Attack] = {
 }
 
 
+# They read the label's probability alone, so numbers of it are enough: see `ShadowBank.from_scores`.
+LABEL_ALONE = (
+    "loss",
+    "watson",
+    "attack-p",
+    "attack-r",
+    "lira-offline",
+    "lira-online",
+    "rmia-offline",
+    "rmia-online",
+)
+POPULATION = (
+    "attack-p",
+    "quantile",
+    "rmia-offline",
+    "rmia-online",
+)  # ask the target about records that nobody trained on
+RECORDS = ("blind", "quantile", "label-noise", "label-boundary")  # look at the records themselves
+
+
 def attack(
     name: str, target: Target, bank: ShadowBank, *, records: np.ndarray | None = None, **options: Any
 ) -> AttackResult:
@@ -119,6 +139,20 @@ def _check(name: str, entry: Attack, target: Target, bank: ShadowBank) -> None:
         raise ValueError(
             f"{target.name} was asked {target.logits.shape} (records, queries, classes), the bank {shape}: "
             "ask the target with this bank's query(), or select() the same queries"
+        )
+    if bank.scores_only and name not in LABEL_ALONE:
+        raise ValueError(
+            f"{name} reads more than the label's probability, and this bank was made of scores: use one of "
+            f"{', '.join(LABEL_ALONE)}, or ShadowBank.from_logits"
+        )
+    if name in POPULATION and not len(bank.population_labels):
+        raise ValueError(
+            f"{name} asks the target about records that no model has seen, and this bank has none: pass population= and "
+            "population_y="
+        )
+    if name in RECORDS and bank.x.ndim == 2 and bank.x.shape[1] == 0:
+        raise ValueError(
+            f"{name} looks at the records, and this bank was made of answers alone: pass x= (and population_x=)"
         )
     counts = bank.masks.sum(0)
     if entry.needs == "in and out" and (counts.min() == 0 or counts.max() == len(bank)):

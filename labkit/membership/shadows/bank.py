@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from labkit import profiles, stats
+from labkit.adapt import Output, as_module
 from labkit.membership.shadows import queries as query
 from labkit.membership.shadows import signals
+from labkit.training import own
 from labkit.training.loops import logits as model_logits
 from labkit.training.recipe import Recipe
 
@@ -32,8 +34,8 @@ class Target:
     members : bool array of shape (n,)
         The truth that attacks are scored against.
     name : str
-    accuracy : Interval
-        On the population, with its Clopper-Pearson interval.
+    accuracy : Interval or None
+        On the population, with its Clopper-Pearson interval; None where scores are all that is known.
     model : nn.Module or None
         Needed by label-only attacks, which ask it further questions.
     privacy : PrivacyStatement or None
@@ -44,7 +46,7 @@ class Target:
     population_logits: np.ndarray
     members: np.ndarray
     name: str
-    accuracy: stats.Interval
+    accuracy: stats.Interval | None
     model: nn.Module | None = None
     privacy: Any = None
 
@@ -62,7 +64,7 @@ class Target:
         n, asked, _ = self.logits.shape
         return (
             f"Target({self.name}: {int(self.members.sum()):,} members of {n:,} records, {asked} queries, "
-            f"accuracy {self.accuracy.percent(1)})"
+            f"accuracy {'unknown' if self.accuracy is None else self.accuracy.percent(1)})"
         )
 
 
@@ -88,6 +90,12 @@ class ShadowBank:
         How each record was shown to the models.
     privacy : PrivacyStatement or None
         Of each model, where they were trained with differential privacy.
+    recipe, make_model : Recipe, callable
+        How each was trained; None where ``train`` did, or where the bank was made of arrays.
+    train : callable or None
+        The caller's own training function: see `shadow_bank`.
+    scores_only : bool
+        Whether only a number per record is known, not all logits: see `from_scores`.
     """
 
     name: str
@@ -101,8 +109,8 @@ class ShadowBank:
     masks: np.ndarray
     partners: np.ndarray
     queries: tuple[str, ...]
-    recipe: Recipe
-    make_model: Callable[[], nn.Module]
+    recipe: Recipe | None
+    make_model: Callable[[], nn.Module] | None
     folder: Path
     key: str
     rows: np.ndarray
@@ -113,6 +121,8 @@ class ShadowBank:
     positions: np.ndarray | None = None
     train_records: int = 0
     privacy: Any = None
+    train: own.Train | None = None
+    scores_only: bool = False
     _signals: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
     _unkept: dict[str, Any] = field(default_factory=dict)
 
@@ -192,6 +202,9 @@ class ShadowBank:
 
     def state(self, k: int) -> dict[str, Tensor]:
         """Return the weights of model ``k``."""
+        return dict(self.model(k).state_dict()) if self.train is not None else self._stored(k)
+
+    def _stored(self, k: int) -> Any:
         file = f"model-{self.rows[k]:03d}.pt"
         return (
             self._unkept[file] if file in self._unkept else torch.load(self.folder / file, weights_only=True)
@@ -202,7 +215,17 @@ class ShadowBank:
         return file in self._unkept or (self.folder / file).is_file()
 
     def model(self, k: int) -> nn.Module:
-        """Return model ``k``, ready to be asked."""
+        """Return model ``k``, ready to be asked.
+
+        Raises
+        ------
+        ValueError
+            If the bank was made of arrays, and has no models.
+        """
+        if self.train is not None:
+            return own.unpacked(self._stored(k))
+        if self.make_model is None:
+            raise ValueError(f"{self.name} was made of arrays: it holds answers, and no models")
         model = self.make_model()
         model.load_state_dict(self.state(k))
         return model.eval()
@@ -214,21 +237,62 @@ class ShadowBank:
             population_logits=self.logits(k, part="population"),
             members=self.masks[k],
             name=f"shadow {k}",
-            accuracy=accuracy(self.logits(k, part="population"), self.population_labels),
+            accuracy=self._accuracy(self.logits(k), self.logits(k, part="population"), self.masks[k]),
             model=self.model(k) if self._has_weights(k) else None,
             privacy=self.privacy,
         )
 
+    def _accuracy(
+        self, pool: np.ndarray, population: np.ndarray, members: np.ndarray
+    ) -> stats.Interval | None:
+        """Return the accuracy on the population, else on those of the pool that are no members; None for scores."""
+        if self.scores_only:
+            return None
+        if len(self.population_labels):
+            return accuracy(population, self.population_labels)
+        return accuracy(pool[~members], self.labels[~members])
+
+    @classmethod
+    def from_logits(cls, logits: Any, members: Any, y: Any, **settings: Any) -> ShadowBank:
+        """Return a bank of your own shadow models' logits: see `labkit.membership.shadows.given.from_logits`."""
+        from labkit.membership.shadows import given
+
+        return given.from_logits(logits, members, y, **settings)
+
+    @classmethod
+    def from_scores(cls, scores: Any, members: Any, y: Any = None, **settings: Any) -> ShadowBank:
+        """Return a bank of one number per model and record: see `labkit.membership.shadows.given.from_scores`."""
+        from labkit.membership.shadows import given
+
+        return given.from_scores(scores, members, y, **settings)
+
+    def answered(
+        self, answers: Any, members: Any, *, population: Any = None, name: str = "target", privacy: Any = None
+    ) -> Target:
+        """Return a target of its answers to this bank's questions: see `labkit.membership.shadows.given.answered`."""
+        from labkit.membership.shadows import given
+
+        return given.answered(self, answers, members, population=population, name=name, privacy=privacy)
+
     def query(
-        self, model: nn.Module, members: np.ndarray, *, name: str = "target", privacy: Any = None
+        self,
+        model: Any,
+        members: np.ndarray,
+        *,
+        name: str = "target",
+        privacy: Any = None,
+        output: Output | None = None,
     ) -> Target:
         """Ask any model this bank's questions.
 
         Parameters
         ----------
+        model : nn.Module, or an estimator with ``predict_proba``
         members : int array, or bool array of shape (train_records,) or (n,)
             What the model was trained on: positions among the data set's train records, a mask of them, or a mask of
             this bank's pool (``bank.x`` in its order). It must not have seen the population.
+        output : int, str or callable, optional
+            Where the logits are in what the model returns, if that is a tuple or a dict: see `labkit.adapt.as_module`.
 
         Raises
         ------
@@ -237,13 +301,14 @@ class ShadowBank:
             probabilities or numbers that are not finite.
         """
         inside = self.members_of(members)
+        model = as_module(model, output=output, classes=len(self.classes))
         pool, population = (ask(model, part, self.queries) for part in (self.x, self.population_x))
         return Target(
             logits=pool,
             population_logits=population,
             members=inside,
             name=name,
-            accuracy=accuracy(population, self.population_labels),
+            accuracy=self._accuracy(pool, population, inside),
             model=model,
             privacy=privacy,
         )

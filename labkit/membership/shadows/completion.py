@@ -9,19 +9,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
+from torch import Tensor
+
 from labkit import cache, progress
 from labkit.membership.shadows.bank import ShadowBank, ask
+from labkit.training import own
 from labkit.training.recipe import State
 from labkit.training.shelf import keep
 
 
-def complete(bank: ShadowBank, train: Callable[[list[int]], Iterator[tuple[int, State]]]) -> float:
+def complete(bank: ShadowBank, train: Callable[[list[int]], Iterator[tuple[int, Any]]]) -> float:
     """Train what is missing and return the seconds that this call took over it.
 
     Parameters
     ----------
     train : callable
-        Takes the numbers of the missing models and yields (number, weights), in any order.
+        Takes the numbers of the missing models and yields (number, weights or packed model), in any order.
     """
     missing = [k for k in range(len(bank)) if not bank._has_weights(k)]
     if not missing:
@@ -35,10 +38,13 @@ def complete(bank: ShadowBank, train: Callable[[list[int]], Iterator[tuple[int, 
     return time.perf_counter() - start
 
 
-def _keep(bank: ShadowBank, k: int, state: State) -> None:
+def _keep(bank: ShadowBank, k: int, state: State | Tensor) -> None:
     """Write one model's outputs, then its weights: the weights' file says that all is there."""
-    model = bank.make_model()
-    model.load_state_dict(state)
+    if bank.train is None:
+        model = bank.make_model()
+        model.load_state_dict(state)
+    else:
+        model = own.unpacked(state)
     made: dict[str, Any] = {
         f"{part}-{k:03d}.npy": ask(model, x, bank.queries, bank.dtype)
         for part, x in (("pool", bank.x), ("population", bank.population_x))
@@ -53,8 +59,8 @@ def _describe(bank: ShadowBank) -> None:
     facts = {
         "name": bank.name,
         "source": bank.source,
-        "recipe": asdict(bank.recipe),
-        "model": repr(bank.make_model()),
+        "recipe": "own training function" if bank.recipe is None else asdict(bank.recipe),
+        "model": "of its own" if bank.make_model is None else repr(bank.make_model()),
         "pool": len(bank.y),
         "population": len(bank.population_y),
         "queries": list(bank.queries),

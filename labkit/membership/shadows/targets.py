@@ -10,6 +10,7 @@ import torch
 
 from labkit import cache
 from labkit.membership.shadows.bank import ShadowBank, Target, accuracy, ask
+from labkit.training import own
 from labkit.training.recipe import Recipe
 from labkit.training.shelf import CODE, model_identity, model_of, train_missing
 
@@ -45,6 +46,8 @@ def train_targets(
     """
     recipe, seeds = recipe or bank.recipe, list(seeds)
     masks = fresh_halves(bank, seeds)
+    if bank.train is not None:
+        return _own_targets(bank, seeds, masks, name)
     identity = model_identity(bank.make_model)
     keys = [cache.digest(bank.key, recipe, seed, *identity, list(CODE))[:32] for seed in seeds]
     folder = cache.directory() / "targets"
@@ -61,6 +64,25 @@ def train_targets(
     return [
         _asked(bank, state, key, mask, f"{name} (seed {seed})")
         for state, key, mask, seed in zip(states, keys, masks, seeds, strict=True)
+    ]
+
+
+def _own_targets(bank: ShadowBank, seeds: list[int], masks: np.ndarray, name: str) -> list[Target]:
+    """Return targets that the bank's own training function trains."""
+    keys = [cache.digest(bank.key, bank.train, seed, list(own.CODE))[:32] for seed in seeds]
+    models = own.train_missing(
+        [cache.directory() / "targets" / f"{key}.pt" for key in keys],
+        bank.train,
+        bank.x,
+        bank.y,
+        masks,
+        seeds=[7_000_003 + seed for seed in seeds],
+        classes=len(bank.classes),
+        what=f"{name}, {bank.source}",
+    )
+    return [
+        bank.query(model, mask, name=f"{name} (seed {seed})")
+        for model, mask, seed in zip(models, masks, seeds, strict=True)
     ]
 
 

@@ -18,7 +18,7 @@ from labkit import cache, profiles
 from labkit.membership.shadows import queries as query
 from labkit.membership.shadows.bank import ShadowBank, ask
 from labkit.membership.shadows.completion import complete
-from labkit.training import many
+from labkit.training import many, own
 from labkit.training.recipe import Recipe, State
 from labkit.training.shelf import CODE as TRAINING
 from labkit.training.shelf import model_identity
@@ -58,8 +58,9 @@ def balanced_masks(models: int, records: int, *, seed: int = 0) -> np.ndarray:
 def shadow_bank(
     dataset: Dataset,
     *,
-    make_model: Callable[[], nn.Module],
-    recipe: Recipe,
+    make_model: Callable[[], nn.Module] | None = None,
+    recipe: Recipe | None = None,
+    train: own.Train | None = None,
     shadow_models: int = 16,
     pool: int | None = None,
     population: int | None = None,
@@ -79,6 +80,9 @@ def shadow_bank(
     make_model : callable
         Returns a fresh model, ``models.cifar_cnn`` for example. Known to the cache by its structure and weights.
     recipe : Recipe
+    train : callable, optional
+        In the place of ``make_model`` and ``recipe``: ``train(x, y, seed)`` with records (n, ...) and labels (n,) returns a
+        fitted torch model, or a scikit-learn estimator. Known to the cache by the code that it can reach.
     shadow_models : int
         Even. A bank of 16 contains the bank of 4 made with the same settings.
     pool, population : int, optional
@@ -88,7 +92,7 @@ def shadow_bank(
     dtype : {"float32", "float16"}
         Of the logits on disk: half size at 3 digits.
     strategy, workers
-        See `labkit.training.many.train_many`.
+        See `labkit.training.many.train_many`; with ``train=``, models are trained one by one unless ``workers`` says otherwise.
 
     Returns
     -------
@@ -104,6 +108,7 @@ def shadow_bank(
     ValueError
         If a size is out of range, or the model answers with probabilities: said before anything is trained.
     """
+    own.one_way(make_model, recipe, train)
     pool = (pool or len(dataset.train_y)) // 2 * 2
     population = population or len(dataset.test_y)
     if pool > len(dataset.train_y) or population > len(dataset.test_y):
@@ -116,8 +121,10 @@ def shadow_bank(
     masks = balanced_masks(shadow_models, pool, seed=seed)
     chosen = pool_of(dataset, pool, seed)
     asked = query.names(queries)
-    ask(make_model().eval(), dataset.train_x[:2], ("plain",))
-    key = _key(dataset, make_model, recipe, pool, population, asked, seed, dtype)
+    if train is None:
+        ask(make_model().eval(), dataset.train_x[:2], ("plain",))
+    how = [train, *own.CODE] if train is not None else None
+    key = _key(dataset, make_model, recipe, pool, population, asked, seed, dtype, how)
     bank = ShadowBank(
         name=name or f"{dataset.name} shadows",
         source=dataset.source,
@@ -140,8 +147,10 @@ def shadow_bank(
         dtype=dtype,
         positions=chosen.numpy(),
         train_records=len(dataset.train_y),
+        train=train,
     )
-    return replace(bank, seconds=complete(bank, _by_recipe(bank, strategy, workers)))
+    trainer = _by_recipe(bank, strategy, workers) if train is None else _by_own(bank, workers)
+    return replace(bank, seconds=complete(bank, trainer))
 
 
 def sibling(
@@ -163,11 +172,17 @@ def sibling(
         If the bank is a selection: its masks would not name their files.
     """
     recipe, make_model = recipe or bank.recipe, make_model or bank.make_model
+    if make_model is None or recipe is None:
+        raise ValueError(
+            f"{bank.name} has no recipe to change: its models come from your own function, or from arrays. Name make_model= and "
+            "recipe=, or build the sibling with shadow_bank(train=...)"
+        )
     changed = variant(
         bank,
         name=name,
         recipe=recipe,
         make_model=make_model,
+        train=None,
         made=[recipe, *model_identity(make_model)],
         code=CODE,
     )
@@ -229,16 +244,19 @@ def _drawn(dataset: Dataset, seed: int) -> torch.Tensor:
 
 def _key(
     dataset: Dataset,
-    make_model: Callable[[], nn.Module],
-    recipe: Recipe,
+    make_model: Callable[[], nn.Module] | None,
+    recipe: Recipe | None,
     pool: int,
     population: int,
     asked: tuple[str, ...],
     seed: int,
     dtype: str,
+    own_way: list[Any] | None = None,
 ) -> str:
     """Content hash of a bank; the number of models is no part of it, so that banks can grow."""
     settings = [dataset.digest, recipe, pool, population, list(asked), seed, dtype]
+    if own_way is not None:
+        return cache.digest(settings, own_way, [ask])[:32]
     return cache.digest(settings, *model_identity(make_model), list(CODE))[:32]
 
 
@@ -259,5 +277,25 @@ def _by_recipe(
             workers=workers,
         )
         return ((missing[row], state) for row, state in trained)
+
+    return train
+
+
+def _by_own(
+    bank: ShadowBank, workers: int | None
+) -> Callable[[list[int]], Iterator[tuple[int, torch.Tensor]]]:
+    """Return the trainer of a bank whose models the caller's own function trains."""
+
+    def train(missing: list[int]) -> Iterator[tuple[int, torch.Tensor]]:
+        trained = own.train_each(
+            bank.train,
+            bank.x,
+            bank.y,
+            bank.masks[missing],
+            seeds=[(1_000_003 * bank.seed + k) % 2**32 for k in missing],
+            classes=len(bank.classes),
+            workers=workers,
+        )
+        return ((missing[row], content) for row, content in trained)
 
     return train

@@ -60,6 +60,7 @@ def transfer_bank(shadows: ShadowBank, to: ShadowBank) -> ShadowBank:
         asked=tuple(range(len(to.queries))),
         make_model=shadows.make_model,
         recipe=shadows.recipe,
+        train=shadows.train,
         seconds=0.0,
         key=key,
         _signals={},

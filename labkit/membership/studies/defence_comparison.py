@@ -67,6 +67,11 @@ def compare_defences(
         raise ValueError(
             f"canaries is {np.asarray(canaries).dtype} {np.shape(canaries)}; expected bool ({len(bank.y)},)"
         )
+    if bank.recipe is None:
+        raise ValueError(
+            f"{bank.name} has no recipe to defend: its models come from your own function, or from arrays. Build one bank for "
+            "each defence with shadow_bank(train=...), and compare their reports"
+        )
     chosen = standard(bank.recipe) if defences is None else list(defences)
     found: list[tuple[Row, LeaveOneOut, list[float]]] = []
     for defence in progress.track(chosen, f"defences, {bank.source}"):

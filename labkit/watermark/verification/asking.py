@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit import training
+from labkit import adapt, training
 from labkit.watermark.marks.marked import MarkedModel
 
 Suspect = nn.Module | MarkedModel | Callable[[Tensor], Tensor]
 BATCH = 1000
 
 
+def as_asked(suspect: Any) -> Any:
+    """Return a suspect as it is asked: the model inside a MarkedModel, a module around an estimator, else itself."""
+    if isinstance(suspect, MarkedModel):
+        return suspect.model
+    estimator = not isinstance(suspect, nn.Module) and hasattr(suspect, "predict_proba")
+    return adapt.as_module(suspect) if estimator else suspect
+
+
 def _shown(suspect: Suspect, x: Tensor) -> Tensor:
     """Return what a suspect shows for inputs (n, ...): labels (n,), or scores (n, classes)."""
-    suspect = suspect.model if isinstance(suspect, MarkedModel) else suspect
+    suspect = as_asked(suspect)
     if not callable(suspect):
         raise TypeError(
             f"the suspect is a {type(suspect).__name__}; expected a model, a MarkedModel, or a callable such as extraction.Api"
@@ -46,8 +55,9 @@ def answers(suspect: Suspect, x: Tensor) -> np.ndarray:
 
     Parameters
     ----------
-    suspect : nn.Module, MarkedModel or callable
-        A callable answers a batch with labels (n,) or with scores (n, classes).
+    suspect : nn.Module, MarkedModel, scikit-learn estimator or callable
+        A callable answers a batch with labels (n,) or with scores (n, classes). For a model that answers with a tuple or a dict
+        see `labkit.adapt.as_module`.
 
     Raises
     ------
@@ -73,7 +83,7 @@ def probabilities(suspect: Suspect, x: Tensor) -> np.ndarray:
         As `answers`; and ``ValueError`` where the suspect shows labels only, or scores outside [0, 1].
     """
     shown = _shown(suspect, x)
-    if isinstance(suspect, nn.Module | MarkedModel):
+    if isinstance(as_asked(suspect), nn.Module):
         return shown.double().softmax(1).numpy()
     if shown.ndim == 1:
         raise ValueError(

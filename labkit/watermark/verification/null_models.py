@@ -13,7 +13,7 @@ import numpy as np
 from torch import nn
 
 from labkit import cache
-from labkit.training import shelf
+from labkit.training import own, shelf
 from labkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 def null_models(
     dataset: Dataset,
-    make_model: Callable[[], nn.Module],
-    recipe: Recipe,
+    make_model: Callable[[], nn.Module] | None = None,
+    recipe: Recipe | None = None,
     *,
+    train: own.Train | None = None,
     count: int = 20,
     seed: int = 0,
     records: int | None = None,
@@ -40,6 +41,8 @@ def null_models(
     make_model : callable
         Returns a fresh model.
     recipe : Recipe
+    train : callable, optional
+        In their place: ``train(x, y, seed)`` returns a fitted torch model or scikit-learn estimator.
     count : int
         The first m of n models are those that one would get by asking for m.
     seed : int
@@ -61,8 +64,9 @@ def null_models(
     Raises
     ------
     ValueError
-        If ``count`` or ``records`` is out of range.
+        If ``count`` or ``records`` is out of range, or it is not said how to train.
     """
+    own.one_way(make_model, recipe, train)
     total = len(dataset.train_y)
     records = total if records is None else records
     if count < 1 or not 1 <= records <= total:
@@ -72,6 +76,23 @@ def null_models(
     masks = np.zeros((count, total), dtype=bool)
     for k in range(count):
         masks[k, np.random.default_rng([seed, k]).permutation(total)[:records]] = True
+    # Far from the seeds of victims and shadow models: an equal seed would make a copy, not a null model.
+    seeds = [int(np.random.default_rng([seed, k, 0x6E756C6C]).integers(2**62)) for k in range(count)]
+    what = f"null models, {dataset.source}"
+    if train is not None:
+        made = [dataset.digest, train, seed, records, list(own.CODE)]
+        folder = cache.directory() / "nulls" / cache.digest(made)[:32]
+        return own.train_missing(
+            [folder / f"model-{k:03d}.pt" for k in range(count)],
+            train,
+            dataset.train_x,
+            dataset.train_y,
+            masks,
+            seeds=[int(s % 2**32) for s in seeds],  # what NumPy and scikit-learn take
+            classes=len(dataset.classes),
+            what=what,
+            workers=workers,
+        )
     made = [dataset.digest, recipe, seed, records]
     folder = (
         cache.directory() / "nulls" / cache.digest(made, *shelf.model_identity(make_model), *shelf.CODE)[:32]
@@ -83,9 +104,8 @@ def null_models(
         dataset.train_y,
         masks,
         recipe,
-        # Far from the seeds of victims and shadow models: an equal seed would make a copy, not a null model.
-        seeds=[int(np.random.default_rng([seed, k, 0x6E756C6C]).integers(2**62)) for k in range(count)],
-        what=f"null models, {dataset.source}",
+        seeds=seeds,
+        what=what,
         strategy=strategy,
         workers=workers,
     )
