@@ -115,6 +115,47 @@ def prediction_bound(values: Sequence[float], trials: int, confidence: float = 0
     return max(0.0, mean - float(t.ppf(confidence, k - 1)) * float(np.sqrt(variance)))
 
 
+def prediction_limit(
+    values: Sequence[float],
+    of_records: float,
+    confidence: float = 0.95,
+    *,
+    below: bool = True,
+    share: bool = True,
+) -> float:
+    """Return `prediction_bound` for any figure: what one further run has at least (``below``), or at most.
+
+    Parameters
+    ----------
+    values : sequence of float
+        One per independent run.
+    of_records : float
+        Variance of the figure by the choice of test records, such as a bootstrap's.
+    share : bool
+        Whether the figure lies in [0, 1], to which the limit is then cut.
+
+    Examples
+    --------
+    >>> round(prediction_limit([0.98, 0.981, 0.979], 0.98 * 0.02 / 10_000), 4)  # as prediction_bound
+    0.9747
+    """
+    from scipy.stats import t
+
+    found = np.asarray(values, dtype=float)
+    _check_confidence(confidence)
+    if not len(found) or not np.isfinite(found).all() or not of_records >= 0:
+        raise ValueError(
+            f"got values {found.tolist()} and a variance of {of_records}; expected finite numbers"
+        )
+    sign = -1.0 if below else 1.0
+    if len(found) == 1:  # one run says nothing of how far others stray
+        limit = sign * np.inf
+    else:
+        variance = found.var(ddof=1) * (1 + 1 / len(found)) + of_records
+        limit = found.mean() + sign * float(t.ppf(confidence, len(found) - 1)) * float(np.sqrt(variance))
+    return float(np.clip(limit, 0, 1)) if share else float(limit)
+
+
 @dataclass(frozen=True)
 class Paired:
     """Two models on the same records: see `mcnemar`.

@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from labkit.dp.training.model_check import without_batchnorm as without_batchnorm
     from labkit.dp.training.result import PrivateResult as PrivateResult
     from labkit.dp.training.train_private import train_private as train_private
+    from labkit.dp.utility.choice import decide as decide
     from labkit.dp.utility.cnn_pipeline import RECIPES as RECIPES
     from labkit.dp.utility.cnn_pipeline import cnn_ceiling as cnn_ceiling
     from labkit.dp.utility.cnn_pipeline import cnn_pipeline as cnn_pipeline
     from labkit.dp.utility.cnn_pipeline import recipe as recipe
     from labkit.dp.utility.decision import Decision as Decision
     from labkit.dp.utility.decision import NoDecision as NoDecision
-    from labkit.dp.utility.decision import decide as decide
     from labkit.dp.utility.features import FeatureSet as FeatureSet
     from labkit.dp.utility.features import FeatureStatement as FeatureStatement
     from labkit.dp.utility.features import features as features

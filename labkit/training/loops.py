@@ -5,24 +5,29 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the usual name)
 
-from labkit import adapt, profiles, progress, stats
+from labkit import adapt, metrics, plots, profiles, progress, stats
+from labkit.results import Result, as_json
 from labkit.training.recipe import Recipe, descend, layout_of, lengths
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from labkit.data import Dataset
 
 BATCH = 500  # records asked at once: what they leave behind stays in a processor's cache (a third quicker than 2,000)
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Result):
     """How a model does on one set of records.
 
     Attributes
@@ -33,19 +38,55 @@ class Evaluation:
         Mean cross-entropy, in nats.
     n : int
         Number of records.
+    base_rate : float
+        Accuracy of always answering the commonest class of these records.
+    measured : Measured or None
+        Further metrics, where they were asked for.
     """
 
     accuracy: stats.Interval
     loss: float
     n: int
+    base_rate: float = math.nan
+    measured: metrics.Measured | None = None
+
+    def numbers(self) -> dict[str, Any]:
+        """Return accuracy, loss, base rate and all that was measured."""
+        more = {} if self.measured is None else {"metrics": self.measured.numbers()}
+        return {
+            "accuracy": as_json(self.accuracy),
+            "base_rate": self.base_rate,
+            "loss": self.loss,
+            "n": self.n,
+            **more,
+        }
+
+    def summary(self) -> str:
+        """Return accuracy and loss, with the base rate beside them."""
+        return (
+            f"accuracy {self.accuracy.percent()} on {self.n:,} records (always the commonest class: "
+            f"{100 * self.base_rate:.2f}%), loss {self.loss:.4f}"
+        )
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw the metrics that were asked for."""
+        return super().plot(ax) if self.measured is None else self.measured.plot(ax)
 
     def __str__(self) -> str:
-        return f"accuracy {self.accuracy.percent()} on {self.n:,} records, loss {self.loss:.4f}"
+        return self.summary()
 
 
-@dataclass(frozen=True)
-class FitResult:
-    """A trained model with what it took: see `fit`."""
+@dataclass(frozen=True, repr=False)
+class FitResult(Result):
+    """A trained model with what it took: see `fit`.
+
+    Attributes
+    ----------
+    base_rate : float
+        Accuracy of always answering the commonest class of the test records.
+    measured : Measured or None
+        Further metrics on the test records, where they were asked for.
+    """
 
     model: nn.Module
     accuracy: stats.Interval
@@ -54,12 +95,43 @@ class FitResult:
     source: str
     profile: str
     seed: int
+    base_rate: float = math.nan
+    measured: metrics.Measured | None = None
+
+    def numbers(self) -> dict[str, Any]:
+        """Return accuracy, base rate, the last loss, and what the run was made of."""
+        more = {} if self.measured is None else {"metrics": self.measured.numbers()}
+        return {
+            "accuracy": as_json(self.accuracy),
+            "base_rate": self.base_rate,
+            "train_loss": self.history[-1]["train_loss"] if self.history else math.nan,
+            "source": self.source,
+            "profile": self.profile,
+            "seed": self.seed,
+            "seconds": self.seconds,
+            **more,
+        }
+
+    def summary(self) -> str:
+        """Return test accuracy, base rate and provenance."""
+        return (
+            f"test accuracy {self.accuracy.percent()} (always the commonest class: {100 * self.base_rate:.2f}%; no privacy; "
+            f"{self.source}; profile {self.profile}; seed {self.seed}; {self.seconds:.0f} s)"
+        )
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw the training loss against the epochs."""
+        fig, ax = plots.figure(6, 3.6) if ax is None else (ax.figure, ax)
+        epochs, losses = [row["epoch"] for row in self.history], [row["train_loss"] for row in self.history]
+        ax.plot(epochs, losses)
+        ax.set(xlabel="epoch", ylabel="training loss (nats)", title=f"{self.source}, seed {self.seed}")
+        return plots.describe(
+            fig,
+            f"Training loss over {len(epochs)} epochs on {self.source}, from {losses[0]:.3f} to {losses[-1]:.3f}.",
+        )
 
     def __str__(self) -> str:
-        return (
-            f"test accuracy {self.accuracy.percent()} (no privacy; {self.source}; "
-            f"profile {self.profile}; seed {self.seed}; {self.seconds:.0f} s)"
-        )
+        return self.summary()
 
 
 def check_records(x: Tensor, y: Tensor) -> None:
@@ -107,8 +179,22 @@ def logits(model: nn.Module, x: Tensor, *, batch_size: int = BATCH) -> Tensor:
     return torch.cat(outputs)
 
 
-def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> Evaluation:
-    """Return accuracy (with a 95% Clopper-Pearson interval) and mean loss on ``x`` (n, ...), ``y`` (n,).
+def evaluate(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    metrics: Sequence[str] = (),
+    positive: int | None = None,
+    costs: Any = None,
+) -> Evaluation:
+    """Return accuracy (with a 95% Clopper-Pearson interval), base rate and mean loss on ``x`` (n, ...), ``y`` (n,).
+
+    Parameters
+    ----------
+    model : nn.Module, or an estimator with ``predict_proba``
+    metrics, positive, costs
+        What else to measure: see `labkit.metrics.measure`.
 
     Raises
     ------
@@ -116,9 +202,24 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> Evaluation:
         If shapes or types do not fit, or the inputs hold NaN.
     """
     check_records(x, y)
-    outputs = logits(model, x)
-    hits = int((outputs.argmax(1) == y.cpu()).sum())
-    return Evaluation(stats.clopper_pearson(hits, len(y)), float(F.cross_entropy(outputs, y.cpu())), len(y))
+    outputs, labels = logits(adapt.as_module(model), x), y.cpu()
+    hits, loss = int((outputs.argmax(1) == labels).sum()), float(F.cross_entropy(outputs, labels))
+    measured = measured_by(metrics, labels, outputs, positive=positive, costs=costs)
+    return Evaluation(stats.clopper_pearson(hits, len(y)), loss, len(y), base_rate(labels), measured)
+
+
+def base_rate(y: Tensor) -> float:
+    """Return the share of the commonest class among labels (n,)."""
+    return float(torch.bincount(y).max()) / len(y)
+
+
+def measured_by(names: Sequence[str], y: Tensor, outputs: Tensor, **options: Any) -> metrics.Measured | None:
+    """Return the named metrics of logits (n, classes), or None where none is named."""
+    return (
+        metrics.measure(y.numpy(), logits=outputs.double().numpy(), metrics=names, **options)
+        if names
+        else None
+    )
 
 
 def fit(
@@ -133,6 +234,7 @@ def fit(
     shift: int = 0,
     precision: str = "float32",
     output: adapt.Output | None = None,
+    metrics: Sequence[str] = (),
     seed: int = 0,
     device: torch.device | None = None,
 ) -> FitResult:
@@ -150,6 +252,8 @@ def fit(
         See `labkit.training.Recipe`.
     output : int, str or callable, optional
         Where the logits are in what the model returns, if that is a tuple or a dict: see `labkit.adapt.as_module`.
+    metrics : sequence of str
+        What to measure on the test records besides accuracy: see `labkit.metrics`.
     seed : int
         Fixes the order of the records, the shifts, and what the model itself draws (dropout).
 
@@ -182,6 +286,16 @@ def fit(
                 raise FloatingPointError(
                     f"the loss became {history[-1]['train_loss']} in epoch {epoch + 1}: lower learning_rate={learning_rate}"
                 )
-    accuracy = evaluate(model, dataset.test_x, dataset.test_y).accuracy
-    seconds = time.perf_counter() - start
-    return FitResult(model.eval(), accuracy, history, seconds, dataset.source, profiles.current().name, seed)
+    found = evaluate(model, dataset.test_x, dataset.test_y, metrics=metrics)
+    seconds, profile = time.perf_counter() - start, profiles.current().name
+    return FitResult(
+        model.eval(),
+        found.accuracy,
+        history,
+        seconds,
+        dataset.source,
+        profile,
+        seed,
+        found.base_rate,
+        found.measured,
+    )

@@ -136,8 +136,8 @@ def _work(
     return row, packed(model).numpy()
 
 
-def packed(model: nn.Module) -> Tensor:
-    """Return a model as bytes in a uint8 tensor, which is kept on a shelf like any other; classes of a notebook included.
+def packed(model: Any) -> Tensor:
+    """Return a model (or a result with one) as bytes in a uint8 tensor, which is kept on a shelf like any other; classes of a notebook included.
 
     Raises
     ------
@@ -156,9 +156,14 @@ def packed(model: nn.Module) -> Tensor:
         ) from error
 
 
+def unpacked_whole(content: Tensor) -> Any:
+    """Return what `packed` packed, whatever it is. It is a pickle: of a user's own files only."""
+    return pickle.loads(content.numpy().tobytes())
+
+
 def unpacked(content: Tensor) -> nn.Module:
     """Return the model that `packed` packed. It is a pickle: of this user's own cache folder only."""
-    return pickle.loads(content.numpy().tobytes()).eval()
+    return unpacked_whole(content).eval()
 
 
 def train_missing(

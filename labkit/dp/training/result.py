@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit import cache, plots, stats
+from labkit import cache, metrics, plots, stats
 from labkit.results import Result, ResultError
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ class PrivateResult(Result):
         Wall time of the training loop.
     unsaved : str
         Why the last checkpoint was not kept; empty where it was, or where none was asked for.
+    base_rate : float
+        Accuracy of always answering the commonest class of the test records.
+    measured : Measured or None
+        Further metrics on the test records, where they were asked for; not in the file that `save` writes.
     """
 
     model: nn.Module
@@ -54,6 +59,8 @@ class PrivateResult(Result):
     seed: int | None
     seconds: float
     unsaved: str = ""
+    base_rate: float = math.nan
+    measured: metrics.Measured | None = None
 
     @property
     def seed_text(self) -> str:
@@ -62,8 +69,10 @@ class PrivateResult(Result):
 
     def numbers(self) -> dict[str, Any]:
         """Return what may be told of the run: without the seed and the losses, which the statement does not cover."""
-        return {
+        more = {} if self.measured is None else {"metrics": self.measured.numbers()}
+        return more | {
             "accuracy": self.accuracy,
+            "base_rate": self.base_rate,
             "epsilon": self.privacy.epsilon,
             "delta": self.privacy.delta,
             "privacy": str(self.privacy),
@@ -78,8 +87,8 @@ class PrivateResult(Result):
         """Return accuracy and privacy in one line, with what they depend on."""
         unsaved = f"; checkpoints were not kept: {self.unsaved}" if self.unsaved else ""
         return (
-            f"test accuracy {self.accuracy.percent()} with {self.privacy} "
-            f"({self.source}; profile {self.profile}; seed {self.seed_text}; {self.seconds:.0f} s{unsaved})"
+            f"test accuracy {self.accuracy.percent()} (always the commonest class: {100 * self.base_rate:.2f}%) with "
+            f"{self.privacy} ({self.source}; profile {self.profile}; seed {self.seed_text}; {self.seconds:.0f} s{unsaved})"
         )
 
     def table(self) -> pd.DataFrame:
@@ -88,6 +97,7 @@ class PrivateResult(Result):
 
         facts = {
             "test accuracy": self.accuracy.percent(),
+            "always the commonest class": f"{100 * self.base_rate:.2f}%",
             "privacy": str(self.privacy),
             "data": self.source,
             **{key.replace("_", " "): value for key, value in self.settings.items()},
@@ -149,6 +159,7 @@ class PrivateResult(Result):
             "source": self.source,
             "profile": self.profile,
             "seconds": self.seconds,
+            "base_rate": self.base_rate,
         }
         with cache.atomic_path(path) as temporary:
             cache.save({"weights": self.model.state_dict(), **facts}, temporary)
@@ -188,6 +199,7 @@ class PrivateResult(Result):
             profile=found["profile"],
             seed=None,
             seconds=found["seconds"],
+            base_rate=found.get("base_rate", math.nan),
         )
 
 

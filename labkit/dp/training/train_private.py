@@ -22,6 +22,7 @@ from labkit.dp.training.losses import Each, loss_of
 from labkit.dp.training.model_check import check_gradients, check_model
 from labkit.dp.training.result import PrivateResult
 from labkit.dp.training.run import Run, Settings
+from labkit.metrics import metric
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
@@ -45,6 +46,7 @@ def train_private(
     loss: str | Each = "cross-entropy",
     class_weights: Sequence[float] | None = None,
     output: Output | None = None,
+    metrics: Sequence[str] = (),
     engine: str = "opacus",
     seed: int | None = None,
     physical_batch_size: int = 512,
@@ -84,6 +86,8 @@ def train_private(
         from public knowledge: counting the private labels for them is a query that the statement does not cover.
     output : int, str or callable, optional
         Where the logits are in what the model returns, if that is a tuple or a dict: see `labkit.adapt.as_module`.
+    metrics : sequence of str
+        What to measure on the test records besides accuracy: see `labkit.metrics`.
     engine : {"opacus", "vmap", "layers", "linear"}
         Who computes clipped gradients: Opacus's hooks; ``torch.func``; closed forms for linear, convolution and
         GroupNorm layers; or the closed form of softmax regression on fixed features. Same mathematics, other cost.
@@ -129,6 +133,8 @@ def train_private(
     # All that can be refused is refused here, before the records are touched or time is spent.
     training.check_records(dataset.train_x, dataset.train_y)
     training.check_records(dataset.test_x, dataset.test_y)
+    for name in metrics:
+        metric(name)
     model, of_each = as_module(model, output=output), loss_of(loss, class_weights, len(dataset.classes))
     learning_rate = {"sgd": 1.0, "adam": 1e-3}.get(optimizer, 1.0) if learning_rate is None else learning_rate
     n = len(dataset.train_x)
@@ -176,10 +182,11 @@ def train_private(
     )
     history, seconds = run.train(Path(checkpoint) if checkpoint else None)
     trained = run.engine.release().to(memory_format=torch.contiguous_format).eval()
+    found = training.evaluate(trained, dataset.test_x, dataset.test_y, metrics=metrics)
     return PrivateResult(
         model=trained,
         privacy=statement,
-        accuracy=training.evaluate(trained, dataset.test_x, dataset.test_y).accuracy,
+        accuracy=found.accuracy,
         history=history,
         settings=chosen.described() | ({} if of_each.each is None else {"loss": _name(of_each.each)}),
         source=dataset.source,
@@ -187,6 +194,8 @@ def train_private(
         seed=seed,
         seconds=seconds,
         unsaved=run.unsaved,
+        base_rate=found.base_rate,
+        measured=found.measured,
     )
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit import cache, stats
+from labkit.metrics import metric
 from labkit.results import Result, as_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labkit.dp.accounting.statement import PrivacyStatement, TuningCost
-    from labkit.dp.utility.tradeoff import Tradeoff
+    from labkit.dp.accounting.statement import PrivacyStatement
 
 
 class NoDecision(ValueError):  # noqa: N818 (it is an answer, not a fault)
@@ -25,7 +25,7 @@ class NoDecision(ValueError):  # noqa: N818 (it is an answer, not a fault)
 
 @dataclass(frozen=True, repr=False)
 class Decision(Result):
-    """A chosen ε with all that it rests on: see `decide`.
+    """A chosen ε with all that it rests on: see `labkit.dp.utility.choice.decide`.
 
     Attributes
     ----------
@@ -50,6 +50,10 @@ class Decision(Result):
     considered : tuple of (float, str, float)
         Each ε of the curve with its accuracy and the bound.
     date : str
+    metric, value : str, Interval
+        What was decided by, and its mean over seeds; ``assured`` is of it.
+    majority : str
+        What always answering the commonest class scores, in each metric that was measured.
     """
 
     epsilon: float
@@ -70,6 +74,9 @@ class Decision(Result):
     owner: str
     considered: tuple[tuple[float, str, float], ...] = field(repr=False)
     date: str = field(default_factory=lambda: datetime.date.today().isoformat())
+    metric: str = "accuracy"
+    value: stats.Interval | None = None
+    majority: str = ""
 
     def facts(self) -> dict[str, str]:
         """Return the record, one named fact after the other."""
@@ -80,8 +87,10 @@ class Decision(Result):
             "Privacy": str(self.privacy),
             "Meaning": _meaning(self.privacy.epsilon, self.privacy.delta),
             "Accuracy": f"{self.accuracy.percent()} (mean over {self.seeds} runs, {self.accuracy.method}, 95%)",
-            "Assured accuracy": (
-                f"{100 * self.assured:.2f}% (one deployed model, 95% prediction bound over runs and {self.n_test:,} test "
+            **({} if self.value is None else {self.metric.capitalize(): self._text(self.value)}),
+            **({"Majority answer": self.majority} if self.majority else {}),
+            f"Assured {self.metric}": (
+                f"{metric(self.metric).text(self.assured)} (one deployed model, 95% prediction bound over runs and {self.n_test:,} test "
                 f"records, for {len(self.considered)} measured ε at once)"
             ),
             "Without any private record": f"ε = 0 gives {self.prior.percent()} ({self.known})",
@@ -92,9 +101,14 @@ class Decision(Result):
             "Date": self.date,
         }
 
+    def _text(self, value: stats.Interval) -> str:
+        shown = value.percent() if metric(self.metric).share else str(value)
+        return f"{shown} (mean over {self.seeds} runs, {value.method}, 95%)"
+
     def numbers(self) -> dict[str, Any]:
         """Return the record and its figures as plain numbers and text."""
         figures = {"epsilon": self.epsilon, "claimed_epsilon": self.privacy.epsilon, "assured": self.assured}
+        figures |= {"metric": self.metric, "majority": self.majority}
         figures |= {"accuracy": as_json(self.accuracy), "prior": as_json(self.prior), "seeds": self.seeds}
         considered = [{"epsilon": e, "accuracy": a, "assured": b} for e, a, b in self.considered]
         return figures | {"considered": considered, "record": self.facts()}
@@ -110,8 +124,8 @@ class Decision(Result):
         rows = [
             {
                 "ε": e,
-                "accuracy": a,
-                "assured": f"{100 * b:.2f}%",
+                self.metric: a,
+                "assured": metric(self.metric).text(b),
                 "chosen": "yes" if e == self.epsilon else "",
             }
             for e, a, b in self.considered
@@ -122,9 +136,9 @@ class Decision(Result):
         """Return the record as a Markdown page."""
         lines = ["# Privacy budget: decision record", ""]
         lines += [f"**{name}.** {text}\n" for name, text in self.facts().items()]
-        lines += ["| ε | accuracy | assured | |", "|---|---|---|---|"]
+        lines += [f"| ε | {self.metric} | assured | |", "|---|---|---|---|"]
         lines += [
-            f"| {e:g} | {a} | {100 * b:.2f}% | {'chosen' if e == self.epsilon else ''} |"
+            f"| {e:g} | {a} | {metric(self.metric).text(b)} | {'chosen' if e == self.epsilon else ''} |"
             for e, a, b in self.considered
         ]
         return "\n".join(lines) + "\n"
@@ -170,163 +184,3 @@ def _meaning(epsilon: float, delta: float) -> str:
         "an attacker who wrongly accuses 1% of outsiders recognises at most "
         f"{math.ceil(1000 * caught) / 10:.1f}% of those who are in the training data"
     )
-
-
-def decide(
-    tradeoff: Tradeoff,
-    *,
-    required_accuracy: float | None = None,
-    max_epsilon: float | None = None,
-    tuning: TuningCost | None = None,
-    owner: str = "the data protection officer, with the owner of the model",
-) -> Decision:
-    """Choose a point of the curve: the smallest ε that is accurate enough, or the best accuracy within a cap on ε.
-
-    Accuracy counts by a prediction bound for one deployed model (`Tradeoff.assured`), so a lucky seed decides nothing.
-    Whoever chooses among several ε has several chances to be lucky: the bound holds for all of the curve's at once.
-
-    Parameters
-    ----------
-    required_accuracy : float, optional
-        Share in (0, 1) that the business needs.
-    max_epsilon : float, optional
-        Cap, such as a regulator's. It applies to the ε that includes ``tuning``.
-        At least one of the two must be given; with both, the smallest ε within the cap that is accurate enough.
-    tuning : TuningCost, optional
-        Runs on the same private records that the choice of settings took. Leave it out only when settings came from
-        elsewhere (public or synthetic records).
-    owner : str
-        Who answers for the choice.
-
-    Raises
-    ------
-    NoDecision
-        If no ε of the curve qualifies; the message says by how much, and what would help.
-    ValueError
-        If a target is missing or out of range.
-    """
-    _check_targets(required_accuracy, max_epsilon)
-    statements = {e: _statement(tradeoff, e, tuning) for e in tradeoff.epsilons}
-    allowed = [e for e in tradeoff.epsilons if max_epsilon is None or statements[e].epsilon <= max_epsilon]
-    if not allowed:
-        raise NoDecision(_none_allowed(statements, max_epsilon, tuning))
-    bounds = {e: tradeoff.assured(e, among=len(tradeoff.epsilons)) for e in tradeoff.epsilons}
-    prior = tradeoff.prior_accuracy
-    if required_accuracy is not None and prior.estimate >= required_accuracy:
-        raise NoDecision(
-            f"{100 * required_accuracy:g}% needs no private record: ε = 0 gives {prior.percent()} ({tradeoff.known}). "
-            "Use that, or ask for more"
-        )
-    enough = [e for e in allowed if required_accuracy is None or bounds[e] >= required_accuracy]
-    if not enough:
-        raise NoDecision(_none_enough(tradeoff, bounds, allowed, required_accuracy, max_epsilon))
-    chosen = max(enough, key=bounds.__getitem__) if required_accuracy is None else min(enough)
-    if bounds[chosen] <= prior.estimate:
-        raise NoDecision(
-            f"at ε = {chosen:g} a deployed model has at least {100 * bounds[chosen]:.2f}%, no more than ε = 0 gives "
-            f"({prior.percent()}, {tradeoff.known}): private records are not shown to help. Allow a larger ε, or use none"
-        )
-    return Decision(
-        epsilon=chosen,
-        accuracy=tradeoff.accuracy(chosen),
-        assured=bounds[chosen],
-        prior=prior,
-        known=tradeoff.known,
-        question=_question(required_accuracy, max_epsilon),
-        reason=_reason(bounds, chosen, allowed, required_accuracy),
-        privacy=statements[chosen],
-        source=tradeoff.source,
-        pipeline=tradeoff.pipeline,
-        profile=tradeoff.profile,
-        n_train=tradeoff.n_train,
-        n_test=tradeoff.n_test,
-        seeds=len(tradeoff.at(chosen)),
-        tuning=_tuning(tuning),
-        owner=owner,
-        considered=tuple((e, tradeoff.accuracy(e).percent(), bounds[e]) for e in tradeoff.epsilons),
-    )
-
-
-def _check_targets(required_accuracy: float | None, max_epsilon: float | None) -> None:
-    if required_accuracy is None and max_epsilon is None:
-        raise ValueError("nothing to decide by: give required_accuracy, max_epsilon or both")
-    if required_accuracy is not None and not 0 < required_accuracy < 1:
-        raise ValueError(
-            f"required_accuracy is {required_accuracy}; expected a share between 0 and 1: 98% is 0.98"
-        )
-    if max_epsilon is not None and not max_epsilon > 0:
-        raise ValueError(f"max_epsilon is {max_epsilon}; expected a positive number")
-
-
-def _statement(tradeoff: Tradeoff, epsilon: float, tuning: TuningCost | None) -> PrivacyStatement:
-    from labkit.dp.accounting.statement import privacy_statement
-
-    return privacy_statement(
-        tradeoff.at(epsilon)[0].events, delta=tradeoff.delta, n=tradeoff.n_train, tuning=tuning
-    )
-
-
-def _question(required_accuracy: float | None, max_epsilon: float | None) -> str:
-    if required_accuracy is None:
-        return f"the best accuracy within ε <= {max_epsilon:g}"
-    cap = f" within ε <= {max_epsilon:g}" if max_epsilon is not None else ""
-    return f"the smallest ε{cap} whose assured accuracy is at least {100 * required_accuracy:g}%"
-
-
-def _reason(bounds: dict[float, float], chosen: float, allowed: list[float], required: float | None) -> str:
-    bound = f"{100 * bounds[chosen]:.2f}%"
-    if required is None:
-        return f"of the {len(allowed)} measured ε within the cap, its assured accuracy is highest ({bound})"
-    below = [e for e in bounds if e < chosen]
-    if not below:
-        return f"assured accuracy {bound}; it is the smallest ε measured, a smaller one might do"
-    return (
-        f"assured accuracy {bound}; the next smaller ε, {below[-1]:g}, gives {100 * bounds[below[-1]]:.2f}%"
-    )
-
-
-def _tuning(tuning: TuningCost | None) -> str:
-    if tuning is None:
-        return (
-            "no run for settings on these records is counted, nor are the other runs of this curve; where there were "
-            "any, the ε above is too small"
-        )
-    return f"{tuning.describe()}; the ε above includes them"
-
-
-def _none_allowed(statements: dict[float, PrivacyStatement], cap: float, tuning: TuningCost | None) -> str:
-    least = min(statements, key=lambda e: statements[e].epsilon)
-    why = f" (trained at {least:g}; {tuning.describe()} for tuning make up the rest)" if tuning else ""
-    return (
-        f"no measured point keeps ε <= {cap:g}: the least is {statements[least].epsilon:.3g}{why}. "
-        "Measure smaller ε" + (", or tune on public records, which costs nothing" if tuning else "")
-    )
-
-
-def _none_enough(
-    tradeoff: Tradeoff, bounds: dict[float, float], allowed: list[float], required: float, cap: float | None
-) -> str:
-    best = max(allowed, key=bounds.__getitem__)
-    mean, bound = tradeoff.accuracy(best).estimate, bounds[best]
-    message = (
-        f"assured accuracy of {100 * required:g}% is not reached: the best is {100 * bound:.2f}% at ε = {best:g} "
-        f"(mean {100 * mean:.2f}% over {len(tradeoff.at(best))} seeds). "
-    )
-    top = stats.mean_interval(tradeoff.ceiling).estimate
-    if top < required:
-        return message + (
-            f"Even without privacy this pipeline reaches only {100 * top:.2f}%: no ε will do. "
-            "Better features, another model or more records would"
-        )
-    if mean >= required:
-        return (
-            message
-            + "The mean is high enough: more seeds, more test records or fewer ε to choose from would raise the bound"
-        )
-    outside = [e for e in tradeoff.epsilons if e not in allowed and bounds[e] >= required]
-    if cap is not None and outside:
-        return (
-            message
-            + f"A cap of ε = {min(outside):g} would allow it; so would better features or more records"
-        )
-    return message + "A larger ε (measure one), better features or more records would help"

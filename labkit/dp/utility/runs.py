@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from labkit import cache, profiles
 if TYPE_CHECKING:
     from labkit.data import Dataset
     from labkit.dp.accounting.events import Event
+    from labkit.metrics import Measured
 
 
 Pipeline = Callable[..., Any]
@@ -37,6 +38,8 @@ class Run:
         The statement in full.
     events : tuple of Event
         All that the run released from its records, for composing it with others.
+    measured : Measured or None
+        Further metrics on the test records, where they were asked for.
     settings : dict
         Arguments that were passed to the pipeline besides ε, δ and seed.
     """
@@ -50,10 +53,18 @@ class Run:
     events: tuple[Event, ...]
     settings: dict[str, Any] = field(default_factory=dict)
     right: np.ndarray | None = field(default=None, repr=False, compare=False)
+    measured: Measured | None = field(default=None, repr=False, compare=False)
 
 
 def run_once(
-    pipeline: Pipeline, dataset: Dataset, target_epsilon: float, delta: float, seed: int, settings: dict
+    pipeline: Pipeline,
+    dataset: Dataset,
+    target_epsilon: float,
+    delta: float,
+    seed: int,
+    settings: dict,
+    metrics: Sequence[str] = (),
+    positive: int | None = None,
 ) -> Run:
     """Return one run of ``pipeline``, from the cache where it was made before by the same code on the same data."""
 
@@ -69,6 +80,7 @@ def run_once(
             tuple(result.privacy.events),
             dict(settings),
             _right(result, dataset),
+            _measured(result, dataset, metrics, positive),
         )
 
     # The profile belongs to the key: a recipe may ask for it. So do defaults: their names are in the code, not their values.
@@ -79,7 +91,36 @@ def run_once(
         "seed": seed,
     }
     key |= settings | {"profile": profiles.current().name}
-    return cache.cached("private-runs", key, compute, code=[pipeline, _right])
+    if metrics:
+        key |= {"metrics": list(metrics), "positive": positive}
+    return cache.cached("private-runs", key, compute, code=[pipeline, _right, _measured])
+
+
+def _measured(result: Any, dataset: Dataset, metrics: Sequence[str], positive: int | None) -> Measured | None:
+    """Return further metrics of the trained model on the test records.
+
+    Raises
+    ------
+    ValueError
+        If metrics are asked for and the pipeline's result has no model to ask.
+    """
+    from labkit import training
+    from labkit.metrics import measure
+
+    if not metrics:
+        return None
+    model = getattr(result, "model", None)
+    if model is None:
+        raise ValueError("the pipeline's result has no model: only accuracy can be read off it")
+    outputs = training.logits(model, dataset.test_x).double().numpy()
+    return measure(
+        dataset.test_y.numpy(),
+        logits=outputs,
+        metrics=metrics,
+        positive=positive,
+        classes=dataset.classes,
+        source=dataset.source,
+    )
 
 
 def _right(result: Any, dataset: Dataset) -> np.ndarray | None:

@@ -1,6 +1,6 @@
 """Choose settings and a budget: a search on records held out for it, what that search costs, and the decision.
 
-`tradeoff` and `decide` live in :mod:`labkit.dp.utility.tradeoff` and :mod:`labkit.dp.utility.decision`; this module is their front door.
+`tradeoff` and `decide` live in :mod:`labkit.dp.utility.tradeoff` and :mod:`labkit.dp.utility.choice`; this module is their front door.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from labkit import plots, profiles, progress
-from labkit.dp.utility.decision import Decision, NoDecision, decide
+from labkit.dp.utility.choice import decide
+from labkit.dp.utility.decision import Decision, NoDecision
 from labkit.dp.utility.linear_pipeline import linear_pipeline
 from labkit.dp.utility.runs import Pipeline, Run, run_once
 from labkit.dp.utility.tradeoff import Tradeoff, tradeoff

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import textwrap
 from collections.abc import Sequence
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labkit import plots, profiles, progress, stats
+from labkit import metrics, plots, profiles, progress, stats
 from labkit.dp.utility.linear_pipeline import linear_ceiling, linear_pipeline, linear_prior
 from labkit.dp.utility.runs import Pipeline, Run, ceiling_once, run_once
+from labkit.metrics import metric as by_name
 from labkit.results import Result
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ class Tradeoff(Result):
     delta : float
     n_train, n_test : int
         Records trained on and records measured on.
+    base_rate, commonest : float, str
+        Share of the commonest class among the test records, and its name: the accuracy of the majority answer.
     """
 
     runs: tuple[Run, ...] = field(repr=False)
@@ -58,6 +62,38 @@ class Tradeoff(Result):
     delta: float
     n_train: int
     n_test: int
+    base_rate: float = math.nan
+    commonest: str = "the commonest class"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What was measured of each run besides accuracy."""
+        return tuple(self.runs[0].measured.values) if self.runs[0].measured is not None else ()
+
+    def majority(self, metric: str = "accuracy") -> float:
+        """Return what always answering the commonest class scores on the test records."""
+        if metric == "accuracy":
+            return self.base_rate
+        self._known(metric)
+        return self.runs[0].measured.majority[metric]
+
+    def _known(self, metric: str) -> None:
+        if metric not in ("accuracy", *self.metrics):
+            raise ValueError(
+                f"{metric!r} was not measured; this curve has {', '.join(('accuracy', *self.metrics))}: pass metrics= to tradeoff()"
+            )
+
+    def values(self, epsilon: float, metric: str = "accuracy") -> list[float]:
+        """Return a metric of each run at one ε."""
+        self._known(metric)
+        if metric == "accuracy":
+            return [run.accuracy for run in self.at(epsilon)]
+        return [run.measured.values[metric].estimate for run in self.at(epsilon)]
+
+    def value(self, epsilon: float, metric: str = "accuracy") -> stats.Interval:
+        """Return the mean of a metric over seeds at one ε, with its Student t interval."""
+        mean = stats.mean_share if metrics.metric(metric).share else stats.mean_interval
+        return mean(self.values(epsilon, metric))
 
     @property
     def epsilons(self) -> list[float]:
@@ -88,8 +124,8 @@ class Tradeoff(Result):
             return stats.mean_share(self.prior)
         return stats.clopper_pearson(round(self.prior[0] * self.n_test), self.n_test)
 
-    def assured(self, epsilon: float, *, among: int = 1) -> float:
-        """Return the accuracy that one model, trained and deployed at this ε, has with 95% confidence.
+    def assured(self, epsilon: float, *, among: int = 1, metric: str = "accuracy") -> float:
+        """Return the accuracy (or another metric) that one model, trained and deployed at this ε, has with 95% confidence.
 
         A prediction bound over further runs and other test records (`labkit.stats.prediction_bound`), not the lower end
         of an interval of the mean: a single run lies below that a third of the time.
@@ -99,16 +135,44 @@ class Tradeoff(Result):
         among : int
             Number of ε that one of is chosen by this bound: each bound then holds with 1 - 0.05 / among, so that whichever
             is chosen keeps 95% (Bonferroni).
+        metric : str
+            For any other than accuracy, the part of test records comes from each run's bootstrap interval.
         """
-        accuracies = [run.accuracy for run in self.at(epsilon)]
-        return stats.prediction_bound(accuracies, self.n_test, 1 - 0.05 / among)
+        values, confidence = self.values(epsilon, metric), 1 - 0.05 / among
+        if metric == "accuracy":
+            return stats.prediction_bound(values, self.n_test, confidence)
+        found = metrics.metric(metric)
+        intervals = [run.measured.values[metric] for run in self.at(epsilon)]
+        of_records = float(np.mean([((i.high - i.low) / (2 * 1.959964)) ** 2 for i in intervals]))
+        return stats.prediction_limit(
+            values, of_records, confidence, below=found.larger_is_better, share=found.share
+        )
+
+    def measured(self) -> pd.DataFrame:
+        """Return one row for each metric and ε: mean over seeds, what one model reaches, and what the majority answer scores."""
+        import pandas as pd
+
+        rows = []
+        for name in ("accuracy", *self.metrics):
+            for epsilon in self.epsilons:
+                found, value = metrics.metric(name), self.value(epsilon, name)
+                rows.append(
+                    {
+                        "metric": name,
+                        "ε": epsilon,
+                        "mean": value.percent() if found.share else str(value),
+                        "one model": found.text(self.assured(epsilon, metric=name)),
+                        "majority answer": found.text(self.majority(name)),
+                    }
+                )
+        return pd.DataFrame(rows).set_index(["metric", "ε"])
 
     def summary(self) -> str:
         """Return the curve in one line."""
         points = ", ".join(f"{self.accuracy(e).percent()} at ε = {e:g}" for e in self.epsilons)
         return (
             f"{self.pipeline}: {points}; ε = 0: {self.prior_accuracy.percent()} ({self.known}); no privacy: "
-            f"{stats.mean_share(self.ceiling).percent()} (δ = {self.delta:g}, add/remove; {self.source}; profile {self.profile})"
+            f"{stats.mean_share(self.ceiling).percent()}; always {self.commonest}: {100 * self.base_rate:.2f}% (δ = {self.delta:g}, add/remove; {self.source}; profile {self.profile})"
         )
 
     def table(self) -> pd.DataFrame:
@@ -186,7 +250,13 @@ class Tradeoff(Result):
 
     def numbers(self) -> dict[str, Any]:
         """Return the runs and what they were made of. Seeds are left out: they would undo the noise."""
-        rows = [{k: v for k, v in asdict(run).items() if k not in ("seed", "right")} for run in self.runs]
+        rows = [
+            {k: v for k, v in asdict(run).items() if k not in ("seed", "right", "measured")}
+            for run in self.runs
+        ]
+        for row, run in zip(rows, self.runs, strict=True):
+            if run.measured is not None:
+                row["metrics"] = run.measured.numbers()
         return {key: value for key, value in vars(self).items() if key != "runs"} | {"runs": rows}
 
 
@@ -222,6 +292,8 @@ def tradeoff(
     ceiling: Pipeline = linear_ceiling,
     prior: Pipeline | None = None,
     settings: dict[str, Any] | None = None,
+    metrics: Sequence[str] = (),
+    positive: int | None = None,
 ) -> Tradeoff:
     """Measure accuracy at each ε over several seeds, every run cached as soon as it ends.
 
@@ -244,6 +316,8 @@ def tradeoff(
         on images or their features, else the share of the commonest class.
     settings : dict, optional
         Passed on to ``pipeline``.
+    metrics, positive : sequence of str, int, optional
+        What to measure of each run besides accuracy, and the class that recalls are of: see `labkit.metrics`.
 
     Raises
     ------
@@ -254,6 +328,8 @@ def tradeoff(
     from labkit.dp.utility import features
 
     epsilons, seeds = _checked(epsilons, seeds)
+    for name in metrics:
+        by_name(name)
     if pipeline is not linear_pipeline and ceiling is linear_ceiling:
         raise ValueError(
             "another pipeline needs its own ceiling: pass ceiling=<function(dataset, *, seed)> that trains the same model "
@@ -265,7 +341,7 @@ def tradeoff(
         prior = linear_prior
     wanted = [(epsilon, seed) for epsilon in epsilons for seed in range(seeds)]
     runs = [
-        run_once(pipeline, dataset, epsilon, delta, seed, settings or {})
+        run_once(pipeline, dataset, epsilon, delta, seed, settings or {}, metrics, positive)
         for epsilon, seed in progress.track(wanted, "private runs")
     ]
     tops = [ceiling_once(ceiling, dataset, seed) for seed in range(seeds)]
@@ -276,9 +352,27 @@ def tradeoff(
     name = getattr(pipeline, "__name__", str(pipeline)).replace("_", " ")
     n_train, n_test = len(dataset.train_y), len(dataset.test_y)
     profile = profiles.current().name
+    share, commonest = _commonest(dataset)
     return Tradeoff(
-        tuple(runs), tuple(tops), start, known, name, dataset.source, profile, delta, n_train, n_test
+        tuple(runs),
+        tuple(tops),
+        start,
+        known,
+        name,
+        dataset.source,
+        profile,
+        delta,
+        n_train,
+        n_test,
+        share,
+        commonest,
     )
+
+
+def _commonest(dataset: Dataset) -> tuple[float, str]:
+    """Return the share of the commonest class among the test records, and its name."""
+    counts = np.bincount(dataset.test_y.numpy())
+    return float(counts.max() / counts.sum()), repr(dataset.classes[int(counts.argmax())])
 
 
 def _checked(epsilons: Sequence[float], seeds: int) -> tuple[list[float], int]:
