@@ -23,7 +23,7 @@ bench: $(STAMP)
 	$(BIN)/labkit bench dp
 
 # The stamp is newer than the lock and the project file exactly when the environment matches them. The lock holds the
-# package's own needs and every extra: course, classroom, federated, simulation, bridges, site and test.
+# package's own needs and every extra: course, classroom, federated, simulation, bridges, site, cluster and test.
 $(STAMP): $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"labkit needs Python 3.11 or newer, found {sys.version.split()[0]}: run make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)

@@ -38,6 +38,7 @@ EXTRAS = {  # extra: the modules that come with it and that a command may miss
         "nbformat",
     ),
     "site": ("pdoc",),
+    "cluster": ("dask", "distributed"),
     "federated": ("flwr",),
     "simulation": ("ray",),
     "bridges": ("art", "cleverhans", "opendp", "pydp"),
@@ -73,16 +74,23 @@ def data(options: argparse.Namespace) -> int:
 
 
 def prepare(options: argparse.Namespace) -> int:
+    from labkit.training import spreading
+
+    with spreading.scheduler(options.scheduler):
+        return _prepare(options.labs)
+
+
+def _prepare(labs: list[str]) -> int:
     from labkit.course.notebooks import run
 
-    if options.labs == ["all"]:
+    if labs == ["all"]:
         from labkit.bench.prepare import prepare
 
         done = prepare(_one_off_works())
         print(done.table().to_string())
         print(done)
         return int(bool(done.failed))
-    for number in options.labs:
+    for number in labs:
         print(run.prepare(number))
     return 0
 
@@ -211,9 +219,16 @@ def parser() -> argparse.ArgumentParser:
     sub = command(
         prepare,
         "do the one-off work of labs now; a second call goes on where the first was stopped",
-        "  labkit prepare 03\n  labkit prepare 03 --profile smoke\n  labkit prepare all",
+        "  labkit prepare 03\n  labkit prepare 03 --profile smoke\n  labkit prepare all\n"
+        "  labkit prepare 05 --scheduler tcp://10.0.0.5:8786",
     )
     sub.add_argument("labs", nargs="+", metavar="NN", help="numbers of labs, or the word all")
+    sub.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="let a cluster do it: a Dask scheduler's tcp://host:port, ray, ray://host:10001, or local; LABKIT_CACHE must be a "
+        "folder that all its machines share",
+    )
     _profile(sub)
 
     sub = command(

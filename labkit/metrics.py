@@ -175,7 +175,7 @@ def metric(name: str) -> Metric:
     if name in METRICS:
         return METRICS[name]
     found = AT.fullmatch(name)
-    if found and 0 < float(found[1]) < 100:
+    if found and 0 < float(found[1]) <= (99.999 if found[2] == "fpr" else 100):
         level, kind = float(found[1]) / 100, found[2]
         return Metric(name, _recall_at(level, kind), _recall_of_chance(level, kind))
     raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,6 +42,27 @@ class Signer:
     def sign(self, message: bytes) -> str:
         """Return the signature, 128 hexadecimal digits."""
         return self._private.sign(message).hex()
+
+    def save(self, path: str | Path, phrase: str) -> Path:
+        """Write the private key to a new file, encrypted under a pass-phrase, mode 600: see `labkit.keyfiles.write`."""
+        from labkit import keyfiles
+
+        return keyfiles.write(self._private, path, phrase)
+
+    @classmethod
+    def load(cls, path: str | Path, phrase: str) -> Signer:
+        """Return the key that `save` wrote.
+
+        Raises
+        ------
+        KeyFileError
+            If the file is missing, others can read it, or this pass-phrase does not open it.
+        """
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        from labkit import keyfiles
+
+        return cls(keyfiles.read(path, phrase, Ed25519PrivateKey))
 
     def __repr__(self) -> str:
         return f"Signer(public key {self.public[:16]}…)"

@@ -26,6 +26,7 @@ GROUND = (
     "metrics",
     "results",
     "strict_json",
+    "keyfiles",
     "signing",
     "timestamps",
     "evidence",

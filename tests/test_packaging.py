@@ -21,7 +21,7 @@ from labkit import cli
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 COURSE = ("course", "widgets", "site", "cli.py", "doctor.py")  # parts that may need Jupyter when used
-OWN_EXTRAS = ("federated", "simulation", "bridges", "site")
+OWN_EXTRAS = ("federated", "simulation", "bridges", "site", "cluster")
 BROUGHT_ALONG = {"cycler": "matplotlib", "tldextract": "presidio-analyzer", "ray": "flwr"}
 NOTEBOOKS_ONLY = {("plots.py", "ipython")}  # plots.show displays in a notebook, and is called nowhere else
 HIDE = """

@@ -24,13 +24,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from labkit import profiles
+from labkit.training import spreading
 from labkit.training.recipe import Recipe, State, fresh, train_one
 from labkit.training.stacked import refusal, train_stacked
 
@@ -70,7 +71,7 @@ def train_many(
     strategy : {"auto", "stacked", "workers", "loop"}
     workers : int, optional
         Processes for "workers" (default: one per core, at most one per model). The joblib backend is the caller's
-        choice through ``joblib.parallel_config``.
+        choice through ``joblib.parallel_config``, and the default follows it: see `labkit.training.spreading`.
 
     Raises
     ------
@@ -118,9 +119,7 @@ def choose(model: nn.Module, device: torch.device, *, models: int, workers: int)
 
 
 def _cores() -> int:
-    import joblib
-
-    return joblib.cpu_count()
+    return spreading.cores()
 
 
 def _check(x: Tensor, y: Tensor, masks: np.ndarray, seeds: Sequence[int], strategy: str) -> None:
@@ -148,22 +147,22 @@ def _with_workers(
     seeds: Sequence[int],
     workers: int,
 ) -> Iterator[tuple[int, State]]:
-    """Train in joblib workers; arrays go over as NumPy, which joblib shares by memory map instead of copying."""
+    """Train in joblib workers; arrays go over as NumPy, once: see `labkit.training.spreading`."""
     import joblib
 
-    arrays = x.cpu().numpy(), y.cpu().numpy()
+    arrays = spreading.sent(x.cpu().numpy(), y.cpu().numpy())
     threads = max(1, _cores() // workers)
-    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch=workers)
-    yield from parallel(
-        joblib.delayed(_work)(make_model, *arrays, mask, recipe, seeds[k], k, threads)
+    tasks = {
+        k: joblib.delayed(_work)(make_model, *arrays, mask, recipe, seeds[k], k, threads)
         for k, mask in enumerate(masks)
-    )
+    }
+    yield from spreading.spread(tasks, workers)
 
 
 def _work(
     make_model: Callable[[], nn.Module],
-    x: np.ndarray,
-    y: np.ndarray,
+    x: Any,
+    y: Any,
     mask: np.ndarray,
     recipe: Recipe,
     seed: int,
@@ -171,6 +170,7 @@ def _work(
     threads: int,
 ) -> tuple[int, State]:
     """Do one model's training inside a worker process."""
+    x, y = spreading.received(x), spreading.received(y)
     if os.environ.get("OMP_NUM_THREADS") != str(threads):
         torch.set_num_threads(threads)
     return row, train_one(
@@ -203,17 +203,17 @@ def side_by_side(
             yield position
         return
     threads = max(1, _cores() // workers)
-    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch=workers)
-    yield from parallel(joblib.delayed(_job)(position, job, threads) for position, job in enumerate(jobs))
+    tasks = {position: joblib.delayed(_job)(position, job, threads) for position, job in enumerate(jobs)}
+    yield from (position for position, _ in spreading.spread(tasks, workers))
 
 
-def _job(position: int, job: Callable[[], object], threads: int) -> int:
+def _job(position: int, job: Callable[[], object], threads: int) -> tuple[int, None]:
     """Do one job inside a worker process, without a progress bar of its own."""
     os.environ["LABKIT_PROGRESS"] = "0"
     if os.environ.get("OMP_NUM_THREADS") != str(threads):
         torch.set_num_threads(threads)
     job()
-    return position
+    return position, None
 
 
 def speeds(

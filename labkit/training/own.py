@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from labkit import adapt, progress
 from labkit.models import seeded
-from labkit.training import shelf
+from labkit.training import shelf, spreading
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
@@ -118,38 +118,38 @@ def train_each(
         return
     import joblib
 
-    parallel = joblib.Parallel(n_jobs=min(workers, len(masks)), return_as="generator_unordered")
-    arrays = x.numpy(), y.numpy()
-    jobs = (
-        joblib.delayed(_work)(train, *arrays, mask, seeds[row], classes, row)
+    arrays = spreading.sent(x.numpy(), y.numpy())
+    tasks = {
+        row: joblib.delayed(_work)(train, *arrays, mask, seeds[row], classes, row)
         for row, mask in enumerate(masks)
-    )
-    for row, content in parallel(jobs):
+    }
+    for row, content in spreading.spread(tasks, workers):
         yield row, torch.from_numpy(content)
 
 
 def _work(
-    train: Train, x: np.ndarray, y: np.ndarray, mask: np.ndarray, seed: int, classes: int, row: int
+    train: Train, x: Any, y: Any, mask: np.ndarray, seed: int, classes: int, row: int
 ) -> tuple[int, np.ndarray]:
     """Do one model's training inside a worker process."""
+    x, y = spreading.received(x), spreading.received(y)
     model = trained(train, torch.from_numpy(x[mask]), torch.from_numpy(y[mask]), seed, classes)
     return row, packed(model).numpy()
 
 
 def packed(model: Any) -> Tensor:
-    """Return a model (or a result with one) as bytes in a uint8 tensor, which is kept on a shelf like any other; classes of a notebook included.
+    """Return a model (or a result with one) as bytes in a uint8 tensor, kept on a shelf like any other.
+
+    Classes of a notebook travel along.
 
     Raises
     ------
     TypeError
         If it cannot be pickled.
     """
+    from joblib.externals.loky.backend.reduction import dumps  # cloudpickle's, as joblib's workers use it
+
     try:
-        import cloudpickle
-    except ImportError:  # joblib before 1.6 brings its own copy
-        from joblib.externals import cloudpickle
-    try:
-        return torch.from_numpy(np.frombuffer(cloudpickle.dumps(model), dtype=np.uint8).copy())
+        return torch.from_numpy(np.frombuffer(bytes(dumps(model)), dtype=np.uint8).copy())
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise TypeError(
             f"the model that train() returned cannot be kept ({error}): return one without open files, locks or generators"

@@ -230,7 +230,8 @@ class Search(Result):
 
     def numbers(self) -> dict[str, Any]:
         """Return all trials, without their seed: it would undo the noise."""
-        rows = [{k: v for k, v in asdict(run).items() if k not in ("seed", "right")} for run in self.runs]
+        unshown = ("seed", "right", "measured")
+        rows = [{k: v for k, v in asdict(run).items() if k not in unshown} for run in self.runs]
         return {key: value for key, value in vars(self).items() if key != "runs"} | {"runs": rows}
 
 
@@ -244,6 +245,8 @@ def search(
     delta: float = 1e-5,
     pipeline: Pipeline = linear_pipeline,
     seed: int = 0,
+    storage: str | None = None,
+    study_name: str = "labkit",
 ) -> Search:
     """Search settings for little ε and high accuracy at once, on train records held out for it.
 
@@ -260,6 +263,10 @@ def search(
         Train records to hold out; a sixth of them by default.
     seed : int
         Of split, sampler and training.
+    storage, study_name : str, optional
+        An Optuna storage that several searches share, such as ``sqlite:////shared/search.db`` or a path to a journal file
+        on a shared folder: each asks for ``trials`` more, knows what the others found, and returns all of the study's. Give
+        each its own ``seed``, which is the sampler's alone then: all train and measure on the split of seed 0.
 
     Returns
     -------
@@ -284,12 +291,12 @@ def search(
     budget, space = Range(*epsilons), SPACE if space is None else space
     if dataset.train_x.ndim == 4 and pipeline is linear_pipeline:
         dataset = features.features(dataset)
-    split = dataset.holdout(validation or len(dataset.train_y) // 6, seed=seed)
+    own = 0 if storage else seed  # of split and training
+    split = dataset.holdout(validation or len(dataset.train_y) // 6, seed=own)
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(5, trials // 3))
-        study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler)
+        study = _study(seed, trials, storage, study_name)
         runs: list[Run] = []
         failed: list[tuple[dict[str, Any], str]] = []
         for _ in progress.track(range(trials), "trials"):
@@ -297,13 +304,15 @@ def search(
             epsilon = round(budget.suggest(trial, "epsilon"), 2)
             settings = {name: values.suggest(trial, name) for name, values in space.items()}
             try:
-                run = run_once(pipeline, split, epsilon, delta, seed, settings)
+                run = run_once(pipeline, split, epsilon, delta, own, settings)
             except (ArithmeticError, ValueError, RuntimeError) as error:
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
                 failed.append(({"epsilon": epsilon, **settings}, f"{type(error).__name__}: {error}"))
                 continue
             study.tell(trial, (run.spent_epsilon, run.accuracy))
             runs.append(run)
+        if storage:
+            runs, failed = _of_all(study, pipeline, split, delta, tuple(space), failed)
     finally:
         optuna.logging.set_verbosity(verbosity)
     if not runs:
@@ -312,3 +321,46 @@ def search(
     return Search(
         tuple(runs), split.source, profile, delta, len(split.train_y), "TPE (Optuna)", tuple(failed)
     )
+
+
+def _study(seed: int, trials: int, storage: str | None, name: str) -> optuna.Study:
+    """Return a study of ε against accuracy, in memory or in a storage that others write to as well."""
+    import optuna
+
+    where: Any = storage
+    if storage and "://" not in storage:
+        from optuna.storages.journal import JournalFileBackend
+
+        where = optuna.storages.JournalStorage(JournalFileBackend(storage))
+    return optuna.create_study(
+        directions=["minimize", "maximize"],
+        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(5, trials // 3)),
+        storage=where,
+        study_name=name if storage else None,
+        load_if_exists=storage is not None,
+    )
+
+
+def _of_all(
+    study: optuna.Study,
+    pipeline: Pipeline,
+    split: Dataset,
+    delta: float,
+    names: tuple[str, ...],
+    failed: list[tuple[dict[str, Any], str]],
+) -> tuple[list[Run], list[tuple[dict[str, Any], str]]]:
+    """Return the runs of everybody's trials (from a shared cache, or made again) and all that failed."""
+    from optuna.trial import TrialState
+
+    runs, known = [], {str(settings) for settings, _ in failed}
+    for trial in study.get_trials(deepcopy=False):
+        settings = {
+            "epsilon": round(trial.params.get("epsilon", 0.0), 2),
+            **{n: trial.params.get(n) for n in names},
+        }
+        if trial.state == TrialState.COMPLETE:
+            epsilon = settings.pop("epsilon")
+            runs.append(run_once(pipeline, split, epsilon, delta, 0, settings))
+        elif trial.state == TrialState.FAIL and str(settings) not in known:
+            failed.append((settings, "in another search of this study"))
+    return runs, failed

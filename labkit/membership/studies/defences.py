@@ -26,6 +26,7 @@ from labkit.membership.shadows.bank import ShadowBank, Target, ask
 from labkit.membership.shadows.completion import complete
 from labkit.membership.shadows.targets import members_dataset
 from labkit.training import recipe as recipes
+from labkit.training import spreading
 from labkit.training.recipe import Recipe, State
 from labkit.training.shelf import keep, model_identity
 
@@ -122,7 +123,7 @@ def _students(
 
     from labkit.training.loops import logits
 
-    parallel = joblib.Parallel(n_jobs=min(joblib.cpu_count(), len(missing)), return_as="generator_unordered")
+    parallel = joblib.Parallel(n_jobs=min(spreading.cores(), len(missing)), return_as="generator_unordered")
     soft = (torch.softmax(logits(bank.model(k), public_x) / temperature, dim=1) for k in missing)
     yield from parallel(
         joblib.delayed(_student)(bank.make_model, public_x, answers, bank.recipe, 9_000_003 + k, k)
@@ -280,9 +281,9 @@ def _privately(
     """Train each missing model, one worker a core, and yield its number, statement and weights."""
     import joblib
 
-    workers = min(joblib.cpu_count(), len(missing)) if profiles.device().type == "cpu" else 1
-    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch=workers)
-    yield from parallel(joblib.delayed(_private_one)(train, bank, k, workers > 1) for k in missing)
+    workers = min(spreading.cores(), len(missing)) if profiles.device().type == "cpu" else 1
+    tasks = {k: joblib.delayed(_private_one)(train, bank, k, workers > 1) for k in missing}
+    yield from spreading.spread(tasks, workers)
 
 
 def _private_one(

@@ -9,8 +9,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 GENERATOR = "labkit-keyed-generator/1"  # named in every commitment; a change to the draws below changes it
 SEED_BYTES = 32
@@ -49,6 +54,45 @@ class Key:
     def from_hex(cls, text: str) -> Key:
         """Return the key whose seed is written as 64 hexadecimal digits."""
         return cls(bytes.fromhex(text))
+
+    def save(self, path: str | Path, phrase: str) -> Path:
+        """Write the secret to a new file, encrypted under a pass-phrase, mode 600: see `labkit.keyfiles.write`."""
+        from labkit import keyfiles
+
+        return keyfiles.write(self._as_private(), path, phrase)
+
+    @classmethod
+    def load(cls, path: str | Path, phrase: str) -> Key:
+        """Return the key that `save` wrote.
+
+        Raises
+        ------
+        KeyFileError
+            If the file is missing, others can read it, or this pass-phrase does not open it.
+        """
+        from labkit import keyfiles
+
+        return cls.from_sealed(keyfiles.guarded(path), phrase, path)
+
+    def sealed(self, phrase: str) -> bytes:
+        """Return the secret as text, encrypted under a pass-phrase."""
+        from labkit import keyfiles
+
+        return keyfiles.sealed(self._as_private(), phrase)
+
+    @classmethod
+    def from_sealed(cls, text: bytes, phrase: str, where: str | Path = "the text") -> Key:
+        """Return the key in what `sealed` returned; ``where`` it was found is for messages."""
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+        from labkit import keyfiles
+
+        return cls(keyfiles.opened(text, phrase, X25519PrivateKey, where).private_bytes_raw())
+
+    def _as_private(self) -> X25519PrivateKey:
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+        return X25519PrivateKey.from_private_bytes(self.seed)
 
     def __repr__(self) -> str:
         return f"Key(fingerprint {self.fingerprint})"

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from labkit import cache, profiles, progress, stats, training
-from labkit.training import many, shelf
+from labkit.training import many, shelf, spreading
 from labkit.watermark.attacks import removal, weight_attacks
 from labkit.watermark.marks import weights
 from labkit.watermark.marks.marked import MarkedModel
@@ -239,10 +239,10 @@ def _work(
     arrays = [part.numpy() for part in (data.train_x, data.train_y, data.test_x, data.test_y)]
     facts = (data.name, data.source, data.real, data.classes, str(data.digest))
     threads, light = max(1, many._cores() // workers), replace(plan, own={})
-    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch=workers)
-    yield from parallel(
-        joblib.delayed(_in_worker)(row, job, light, arrays, facts, threads) for row, job in rest.items()
-    )
+    tasks = {
+        row: joblib.delayed(_in_worker)(row, job, light, arrays, facts, threads) for row, job in rest.items()
+    }
+    yield from spreading.spread(tasks, workers)
 
 
 def _in_worker(
