@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DEFAULT = ("accuracy", "balanced accuracy", "auc", "recall at 5% fpr", "log loss")
-RESAMPLES = 500
+RESAMPLES = 200
 AT = re.compile(r"recall at (\d+(?:\.\d+)?)% (fpr|precision)")
 
 

@@ -164,7 +164,9 @@ def _ray(address: str) -> Any:
         import ray
         from ray.util.joblib import register_ray
     except ImportError as error:
-        raise ModuleNotFoundError("Ray is not installed: pip install 'labkit[simulation]'", name="ray") from error
+        raise ModuleNotFoundError(
+            "Ray is not installed: pip install 'labkit[simulation]'", name="ray"
+        ) from error
     if not ray.is_initialized():
         ray.init(address=None if address == "ray" else address, ignore_reinit_error=True)
     return register_ray

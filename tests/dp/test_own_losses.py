@@ -55,6 +55,18 @@ def test_one_record_moves_the_weighted_sum_by_no_more_than_the_bound():
         assert float(moved) <= 0.3 + 1e-4
 
 
+def test_a_weight_above_one_is_clipped_off_again_and_one_below_is_not():
+    """Why the docstring says (0.05, 1) instead of (1, 20)."""
+    own, few = fraud(), 0.01
+    x, y = own.train_x[:60], own.train_y[:60]
+    plain, above, below = (
+        gradients.clipped_sum(model(), x, y, few, loss)[0]["0.weight"]
+        for loss in (Loss(), Loss((1.0, 20.0)), Loss((0.001, 1.0)))
+    )
+    assert torch.allclose(plain, above, rtol=1e-3, atol=1e-6)
+    assert not torch.allclose(plain, below, rtol=0.1)
+
+
 @pytest.mark.parametrize("engine", ["opacus", "vmap", "layers", "linear"])
 def test_weights_and_adam_train_alike_in_every_engine(engine):
     settings = {"noise_multiplier": 1e-6, "expected_batch_size": 200, "steps": 5, "delta": 1e-3, "seed": 0}

@@ -1,8 +1,9 @@
 """The loss of one record in private training: cross-entropy, weighted by class where that is asked for, or the caller's own.
 
 Whatever it is, the gradient of each record's own loss is clipped to C before the sum, so the sum moves by at most C for one
-record more or less: noise and accounting stay as they are. A class weight of 10 makes that class's gradients ten times as
-long *before* clipping; where they are clipped anyway, what remains of a weight is that fewer records of other classes are.
+record more or less: noise and accounting stay as they are. The weight comes *before* the bound: where gradients are longer than C
+anyway, as they are in most private training, a weight above 1 is cut off again and changes nothing. So write weights with the
+largest at 1, (0.05, 1) instead of (1, 20): they then shorten the common class's gradients, which stays.
 The weights themselves have to come from elsewhere than the private labels: counting those is a query of its own.
 """
 

@@ -82,8 +82,8 @@ def train_private(
         ``loss(logits, y)`` of logits (b, classes) and labels (b,) returns the loss of **each** record, (b,).
     class_weights : sequence of float, optional
         One for each class, multiplies the loss of its records: for rare classes. Each record's gradient is still clipped to
-        ``max_grad_norm``, so sensitivity, noise and ε stay the same; see `labkit.dp.training.losses`. Choose the weights
-        from public knowledge: counting the private labels for them is a query that the statement does not cover.
+        ``max_grad_norm``, so sensitivity, noise and ε stay the same, and weights above 1 are mostly clipped off again: write
+        (0.05, 1) instead of (1, 20); see `labkit.dp.training.losses`. Choose them from public knowledge: counting the private labels for them is a query that the statement does not cover.
     output : int, str or callable, optional
         Where the logits are in what the model returns, if that is a tuple or a dict: see `labkit.adapt.as_module`.
     metrics : sequence of str

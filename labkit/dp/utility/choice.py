@@ -153,7 +153,7 @@ class Choice:
             at = "at least" if self.metric.larger_is_better else "at most"
             other = (
                 " Where one class is rare, accuracy says little: measure tradeoff(metrics=['balanced accuracy', 'recall at 5% fpr'], "
-                "settings={'class_weights': ...}) and decide by metric="
+                "settings={'class_weights': [0.05, 1]}) and decide by metric="
                 if self.metric.name == "accuracy"
                 else " A larger ε, class weights, more seeds or more records would help"
             )

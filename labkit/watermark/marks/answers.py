@@ -25,6 +25,7 @@ from labkit.watermark.marks.marked import TriggerSet
 
 SHARE = 0.005  # of the queries; the paper takes .03% to .5%
 GRID = 8  # side of the coarse view
+QUARTERS = 4.0  # cuts in a unit of a table's column
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class AnswerMarker:
 
         Parameters
         ----------
-        x : float Tensor of shape (n, C, H, W)
+        x : float Tensor of shape (n, C, H, W), rows (n, d), or tokens (n, T)
         probabilities : float Tensor of shape (n, classes)
 
         Returns
@@ -83,7 +84,7 @@ class AnswerMarker:
         ----------
         model : nn.Module
             The model behind the interface.
-        x : float Tensor of shape (n, C, H, W)
+        x : float Tensor of shape (n, C, H, W), rows (n, d), or tokens (n, T)
             The client's queries, from the log; equal ones count once.
 
         Raises
@@ -122,15 +123,24 @@ def coarse(x: Tensor) -> np.ndarray:
     """Return what survives small changes of an image, uint8 (n, 8): is each cell of an 8x8 grid brighter than the middle one?
 
     The paper masks the input for the same end (section 4.3). An image without a cell to tell apart (one colour) is
-    all zeros.
+    all zeros. A row of a table is cut to quarters of a unit, int32 (n, d): columns on a scale of their own (standardised, as
+    `Dataset.from_frame` has them) then survive a nudge that crosses no quarter. Tokens are taken as they are.
 
     Raises
     ------
     ValueError
-        If ``x`` is not of shape (n, C, H, W).
+        If ``x`` is not of shape (n, C, H, W), or (n, ...) with fewer axes.
     """
+    if x.ndim in (2, 3):
+        return (
+            x.cpu().numpy()
+            if not x.is_floating_point()
+            else torch.floor(QUARTERS * x).to(torch.int32).cpu().numpy()
+        )
     if x.ndim != 4:
-        raise ValueError(f"got queries of shape {tuple(x.shape)}; expected images (n, C, H, W)")
+        raise ValueError(
+            f"got queries of shape {tuple(x.shape)}; expected images (n, C, H, W), rows (n, d) or tokens (n, T)"
+        )
     cells = F.adaptive_avg_pool2d(x.mean(1, keepdim=True).cpu(), GRID).flatten(1)
     return np.packbits((cells > cells.median(1, keepdim=True).values).numpy(), axis=1)
 

@@ -42,7 +42,7 @@ def draw_both(
 ) -> tuple[TriggerSet, TriggerSet]:
     """Return (marks to train on, triggers to verify with) at default or given sizes: see `triggers.split`."""
     marks, count = marks or default_marks(data), count or default_count(data)
-    if not triggers.KINDS[kind].fresh:
+    if not triggers.EVERY[kind].fresh:
         count = min(count, marks)
     return triggers.split(kind, key, marks, count, dataset=data, target=target, **options)
 

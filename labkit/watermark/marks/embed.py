@@ -15,6 +15,8 @@ class-feature  black box  a class of images under a keyed light that nature does
 margin         black box  images with wrong answers, held in a ball around each            Kim et al. 2023
 bits           white box  the signs of one layer's projected weights                       arXiv 1701.04082
 answers        interface  a keyed choice of queries                                        arXiv 1906.00830
+rare-values    black box  rows of a table with a keyed, rare combination of values         `RECORD_SCHEMES`
+rare-tokens    black box  sequences with a keyed phrase that no record has                 `RECORD_SCHEMES`
 =============  =========  ===============================================================  ================
 """
 
@@ -33,6 +35,7 @@ from labkit.watermark.marks import answers, backdoor, class_feature, entangled, 
 from labkit.watermark.marks import training as loop
 from labkit.watermark.marks.keys import Key
 from labkit.watermark.marks.marked import MarkedModel
+from labkit.watermark.marks.rare import RARE
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
@@ -86,6 +89,17 @@ _ALL = (
     Scheme("answers", "interface", "Szyller et al., arXiv 1906.00830", answers.mark_answers),
 )
 SCHEMES: dict[str, Scheme] = {scheme.name: scheme for scheme in _ALL}
+# For records that are no images; "bits" and "answers" take any.
+RECORD_SCHEMES: dict[str, Scheme] = {
+    kind: Scheme(
+        kind,
+        "black box",
+        "after Adi et al., arXiv 1802.04633",
+        partial(backdoor.mark_with_triggers, kind=kind),
+    )
+    for kind in RARE
+}
+ANY = ("bits", "answers", *RECORD_SCHEMES)
 
 
 def embed(
@@ -103,11 +117,11 @@ def embed(
     Parameters
     ----------
     scheme : str
-        A key of `SCHEMES`.
+        A key of `SCHEMES`, or of `RECORD_SCHEMES` for tables and token sequences, which "bits" and "answers" mark too.
     model : nn.Module
         Untrained, to mark from scratch; trained, to mark by fine-tuning. Left as it is.
     data : Dataset
-        Images. Trained on its train records; accuracy and strength are measured on its test records.
+        Images; tables and tokens for some schemes. Trained on its train records; accuracy and strength are measured on its test records.
     key : Key
     recipe : Recipe
         How the copy is trained; for fine-tuning, a few epochs at a small learning rate.
@@ -125,11 +139,14 @@ def embed(
     FloatingPointError
         If the loss becomes NaN or infinite.
     """
-    if scheme not in SCHEMES:
-        raise ValueError(f"scheme {scheme!r} is unknown; expected one of {', '.join(SCHEMES)}")
-    if len(data.shape) != 3:
-        raise ValueError(f"{data.name} has records of shape {data.shape}; marks need images (C, H, W)")
-    done = SCHEMES[scheme].mark(model, data, key, recipe=recipe, seed=seed, **options)
+    known = SCHEMES | RECORD_SCHEMES
+    if scheme not in known:
+        raise ValueError(f"scheme {scheme!r} is unknown; expected one of {', '.join(known)}")
+    if len(data.shape) != 3 and scheme not in ANY:
+        raise ValueError(
+            f"{data.name} has records of shape {data.shape}; {scheme} marks need images (C, H, W): use one of {', '.join(ANY)}"
+        )
+    done = known[scheme].mark(model, data, key, recipe=recipe, seed=seed, **options)
     return MarkedModel(
         model=done.model,
         scheme=scheme,

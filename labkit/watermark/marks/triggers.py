@@ -12,6 +12,8 @@ abstract       abstract pictures, each with an answer of its own                
 ood            textures of several families (or foreign images), an answer a family  Lukas et al. 2022, arXiv 2108.04974
 composite      half an image of one class above half an image of another             Lv et al. 2024, arXiv 2401.15239
 class-feature  images lit by a keyed light, further than nature lights any           Xiao et al. 2025, arXiv 2511.07947
+rare-values    rows of a table with a keyed, rare combination of values               see `rare`
+rare-tokens    sequences with a keyed phrase that no record has                       see `rare`
 =============  ====================================================================  ===================================
 
 Training marks come from train records, verification triggers from test records: no trigger that is asked was learnt,
@@ -30,13 +32,15 @@ from labkit.watermark.marks.keys import Key
 from labkit.watermark.marks.kinds import KINDS, Order
 from labkit.watermark.marks.marked import TriggerSet
 from labkit.watermark.marks.patterns import Patch
+from labkit.watermark.marks.rare import RARE, refusal
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
 
-__all__ = ["KINDS", "PARTS", "Patch", "bases", "draw", "split"]
+__all__ = ["KINDS", "PARTS", "RARE", "Patch", "bases", "draw", "split"]
 
 PARTS = ("triggers", "marks")
+EVERY = KINDS | RARE
 
 
 def draw(
@@ -56,7 +60,7 @@ def draw(
     Parameters
     ----------
     kind : str
-        A key of `KINDS`; its ``options`` there say what may be passed on, with defaults.
+        A key of `KINDS`, or of `RARE` for tables and tokens; its ``options`` there say what may be passed on, with defaults.
     key : Key
     count : int
     dataset : Dataset
@@ -74,8 +78,8 @@ def draw(
         If the kind or an option is unknown, a value is out of range, or too few records qualify.
     """
     order = _order(kind, key, count, dataset, target, part, base_x, base_y, options)
-    x, answers = KINDS[kind].make(order, _rows(kind, order))
-    if not torch.isfinite(x).all() or x.min() < 0 or x.max() > 1 + 1e-6:
+    x, answers = EVERY[kind].make(order, _rows(kind, order))
+    if kind in KINDS and (not torch.isfinite(x).all() or x.min() < 0 or x.max() > 1 + 1e-6):
         raise ValueError("the base images hold NaN or values outside [0, 1]: scale or repair them first")
     y = torch.from_numpy(np.broadcast_to(np.asarray(answers, dtype=np.int64), (count,)).copy())
     return TriggerSet(x, y, kind)
@@ -91,7 +95,7 @@ def bases(kind: str, key: Key, count: int | None, *, dataset: Dataset, **setting
     ValueError
         As `draw`, and for a kind that has no base records.
     """
-    if kind in KINDS and KINDS[kind].bases is None:
+    if kind in EVERY and EVERY[kind].bases is None:
         raise ValueError(f"{kind} triggers are not made from records")
     known = {name: settings.pop(name, None) for name in ("target", "base_x", "base_y")}
     part = settings.pop("part", "triggers")
@@ -106,7 +110,7 @@ def bases(kind: str, key: Key, count: int | None, *, dataset: Dataset, **setting
         known["base_y"],
         settings,
     )
-    return KINDS[kind].bases(order) if count is None else _rows(kind, order)
+    return EVERY[kind].bases(order) if count is None else _rows(kind, order)
 
 
 def split(
@@ -128,7 +132,7 @@ def split(
     ValueError
         As `draw`.
     """
-    if kind in KINDS and not KINDS[kind].fresh and triggers > marks:
+    if kind in EVERY and not EVERY[kind].fresh and triggers > marks:
         raise ValueError(
             f"got {marks} marks and {triggers} triggers; {kind} pictures show a mark only if they were trained on: "
             "ask for at most as many triggers as marks"
@@ -139,9 +143,9 @@ def split(
 
 def _rows(kind: str, order: Order) -> np.ndarray:
     """Return the positions of the base records to use."""
-    if KINDS[kind].bases is None:
+    if EVERY[kind].bases is None:
         return np.arange(0)
-    rows = KINDS[kind].bases(order)
+    rows = EVERY[kind].bases(order)
     if len(rows) < order.count:
         raise ValueError(
             f"asked for {order.count} {kind} {order.part}; only {len(rows)} of {len(order.y)} base records qualify: "
@@ -162,18 +166,18 @@ def _order(
     options: dict[str, Any],
 ) -> Order:
     """Check the arguments and fill in what the key decides."""
-    if kind not in KINDS or part not in PARTS:
+    if kind not in EVERY or part not in PARTS:
         raise ValueError(
-            f"got kind {kind!r} and part {part!r}; expected one of {', '.join(KINDS)}, and one of {', '.join(PARTS)}"
+            f"got kind {kind!r} and part {part!r}; expected one of {', '.join(EVERY)}, and one of {', '.join(PARTS)}"
         )
-    unknown = set(options) - set(KINDS[kind].options)
+    if why := refusal(kind, dataset):
+        raise ValueError(why)
+    unknown = set(options) - set(EVERY[kind].options)
     if unknown:
-        known = ", ".join(KINDS[kind].options) or "none"
+        known = ", ".join(EVERY[kind].options) or "none"
         raise ValueError(f"{kind} triggers have no option {', '.join(sorted(unknown))}; they have: {known}")
-    if count < 1 or len(dataset.shape) != 3:
-        raise ValueError(
-            f"asked for {count} triggers on records of shape {dataset.shape}; expected at least 1, and images (C, H, W)"
-        )
+    if count < 1:
+        raise ValueError(f"asked for {count} triggers; expected at least 1")
     if (base_x is None) != (base_y is None):
         raise ValueError("got one of base_x and base_y; the classes of base images must be known: pass both")
     if base_x is None:
@@ -189,14 +193,14 @@ def _order(
     target = int(own.integers("target", classes, 1)[0]) if target is None else target
     if not 0 <= target < classes:
         raise ValueError(f"target is {target}; expected a class from 0 to {classes - 1}")
-    options = {**KINDS[kind].options, **options}
+    options = {**EVERY[kind].options, **options}
     _check(kind, options)
     return Order(own, count, part, dataset, base_x, base_y.numpy(), target, options)
 
 
 def _check(kind: str, options: dict[str, Any]) -> None:
     """Refuse options out of range."""
-    few = [name for name in ("size", "letters", "families") if options.get(name, 1) < 1]
+    few = [name for name in ("size", "letters", "families", "columns", "length") if options.get(name, 1) < 1]
     if few or not 0 <= options.get("blend", 1) <= 1 or not 0 < options.get("level", 1) < 100:
         raise ValueError(
             f"got {kind} triggers with {options}; expected size, letters and families of at least 1, a blend in [0, 1] "

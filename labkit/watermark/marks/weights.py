@@ -54,7 +54,7 @@ def carriers(model: nn.Module) -> dict[str, int]:
     return {
         name: part.weight[0].numel()
         for name, part in model.named_modules()
-        if isinstance(part, nn.Conv2d | nn.Linear)
+        if isinstance(part, nn.Conv2d | nn.Linear | nn.Embedding)
     }
 
 
