@@ -22,6 +22,7 @@ import numpy as np
 
 LOST = ("TerminatedWorkerError", "BrokenProcessPool", "KilledWorker", "WorkerCrashedError", "ActorDiedError")
 TRIES = 4
+HERE = ("loky", "threading", "sequential", "multiprocessing")  # backends of this machine
 
 
 class LostWorkerWarning(UserWarning):
@@ -32,7 +33,7 @@ def cores() -> int:
     """Return how many workers the chosen joblib backend has: cores of this machine, or of a whole cluster."""
     import joblib
 
-    return joblib.effective_n_jobs(-1)
+    return joblib.cpu_count() if backend().startswith(HERE) else joblib.effective_n_jobs(-1)
 
 
 def backend() -> str:

@@ -15,6 +15,8 @@ from labkit.results import Result, as_json
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from labkit.dp.accounting.statement import PrivacyStatement
 
@@ -131,6 +133,28 @@ class Decision(Result):
             for e, a, b in self.considered
         ]
         return pd.DataFrame(rows).set_index("ε")
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw what one deployed model reaches at every ε that was considered, and which was chosen."""
+        from labkit import plots
+
+        fig, ax = plots.figure(6, 3.8) if ax is None else (ax.figure, ax)
+        scale = 100 if metric(self.metric).share else 1
+        epsilons, bounds = [e for e, _, _ in self.considered], [scale * b for _, _, b in self.considered]
+        ax.plot(epsilons, bounds, marker="o", color=plots.COLOURS[0], label=f"assured {self.metric}")
+        ax.plot(
+            self.epsilon,
+            scale * self.assured,
+            "s",
+            color=plots.COLOURS[1],
+            label=f"chosen: ε = {self.epsilon:g}",
+        )
+        plots.epsilon_axis(ax, "ε (PLD), smaller is more private")
+        ax.set(ylabel=f"assured {self.metric}" + (" (%)" if scale == 100 else ""), title=self.question)
+        ax.legend()
+        return plots.describe(
+            fig, f"Assured {self.metric} at each ε considered; {self.epsilon:g} was chosen: {self.reason}."
+        )
 
     def markdown(self) -> str:
         """Return the record as a Markdown page."""

@@ -364,6 +364,11 @@ class AttackResult(Result):
             f"{int((~self.members).sum()):,} non-members of {self.source})"
         )
 
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw the log-log ROC of the scores with its band."""
+        drawn = [curves.of_one(self.name, self.scores, self.members)]
+        return curves.figure(drawn, title=f"{self.name} on {self.target}", source=self.source, ax=ax)
+
     def report(self, **options: Any) -> Report:
         """Return the figures that reviewers ask for: see `labkit.membership.reports.result.report`."""
         from labkit.membership.reports.result import report

@@ -252,7 +252,7 @@ def _search(model: nn.Module, x: Tensor, classes: int, settings: dict[str, int])
 
 def cleanse(
     model: nn.Module,
-    data: Dataset,
+    dataset: Dataset,
     *,
     seed: int = 0,
     records: int = RECORDS,
@@ -265,7 +265,7 @@ def cleanse(
 
     Parameters
     ----------
-    data : Dataset
+    dataset : Dataset
         The attacker's; see `labkit.watermark.attacks.removal.remove`.
     stamped : float
         Share of the records that carry the found trigger while training on (section VI-B: 20%).
@@ -279,8 +279,8 @@ def cleanse(
     """
     if not 0 < stamped <= 1:
         raise ValueError(f"stamped is {stamped}; expected a share above 0 and at most 1")
-    x, y = some(data, records, seed)
-    found = _search(model, x, len(data.classes), {"steps": steps, "images": images, "seed": seed})
+    x, y = some(dataset, records, seed)
+    found = _search(model, x, len(dataset.classes), {"steps": steps, "images": images, "seed": seed})
     anomaly = anomaly_index(found.norms)
     suspect = int(anomaly.argmax())
     count = max(1, int(stamped * len(x)))
@@ -291,8 +291,8 @@ def cleanse(
         anomaly=anomaly,
         flagged=tuple(np.flatnonzero(anomaly > THRESHOLD).tolist()),
         unlearned=suspect,
-        classes=data.classes,
-        source=data.source,
+        classes=dataset.classes,
+        source=dataset.source,
         profile=profiles.current().name,
         seed=seed,
     )

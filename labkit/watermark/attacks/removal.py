@@ -71,14 +71,14 @@ def parts_of(name: str) -> list[Removal]:
     return [REMOVALS[part] for part in names]
 
 
-def remove(name: str, model: nn.Module, data: Dataset, *, seed: int = 0, **options: Any) -> nn.Module:
+def remove(name: str, model: nn.Module, dataset: Dataset, *, seed: int = 0, **options: Any) -> nn.Module:
     """Attack a model's mark and return the attacked copy, ready to be asked.
 
     Parameters
     ----------
     name : str
         A key of `REMOVALS`, or several joined by ``" + "``, done in that order.
-    data : Dataset
+    dataset : Dataset
         The attacker's: its train records and their labels are used, its test records never.
     seed : int
         Fixes which records are used, and all that is random in the attack.
@@ -97,7 +97,7 @@ def remove(name: str, model: nn.Module, data: Dataset, *, seed: int = 0, **optio
             f"{name!r} is several attacks: options go to one at a time, so do them one after the other"
         )
     for part in parts:
-        model = part.run(model, data, seed, **options).to(profiles.device()).eval()
+        model = part.run(model, dataset, seed, **options).to(profiles.device()).eval()
     return model
 
 

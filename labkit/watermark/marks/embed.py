@@ -105,7 +105,7 @@ ANY = ("bits", "answers", *RECORD_SCHEMES)
 def embed(
     scheme: str,
     model: nn.Module,
-    data: Dataset,
+    dataset: Dataset,
     key: Key,
     *,
     recipe: Recipe,
@@ -120,7 +120,7 @@ def embed(
         A key of `SCHEMES`, or of `RECORD_SCHEMES` for tables and token sequences, which "bits" and "answers" mark too.
     model : nn.Module
         Untrained, to mark from scratch; trained, to mark by fine-tuning. Left as it is.
-    data : Dataset
+    dataset : Dataset
         Images; tables and tokens for some schemes. Trained on its train records; accuracy and strength are measured on its test records.
     key : Key
     recipe : Recipe
@@ -142,19 +142,19 @@ def embed(
     known = SCHEMES | RECORD_SCHEMES
     if scheme not in known:
         raise ValueError(f"scheme {scheme!r} is unknown; expected one of {', '.join(known)}")
-    if len(data.shape) != 3 and scheme not in ANY:
+    if len(dataset.shape) != 3 and scheme not in ANY:
         raise ValueError(
-            f"{data.name} has records of shape {data.shape}; {scheme} marks need images (C, H, W): use one of {', '.join(ANY)}"
+            f"{dataset.name} has records of shape {dataset.shape}; {scheme} marks need images (C, H, W): use one of {', '.join(ANY)}"
         )
-    done = known[scheme].mark(model, data, key, recipe=recipe, seed=seed, **options)
+    done = known[scheme].mark(model, dataset, key, recipe=recipe, seed=seed, **options)
     return MarkedModel(
         model=done.model,
         scheme=scheme,
         key=key,
         triggers=done.triggers,
         strength=done.strength,
-        accuracy=training.evaluate(done.model, data.test_x, data.test_y).accuracy,
-        source=data.source,
+        accuracy=training.evaluate(done.model, dataset.test_x, dataset.test_y).accuracy,
+        source=dataset.source,
         profile=profiles.current().name,
         seed=seed,
         seconds=done.seconds,

@@ -40,7 +40,7 @@ def robustness_matrix(
     marked: Sequence[MarkedModel],
     attacks: Sequence[str],
     nulls: Sequence[nn.Module],
-    data: Dataset,
+    dataset: Dataset,
     *,
     options: Mapping[str, dict[str, Any]] | None = None,
     own: Mapping[str, Sequence[OwnAttack]] | None = None,
@@ -61,7 +61,7 @@ def robustness_matrix(
     nulls : sequence of nn.Module
         Trained independently. For a white-box mark, those of another architecture are left out: they have no such
         layer to read.
-    data : Dataset
+    dataset : Dataset
         The attacker's train records; the test records that all accuracies are measured on.
     options : dict, optional
         Of attacks, by name, beside those of the dose: ``{"distil": {"records": 5000}}``.
@@ -100,14 +100,14 @@ def robustness_matrix(
         for attack in [NONE, *attacks]
         for dose in range(plan.doses(attack))
     ]
-    outcomes = _outcomes(jobs, plan, data, workers)
+    outcomes = _outcomes(jobs, plan, dataset, workers)
     cells, before = [], {}
     for job, outcome in zip(jobs, outcomes, strict=True):
         mark = job.mark
         chance = weights.CHANCE if mark.triggers is None else None
         nulls_hit = null_hits[id(mark)]
         verdict = verify.judge(outcome["hit"], nulls_hit, alpha=alpha, minimum=minimum, chance=chance)
-        accuracy = stats.clopper_pearson(outcome["right"], len(data.test_y))
+        accuracy = stats.clopper_pearson(outcome["right"], len(dataset.test_y))
         before.setdefault(id(mark), accuracy.estimate)  # the first attack is none
         cells.append(
             Cell(
@@ -125,7 +125,7 @@ def robustness_matrix(
             )
         )
     fewest = min(len(rows) for rows in null_hits.values())
-    return Matrix(tuple(cells), alpha, fewest, data.source, profiles.current().name)
+    return Matrix(tuple(cells), alpha, fewest, dataset.source, profiles.current().name)
 
 
 def _check(marked: Sequence[MarkedModel], attacks: Sequence[str], plan: Plan) -> None:
