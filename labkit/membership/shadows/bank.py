@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,8 +35,8 @@ class Target:
     members : bool array of shape (n,)
         The truth that attacks are scored against.
     name : str
-    accuracy : Interval or None
-        On the population, with its Clopper-Pearson interval; None where scores are all that is known.
+    accuracy : Interval
+        On the population, with its Clopper-Pearson interval; NaN where scores are all that is known.
     model : nn.Module or None
         Needed by label-only attacks, which ask it further questions.
     privacy : PrivacyStatement or None
@@ -46,7 +47,7 @@ class Target:
     population_logits: np.ndarray
     members: np.ndarray
     name: str
-    accuracy: stats.Interval | None
+    accuracy: stats.Interval
     model: nn.Module | None = None
     privacy: Any = None
 
@@ -64,7 +65,7 @@ class Target:
         n, asked, _ = self.logits.shape
         return (
             f"Target({self.name}: {int(self.members.sum()):,} members of {n:,} records, {asked} queries, "
-            f"accuracy {'unknown' if self.accuracy is None else self.accuracy.percent(1)})"
+            f"accuracy {'unknown' if math.isnan(self.accuracy.estimate) else self.accuracy.percent(1)})"
         )
 
 
@@ -242,12 +243,10 @@ class ShadowBank:
             privacy=self.privacy,
         )
 
-    def _accuracy(
-        self, pool: np.ndarray, population: np.ndarray, members: np.ndarray
-    ) -> stats.Interval | None:
-        """Return the accuracy on the population, else on those of the pool that are no members; None for scores."""
+    def _accuracy(self, pool: np.ndarray, population: np.ndarray, members: np.ndarray) -> stats.Interval:
+        """Return the accuracy on the population, else on those of the pool that are no members; NaN for scores."""
         if self.scores_only:
-            return None
+            return stats.Interval(math.nan, math.nan, math.nan, method="unknown: scores alone were given")
         if len(self.population_labels):
             return accuracy(population, self.population_labels)
         return accuracy(pool[~members], self.labels[~members])
