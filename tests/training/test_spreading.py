@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from labkit import training
+from labkit.dp.accounting.events import SampledGaussian
 from labkit.training import spreading
 
 RECIPE = training.Recipe(epochs=1, batch_size=16)
@@ -136,7 +137,7 @@ def test_two_searches_share_one_study(tmp_path, monkeypatch):
     own = data.Dataset.from_torch((X, Y), test_share=0.2)
 
     def formula(dataset, *, target_epsilon, delta, seed, peak=1.0):
-        event = dp.SampledGaussian(2 / target_epsilon, 10, sample_rate=0.1)
+        event = SampledGaussian(2 / target_epsilon, 10, sample_rate=0.1)
         privacy = SimpleNamespace(epsilon=target_epsilon, events=(event,))
         return SimpleNamespace(privacy=privacy, accuracy=stats.Interval(0.9 - 0.01 / peak, 0, 1), seconds=0.1)
 

@@ -87,6 +87,6 @@ def test_settings_out_of_range_are_refused(bars, small, queries, key):
         with pytest.raises(ValueError, match="share is"):
             AnswerMarker(key, share)
     with pytest.raises(ValueError, match=r"expected images"):
-        AnswerMarker(key).chosen(torch.zeros(3, 5))
+        AnswerMarker(key).chosen(torch.zeros(3))
     with pytest.raises(ValueError, match="none of 1 distinct queries"):
         AnswerMarker(key, 1e-9).register(small(), queries[:1])
