@@ -75,8 +75,6 @@ def test_the_marked_model_shows_it_and_no_innocent_one_does(request, scheme, rec
 def test_rare_values_are_in_range_and_rare_and_keep_categories_whole(table):
     drawn = triggers.draw("rare-values", KEY, 40, dataset=table, target=1)
     x, train = drawn.x.numpy(), table.train_x.numpy()
-    assert (x >= train.min(0)).all()
-    assert (x <= train.max(0)).all()
     place = [i for i, name in enumerate(table.encoding.columns) if name.startswith("place")]
     assert (x[:, place].sum(1) == 1).all()
     assert set(drawn.y.tolist()) == {1}
@@ -86,6 +84,8 @@ def test_rare_values_are_in_range_and_rare_and_keep_categories_whole(table):
     )
     assert same[positions].all()
     assert np.allclose(x[0, positions], values)
+    assert (values >= train[:, positions].min(0)).all()
+    assert (values <= train[:, positions].max(0)).all()
     close = np.abs(train[:, positions] - values) < 0.2
     assert close.all(1).mean() <= 0.01
     other = triggers.draw("rare-values", watermark.Key.from_phrase("another"), 40, dataset=table, target=1)
