@@ -13,7 +13,6 @@ What workers write goes to *their* cache folder: on several machines, ``LABKIT_C
 from __future__ import annotations
 
 import contextlib
-import os
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -115,7 +114,7 @@ def spread(tasks: Mapping[int, Any], workers: int) -> Iterator[tuple[int, Any]]:
 
 
 @contextlib.contextmanager
-def scheduler(address: str | None) -> Iterator[None]:
+def scheduler(address: str | None, *, seconds: float = 20) -> Iterator[None]:
     """Within it, all work goes to a Dask or Ray cluster: see the module.
 
     Parameters
@@ -123,6 +122,8 @@ def scheduler(address: str | None) -> Iterator[None]:
     address : str or None
         Of a Dask scheduler, such as ``tcp://10.0.0.5:8786``; ``ray`` or ``ray://host:10001`` for Ray; ``local`` for a Dask
         cluster of this machine's cores; None changes nothing.
+    seconds : float
+        How long to wait for a Dask scheduler's answer.
 
     Raises
     ------
@@ -140,11 +141,11 @@ def scheduler(address: str | None) -> Iterator[None]:
         with joblib.parallel_config(backend="ray"):
             yield
         return
-    with _dask(address), joblib.parallel_config(backend="dask"):
+    with _dask(address, seconds), joblib.parallel_config(backend="dask"):
         yield
 
 
-def _dask(address: str) -> Any:
+def _dask(address: str, seconds: float) -> Any:
     try:
         from distributed import Client, LocalCluster
     except ImportError as error:
@@ -153,7 +154,7 @@ def _dask(address: str) -> Any:
     if address == "local":
         return Client(LocalCluster(n_workers=cores(), threads_per_worker=1, dashboard_address=None))
     try:
-        return Client(address, timeout=float(os.environ.get("LABKIT_SCHEDULER_SECONDS", "20")))
+        return Client(address, timeout=seconds)
     except (OSError, ValueError) as error:
         raise OSError(
             f"no Dask scheduler answers at {address}: start one with `dask scheduler`, and workers with `dask worker`"

@@ -114,15 +114,14 @@ def test_what_a_task_raises_is_raised_at_once():
         list(spreading.spread({0: joblib.delayed(fails)(0)}, 1))
 
 
-def test_no_scheduler_changes_nothing_and_a_silent_one_names_the_fix(monkeypatch):
+def test_no_scheduler_changes_nothing_and_a_silent_one_names_the_fix():
     before = spreading.backend()
     with spreading.scheduler(None):
         assert spreading.backend() == before
     pytest.importorskip("distributed")
-    monkeypatch.setenv("LABKIT_SCHEDULER_SECONDS", "1")
     with (
         pytest.raises(OSError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9: start one"),
-        spreading.scheduler("tcp://127.0.0.1:9"),
+        spreading.scheduler("tcp://127.0.0.1:9", seconds=1),
     ):
         pass
 
