@@ -161,11 +161,11 @@ class Claim:
         return computed if abs(computed.epsilon - self.epsilon) <= 0.02 * self.epsilon else self.epsilon
 
     def __str__(self) -> str:
-        said = [f"ε = {self.epsilon:g}"]
+        said = [f"ε = {self.epsilon:.4g}"]
         said += [f"δ = {self.delta:g}"] if self.delta is not None else ["δ not stated"]
         named = {"accountant": "{}", "sampler": "accounted as {} batches", "batches": "batches drawn: {}"}
         named |= {
-            "noise_multiplier": "noise multiplier {:g}",
+            "noise_multiplier": "noise multiplier {:.5g}",
             "sample_rate": "q = {:.3g}",
             "steps": "{} steps",
         }

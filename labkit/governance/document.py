@@ -67,6 +67,7 @@ def blocks(review: Review, reviewer: str, public: str) -> list[Block]:
     return [
         *_decision(review),
         *_glance(review.outcomes),
+        *_conditions(review),
         *_claims(review),
         *_findings(review.findings),
         *_measured(review.outcomes),
@@ -79,12 +80,24 @@ def blocks(review: Review, reviewer: str, public: str) -> list[Block]:
 def _decision(review: Review) -> Iterable[Block]:
     decision = review.decision
     yield Heading("Decision")
-    yield Text(f"{decision.verdict.capitalize()}, by {decision.why}.", "Decision")
-    yield Items(decision.reasons)
-    if decision.conditions:
-        before = "it is submitted again" if decision.verdict == "reject" else "release"
-        yield Text(f"To be met before {before}, and shown by a new review:", "Conditions")
-        yield Items(decision.conditions, numbered=True)
+    yield Text(f"{_first(decision.verdict)}, by {decision.why}.")
+    if decision.verdict == "reject":
+        yield Items(decision.reasons)
+    weights = [(name, sum(one.severity == name for one in review.findings)) for name in SEVERITIES]
+    said = ", ".join(f"{count} {name}" for name, count in weights if count) or "none"
+    checks = ", ".join(
+        f"{review.count(name)} {name}" for name in ("passed", "findings", "not run", "does not apply")
+    )
+    yield Text(f"Findings: {said}. Checks: {checks}.")
+
+
+def _conditions(review: Review) -> Iterable[Block]:
+    conditions = review.decision.conditions
+    if conditions:
+        before = "it is submitted again" if review.decision.verdict == "reject" else "release"
+        yield Heading("Conditions")
+        yield Text(f"To be met before {before}, and shown by a new review:")
+        yield Items(conditions, numbered=True)
 
 
 def _glance(outcomes: Sequence[Outcome]) -> Iterable[Block]:
@@ -115,8 +128,8 @@ def _findings(findings: Sequence[Finding]) -> Iterable[Block]:
             facts = [("Evidence", one.evidence)]
             facts += [("Figure", f"{one.value}: {one.interval_of}")] if one.interval else []
             facts += [("Condition", one.condition)] if one.condition and severity != "critical" else []
-            facts += [("Found by", one.found_by), ("Asked for by", ", ".join(one.refs))]
-            yield Card(severity, one.title, [(label, said) for label, said in facts if said])
+            asked = f"; asked for by {', '.join(one.refs)}" if one.refs else ""
+            yield Card(severity, one.title, [*facts, ("Found by", one.found_by + asked)])
 
 
 def _measured(outcomes: Sequence[Outcome]) -> Iterable[Block]:

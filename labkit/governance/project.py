@@ -6,7 +6,7 @@ A `Project` is made in Python, or read from a YAML file by `labkit.governance.re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +134,8 @@ class Project:
             "data": cache.digest(str(self.dataset.digest), self.trained_on),
         }
         if self.claim is not None:
-            found["statement"] = cache.digest(str(self.claim))
+            facts = replace(self.claim, statement=None)  # made by labkit, it says the same by its own text
+            found["statement"] = cache.digest(facts, str(self.claim.statement))
         return found
 
     def find(self, kind: type) -> Any:

@@ -268,7 +268,6 @@ def _measured(check: Check, project: Project, minutes: float) -> Any:
     settings = {
         "check": check.name,
         "digests": project.digests,
-        "claim": str(project.claim),
         "seed": project.seed,
         "profile": profiles.current().name,
         **check.settings(project),
