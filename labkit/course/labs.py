@@ -121,7 +121,7 @@ LABS = (
         "Watermark a model, steal it, prove it",
         "the second project",
         110,
-        (0.7, 5, 10),
+        (0.7, 2, 10),
         ("05",),
         "labkit.scenarios.owner_and_thief:prepare",
         20,

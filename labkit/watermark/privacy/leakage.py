@@ -179,7 +179,9 @@ class Leakage(Result):
         ax.set_xlabel(f"paired difference ({self.pairs} pairs, 95% intervals; * primary figure)")
         ax.set_title(f"Leakage through the {self.scheme} mark\n{self.source}")
         ax.invert_yaxis()
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)  # an interval may lie in any corner
+        ax.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2
+        )  # an interval may lie in any corner
         seen = "; ".join(
             f"{e}, {contrast}: {self.difference(e, contrast).estimate:+.4f}"
             for e in self.values
