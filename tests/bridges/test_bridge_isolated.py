@@ -151,7 +151,7 @@ def test_scripts_stand_alone(path: Path) -> None:
 
 def test_every_saved_result_agrees_and_can_be_made_again() -> None:
     found = page.kept()
-    assert {"pysyft", "gpyopt"} <= set(found)
+    assert set(found) == set(TOOLS)
     for name, result in found.items():
         assert result["agrees"] is True, name
         assert result["command"] == f"labkit bridge {name}"
