@@ -54,8 +54,8 @@ banner("05", cifar)
 # the model trained on the *other* half is put away with it (together they would give the answer away), and the rest
 # are the attacker's shadow models.
 #
-# A few records carry a wrong label that we put there: **canaries**. A network can only learn those by heart, so they stand
-# for whoever is hit worst. They were drawn before any model was trained.
+# A few records carry a wrong label that we put there: **canaries**. A network can only learn those by heart, so they are
+# one group that is likely to be hit hard. They were drawn before any model was trained.
 
 # %%
 scene = red_team.scene(cifar)
@@ -534,8 +534,9 @@ if len(honest):
     )
 
 # %% [markdown]
-# Compare the two shares in the line above: what a network cannot learn it has to remember, if it fits it at all. Below the
-# canaries come records that are unusual for their class, hard to tell, or mislabelled by whoever made the data set.
+# Compare the two shares in the line above: canaries are one kind of exposed record, since what a network cannot learn it has
+# to remember, if it fits it at all. How many of the most exposed are none? The pictures show such, with the label that the
+# data set gives them.
 #
 # A reviewer wants more than one number. The report of one attack on one target has the control (who is a member,
 # shuffled), and the precision that the attacker would have if members were rare:
@@ -766,7 +767,8 @@ table = red_team.compare(scene)
 table
 
 # %% [markdown]
-# What follows from it? The sentences below are made from the intervals, which hold jointly at 95%.
+# What follows from it? The sentences on leaks and costs come from paired intervals that hold jointly at 95%. The last two
+# lines compare single 95% intervals: who is missing there is not cleared.
 
 # %%
 none = table.row("none")
@@ -795,8 +797,9 @@ print(
 )
 
 # %% [markdown]
-# Read the column *attacker aware* and the canaries before you sign for anything. A defence that changes confidences
-# changes what confidence *means*, and shadow models trained alike read it again. Masking hides confidences; what its
+# Read the *larger* of the two AUC columns, and the canaries, before you sign for anything: who knows a defence may still use
+# the attack of who does not. A defence that changes confidences changes what confidence *means*, and shadow models trained
+# alike often read it again. Masking hides confidences; what its
 # attacker reads is who is right where models without the record are wrong: memorisation, seen through labels alone. And no
 # row but those with DP has a ceiling: nothing says what the next attack will find.
 #
@@ -910,14 +913,16 @@ ceiling_explorer([runs["RMIA online"].curve(), runs["loss threshold"].curve()], 
 #
 # - *"Your attack has a high AUC. Is that bad?"* It depends on where the curve lies at few false positives. You have seen
 #   a loss threshold with a fair AUC that finds next to nobody there, and LiRA, which does.
-# - *"Only four shadow models: is it worth trying?"* Yes: RMIA offline, or LiRA with one variance for all. You measured
-#   both, with paired intervals.
+# - *"Only four shadow models: is it worth trying?"* Yes, by AUC: RMIA offline beside LiRA offline, paired, with four. (One
+#   variance for all was compared with all shadow models.) At the fewest false positives ties can undo RMIA: look at that
+#   column, too.
 # - *"We keep the architecture secret."* You know what that costs an attacker, and that wrong *data* costs more.
 # - *"We return labels only, no confidences: safe?"* You measured what masking leaves: labels, and shadow models to read
 #   them by.
 # - *"We tested the defence, the attack found less."* With shadow models trained under the defence? You measured both, and
 #   know for which defences the two differ.
-# - *"On average the AUC is near a half."* And for the worst-hit? Canaries, planted before training, show them.
+# - *"On average the AUC is near a half."* And for the worst-hit? Canaries show one group that was fixed before
+#   training; the most exposed records show others.
 # - *"DP costs too much accuracy."* It depends on what must be learned from private records. You have a private model's
 #   accuracy beside the leaking network's, at equal numbers of records, and the line of ε = 0 under both.
 # - *"The attack finds nothing at ε = 8, so is the true ε small?"* This attack found nothing. Lab 06 turns that into a number.

@@ -444,11 +444,12 @@ for verdict in verdicts.values():
     print(f"{verdict}\n    your model-based p-value: {own:.1g}")
 
 # %% [markdown]
-# Your p-value is a tail of a binomial at the rate of the likeliest null model: exact if no innocent lies above it. But
-# how far does that reach? Twenty models support one in twenty-one; a p-value of 1e-200 is arithmetic, not evidence. And
-# null models are of *your* architecture, not of the suspect's.
+# Your p-value is a tail of a binomial at the rate of the likeliest null model: an upper bound, if no
+# innocent hits more often and triggers are hit independently. But how far does that reach? k models support one in k + 1; a
+# p-value of 1e-200 is arithmetic, not evidence. And null models are of architectures that *you* chose, not of the suspect's.
 #
-# A better null needs no model at all. **Draw the key anew**, a thousand times, and ask the suspect itself about each.
+# A better null needs no model at all. **Draw the key anew**, up to a thousand times (fewer once many have done as well),
+# and ask the suspect itself about each.
 # Under the null hypothesis your key is one of many that it never met: its place among them is uniform, whatever the
 # suspect is. That p-value is exact, it cannot fall below one in a thousand, and `verify` rests on it. Where both agree,
 # report the second; null models stay as a guard against a trigger that looks like its answer to everybody.
@@ -473,7 +474,8 @@ print(
 # images. The **class-feature** mark (after Xiao et al., arXiv 2511.07947) is built for that: a keyed light, a class of
 # pictures lit further than nature lights any, and at its near end a few natural records that share its answer a little.
 # Those the thief asks about. (How many, and how far the triggers are lit, was chosen on this very key while test pictures
-# were in view: expect a little less from a key of your own.)
+# were in view: expect less from a key of your own; how much less was not measured. Below, thieves differ by
+# their training and not by the key, and the innocent is one model, asked five times: one control, not five.)
 #
 # **Predict.** Will it show on the thief who saw probabilities, and on the one who saw labels alone? What does it cost in
 # accuracy, compared with the patch?
@@ -611,8 +613,9 @@ for what, gap in {
 print(f"\nthe marks, on {leak.primary}: {leak.verdict}")
 
 # %% [markdown]
-# "No difference found" is not "no difference": the verdict names the size that would have shown. The interval is over
-# halves of the pool and trainings, on this pool and with these shadow models; the attacker does not know the key.
+# A verdict of "no difference found" is not "no difference": it names the size that would have shown. The interval is over
+# halves of the pool and trainings, on this pool and with these shadow models; the attacker does not know the key,
+# and their shadow models carry no marks: one who knows of the marking, and marks their own, may find more.
 #
 # ### The reverse: does privacy remove the mark?
 #
@@ -625,10 +628,12 @@ plots.show(private.plot())
 private
 
 # %% [markdown]
-# Compare each row with its own line of 0 marks: a private model of low accuracy may give the mark's answer often, to
+# Compare each row with its own line of 0 marks, and with as many marks without privacy (what is not learnt there, privacy did
+# not remove): a private model of low accuracy may give the mark's answer often, to
 # everything. ε is a promise about *one* record; marks that act together are a group, and for a group the promise
-# weakens with its size. Who wants both privacy for people and a mark for the owner has to keep the marks out of the
-# private accounting, or to mark by other means than data (arXiv 2207.01991).
+# weakens with its size. Who wants both privacy for people and a mark for the owner can add marks until the
+# group gets through, if ε allows it, keep them out of the private accounting, or mark by other means than data (arXiv
+# 2207.01991).
 #
 # ## What you can now defend in an interview
 #

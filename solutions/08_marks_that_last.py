@@ -124,8 +124,8 @@ print("one after the other:", "; ".join(marks_that_last.COMBINED))
 # model: the key draws the message and the projection, so to weights that never met the key each bit is a fair coin, and
 # the binomial tail at one half is exact.
 #
-# Which dose does a thief take? The one that works. So each attack is tried in two doses, and judged by the better of them,
-# seed by seed: a verdict about one dose says what that dose does, not what the attack can do.
+# Which dose does a thief take? The one that works. So most attacks are tried in two doses, and judged by the better of them,
+# seed by seed, as if the thief knew which: a verdict about one dose says what that dose does, not what the attack can do.
 #
 # ### Exercise 08.outcome: when has an attack won?
 
@@ -298,8 +298,8 @@ print(*marks_that_last.told(without_training), sep="\n")
 
 # %% [markdown]
 # Each cell is that of the better dose. It says how much of the mark is left, what happened to accuracy (in points), and the
-# verdict by the rule of section 2 over all seeds. **Explain.** A mark that is a habit of the whole network goes when the network's skill goes.
-# Where strength and accuracy fall at the same dose, the attack cannot tell the two apart.
+# verdict by the rule of section 2 over all seeds. **Explain.** Where a mark outlives the accuracy, the
+# attack ruins the model first. Where both fall at the same dose, it cannot tell the two apart. Which rows do which?
 #
 # ## 4. Train on
 #
@@ -617,7 +617,8 @@ found
 # unlearns the easiest trigger anyhow: it trains on with that trigger on images that keep their true labels.
 #
 # But training on alone removes marks, too. If a search and an unlearning end where plain training on ends, the search has
-# done nothing. That is the control which such figures often lack.
+# done nothing. That is the control which such figures often lack. The lines below compare verdicts, not strengths:
+# where the percentages lie close, or the wrong way round, nothing was shown.
 #
 # Two more know what they look for. WRK (arXiv 2511.07947) does not search a trigger. It moves the borders of all classes with
 # pictures that cross them, wrongly labelled on purpose: a mark made of single images needs a border of its own, and loses
@@ -705,6 +706,7 @@ print(everything.note)
 # %% [markdown]
 # How sure is a cell? Intervals of one seed are over triggers; with several seeds they are over seeds, and with few of
 # them, wide: three models say that a thing can happen, not how often. The p-value is that of the least lucky owner.
+# Below 1e-6 a model-based p says "small": its digits are arithmetic (lab 07). For bits the tail is exact.
 
 # %%
 columns = ["strength", "p-value", "accuracy lost", "verified"]
@@ -763,13 +765,14 @@ if len(pairs):
 # ## What you can now defend in an interview
 #
 # - *"When is a watermark removed?"* When it is no longer proven at an alpha fixed in advance *and* the model is still worth
-#   having. You have applied that rule to a whole matrix, with null models behind every p-value.
+#   having. You have applied that rule to a whole matrix, with null models, or fair coins for bits, behind
+#   every p-value.
 # - *"Which watermark is robust?"* Against what? You can name, for each kind of mark, the family of attacks that it fell to
 #   here, in which dose, at what price, and on how many seeds.
 # - *"Why not simply fine-tune it away?"* You can show what training on leaves of each mark, and whether the usual argument
 #   (records that never show a trigger do not unlearn it) held on your models.
 # - *"Would quantising for a phone remove it?"* You have rounded every layer yourself, and have the row to show for it.
 # - *"How would you find a backdoor that nobody told you about?"* Search the smallest trigger for each class, judge it by
-#   medians, and say "found" only of what is flagged; and compare what unlearning does with training on alone.
+#   medians, and say "found" only of what is flagged, and count what is flagged besides; and compare what unlearning does with training on alone.
 # - *"So is watermarking useless?"* You can say what it costs the thief, which marks complement each other, and why lab 09
 #   brings lines of evidence that need no mark at all.

@@ -317,7 +317,7 @@ plots.show(found["a thief who confessed"]["mark"].redrawn.plot())
 # %% [markdown]
 # ### It repeats my mistakes
 #
-# Two models that learned alone are right in the same way; each is wrong in its own (Godinot et al., arXiv 2412.13021).
+# Two models that learned alone are right in the same way, and wrong more often each in its own (Godinot et al., arXiv 2412.13021).
 # So show the suspect records that the *owner's* model gets wrong. A thief trained on the owner's answers, the wrong ones
 # included. No mark is needed, no training, and labels are enough.
 #
@@ -444,11 +444,13 @@ pd.DataFrame(rows).set_index("null models")
 
 # %% [markdown]
 # What a good model still gets wrong is hard for other good models, too. Beside weak ones alone, a good innocent can look
-# guilty; mixed up as one sample, the gap between the kinds passes for spread, and hides a thief. A null model is what an
+# guilty; mixed up as one sample, the gap between the kinds passes for spread, and weakens the case against a thief by
+# orders of magnitude: enough to hide one at a stricter alpha. A null model is what an
 # honest competitor *would have trained*: as good as the suspect, on other records. The court calls only those.
 #
 # This p-value is **model-based**: it trusts a bell curve far out, where few null models have been. Twenty models carry a
-# rank p-value of 1/21 and no smaller one, and the kit writes no model-based p below 1e-6. It asks for both: p below
+# rank p-value of 1/21 and no smaller one, and in its verdicts the kit writes no model-based p below 1e-6 (the digits above are arithmetic, to
+# compare your function with). It asks for both: p below
 # alpha, *and* no null model at or above the suspect. And it lets no such line convict.
 #
 # ### It agrees where innocents do not
@@ -648,7 +650,8 @@ file.table()
 # %% [markdown]
 # ## 5. The trial
 #
-# You know the suspects by number only. Arbor's and Brook's own models are tried with them, as positive controls.
+# You know the suspects by number only. Arbor's own model is tried with them as a positive control; Brook's own
+# shows what his claim is worth. (Arbor's kind of mark was tuned with the court's test records in view: data/README.md.)
 #
 # **Predict.** Of the five, how many were stolen?
 
@@ -686,7 +689,8 @@ print("you and the court differ on:", ", ".join(different) or "nobody")
 # smoke) it rehearses, and convicts nobody.
 #
 # **How often does the whole court convict an innocent?** Nobody need take its word. Here are trials of innocents alone,
-# each with new parties, on small networks.
+# each with new parties, on small networks. Read the upper end: no smaller rate is shown by so few trials, and their
+# alpha and networks are not this court's.
 
 # %%
 innocent_trials = profiles.current().pick(smoke=4, laptop=60, full=1000)
@@ -806,7 +810,9 @@ print(f"innocent models that the whole rule convicts: {verdicts.false_claims.per
 
 # %% [markdown]
 # Read the rows of the stolen models from left to right: which line held, and against which theft? Then the two innocent
-# rows, and the null models: a rule is known by whom it does *not* convict. Brook's accused learnt from the very records
+# rows, and the null models: a rule is known by whom it does *not* convict. Where a line without direction
+# speaks against an innocent, that is a false alarm of a model-based p, and the score does not count it: only that nobody was
+# convicted. Brook's accused learnt from the very records
 # that Brook calls his own. Look at its last cell, and say why Brook would still have proved no theft.
 #
 # ## 8. "How would you prove that a model was stolen?"
