@@ -112,6 +112,14 @@ def test_the_cost_is_the_same_for_both_tools_and_asks_for_the_accuracy() -> None
     assert objective.best() == np.inf
 
 
+def test_a_study_that_never_meets_the_constraint_is_told_as_such() -> None:
+    never, met = {"best": np.inf, "trials": [{}]}, {"best": 0.5, "trials": [{}]}
+    for ours, theirs in ((never, met), (met, never), (never, never)):
+        lines = gpyopt_study._lines({"GPyOpt": [theirs], "Optuna": [ours], "random": [met]}, [0])
+        assert lines[1].agrees is None
+        assert np.isnan(lines[1].distance)
+
+
 def test_noiseless_steps_are_those_of_the_private_trainer() -> None:
     """What TensorFlow Privacy is held against is `train_private` itself, up to noise that is next to nothing."""
     import torch
