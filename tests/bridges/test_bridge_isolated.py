@@ -82,7 +82,9 @@ def test_a_site_that_gives_records_away_is_no_site(played, what: str) -> None:
         syft_site.pysyft()
 
 
-def test_gpyopt_s_trials_are_trained_by_labkit(played) -> None:
+def test_gpyopt_s_trials_are_trained_by_labkit(played, monkeypatch) -> None:
+    monkeypatch.setitem(gpyopt_study.SPACE, "target_epsilon", (0.5, 8.0))  # less is slower to account for
+
     def tool(request, answer) -> dict:
         rng = np.random.default_rng(0)
         for seed in request["seeds"]:
@@ -95,7 +97,7 @@ def test_gpyopt_s_trials_are_trained_by_labkit(played) -> None:
     found = gpyopt_study.gpyopt()
     trials = found.details["studies"]["GPyOpt"][0]["trials"]
     assert len(trials) == 4
-    assert all(0.05 <= trial["epsilon"] <= 8 and 0 <= trial["accuracy"] <= 1 for trial in trials)
+    assert all(0.5 <= trial["epsilon"] <= 8 and 0 <= trial["accuracy"] <= 1 for trial in trials)
     assert [line.agrees for line in found.lines].count(
         True
     ) == 1  # the number of trials; who is better is not judged
