@@ -15,6 +15,8 @@ from labkit.governance.findings import SEVERITIES, Finding, Outcome, ReviewError
 
 FILE = Path(__file__).parent / "data" / "checklist.yaml"
 FIELDS = ("id", "area", "question", "how", "answered_by", "automatic", "severity_if_failed")
+# Questions about something that a submission need not have: by their beginning, the check that says whether it does.
+MOOT = {"pitfalls.": "statement", "statement.": "statement", "custody.": "mark"}
 STATES = ("failed", "not shown", "answered by a person", "passed", "does not apply")
 
 
@@ -166,7 +168,15 @@ def tick(
         From an item's id to the name of the check that answers it.
     """
     done = {outcome.name: outcome for outcome in outcomes}
-    return tuple(_tick(item, done.get(checks.get(item.id, "")), answers.get(item.id)) for item in items)
+    return tuple(_tick(item, _outcome(item, done, checks), answers.get(item.id)) for item in items)
+
+
+def _outcome(item: Item, done: Mapping[str, Outcome], checks: Mapping[str, str]) -> Outcome | None:
+    """Return the outcome that answers an item; for a person's, one only where there is nothing to ask about."""
+    if item.automatic:
+        return done.get(checks.get(item.id, ""))
+    about = done.get(next((check for start, check in MOOT.items() if item.id.startswith(start)), ""))
+    return about if about is not None and not about.applies else None
 
 
 def _tick(item: Item, outcome: Outcome | None, answer: Answer | None) -> Ticked:

@@ -27,7 +27,7 @@ p { margin: .3rem 0 .7rem } ol, ul { margin: .3rem 0 .8rem; padding-left: 1.4rem
 table { border-collapse: collapse; width: 100%; margin: .3rem 0 .9rem; font-size: .9rem; table-layout: fixed }
 th, td { text-align: left; vertical-align: top; padding: .3rem .7rem .3rem 0; border-bottom: 1px solid var(--line) }
 th { color: var(--soft); font-weight: 600 } .facts th:first-child { width: 24% }
-.measures th:nth-child(1) { width: 33% } .measures th:nth-child(2) { width: 35% } .reasons th:nth-child(2) { width: 16% }
+.measures th:nth-child(1) { width: 33% } .measures th:nth-child(2) { width: 35% } .reasons th:nth-child(2) { width: 18% }
 .reasons th:nth-child(1) { width: 28% } .checklist th:nth-child(1) { width: 15% } .checklist th:nth-child(2) { width: 45% }
 .card { background: var(--tint); border-left: 5px solid var(--mark); padding: .55rem .9rem; margin: .5rem 0 .8rem }
 .card h4 { margin: 0 0 .25rem; font-size: 1rem } .card p { margin: .15rem 0; font-size: .93rem }
@@ -39,7 +39,7 @@ img { max-width: 100%; height: auto; display: block; background: #fff; margin: .
 @media print {
   :root { color-scheme: light; --ink: #000; --soft: #444; --line: #bbb; --paper: #fff; --tint: #f2f2f2; --critical: #9d1c1c;
     --high: #a33d00; --medium: #775500; --low: #00597a; --note: #444; --good: #00664b }
-  body { font-size: 10pt; line-height: 1.35; max-width: none; padding: 0 } h2, h3, h4, h3 + p { break-after: avoid }
+  body { font-size: 10pt; line-height: 1.35; max-width: none; padding: 0 } h2, h3, h4, h3 + p, p:has(+ .card) { break-after: avoid }
   h2 { margin-top: 1.2rem } .card, tr, img { break-inside: avoid } img { max-width: 13cm }
   .head, .card, h2 { -webkit-print-color-adjust: exact; print-color-adjust: exact }
 }

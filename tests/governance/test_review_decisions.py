@@ -301,6 +301,15 @@ def test_what_nobody_answered_is_a_condition_by_area_and_a_no_weighs_as_it_says(
     assert len(found) == 2
 
 
+def test_nobody_is_asked_about_what_is_not_claimed():
+    items = checklist.load()
+    none = Outcome("statement", "S", "?", why="no differential privacy is claimed", applies=False)
+    ticked = checklist.tick(items, [none], {}, ANSWERED)
+    states = {one.item.id: one.state for one in ticked if not one.item.automatic}
+    assert states["pitfalls.randomness"] == states["statement.unit"] == "does not apply"
+    assert states["custody.keys"] == states["data.source"] == "not shown"
+
+
 @pytest.mark.parametrize("answer", ["", {"holds": "yes", "said": "fine"}, {"said": "fine"}, {"holds": True}])
 def test_an_answer_that_says_nothing_is_refused(answer):
     with pytest.raises(ReviewError, match=r"data\.source"):

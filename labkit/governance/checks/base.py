@@ -6,6 +6,7 @@ Measuring and judging are apart: what was measured is kept (it may have cost min
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,12 @@ def picture(fig: Figure, *, dpi: int = 75) -> Picture:
 
     from labkit.plots import STYLE
 
+    for ax in fig.axes:  # titles name the source of the data: none may be cut off
+        for side in ("left", "center"):
+            lines = ax.get_title(loc=side).splitlines()
+            wide = 12 * ax.figure.get_figwidth()
+            wrapped = [part for line in lines for part in textwrap.wrap(line, int(wide))]
+            ax.set_title("\n".join(wrapped), loc=side, fontsize=9)
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):
         fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})

@@ -106,7 +106,7 @@ def judged(
         for attack, report in reports.items()
         for name, value in figures_of(report).items()
     ]
-    refused = {str(r.points[RATE]) for r in reports.values() if not isinstance(r.points.get(RATE), Operating)}
+    refused = {r.points[RATE].reason for r in reports.values() if not isinstance(r.points[RATE], Operating)}
     said += [Measure(NAMES["tpr_at_1_percent_fpr"], "not measured", reason) for reason in sorted(refused)]
     if worst["tpr_at_1_percent_fpr"] is None:
         findings.append(_unmeasured(project, sorted(refused)[0], function))

@@ -109,7 +109,16 @@ def _trained(project: Project, minutes: float) -> tuple[ShadowBank, Target]:
 def judge(project: Project, attacked: leakage.Attacked) -> Found:
     """Judge the attacks, and how strong they were."""
     found = leakage.judged(project, attacked.reports, attacked.audit, FUNCTION)
-    said = [Measure("shadow models", f"{attacked.models} of {attacked.wanted} wanted", ""), *found.measures]
+    inside = next(iter(attacked.reports.values())).result.members
+    said = [
+        Measure("shadow models", f"{attacked.models} of {attacked.wanted} wanted", ""),
+        Measure(
+            "records",
+            f"{int(inside.sum()):,} members, {int((~inside).sum()):,} others",
+            "of the attacker's pool",
+        ),
+        *found.measures,
+    ]
     findings = [*found.findings, *_unaware(project), *_few(attacked)]
     return Found(said, findings, found.pictures, found.conditions)
 
