@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from labkit.dp.utility.search import Search as Search
     from labkit.dp.utility.search import search as search
     from labkit.dp.utility.tradeoff import Tradeoff as Tradeoff
-    from labkit.dp.utility.tradeoff import compare as compare
     from labkit.dp.utility.tradeoff import tradeoff as tradeoff
+    from labkit.dp.utility.tradeoff_figures import compare as compare
 
 __getattr__, __dir__, __all__ = facade.lazy(__name__)

@@ -24,3 +24,12 @@ def prove_mistake(name: str, attempt: Callable, message: str) -> None:
     outcome = check(name, attempt)
     assert outcome.status == "wrong", outcome
     assert message in str(outcome), str(outcome)
+
+
+def prove_second_press(name: str, wrong: Callable, right: Callable) -> None:
+    """Assert that a stub, a wrong and a right attempt are judged alike however often the check is pressed.
+
+    A lab never rebinds the learner's name, so a check judges what was written.
+    """
+    for attempt, status in ((stub, "not attempted"), (wrong, "wrong"), (right, "passed")):
+        assert [check(name, attempt).status for _ in range(2)] == [status, status]

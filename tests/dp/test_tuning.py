@@ -16,7 +16,8 @@ from labkit.dp.accounting.statement import SampledGaussian, TuningCost, privacy_
 from labkit.dp.utility import search as tuning
 from labkit.dp.utility.runs import Run, run_once
 from labkit.dp.utility.search import NoDecision, Range, decide, pareto_front, search, tradeoff
-from labkit.dp.utility.tradeoff import Tradeoff, compare
+from labkit.dp.utility.tradeoff import Tradeoff
+from labkit.dp.utility.tradeoff_figures import compare
 
 
 class Calls:

@@ -14,6 +14,7 @@ import numpy as np
 from labkit import metrics, plots, profiles, progress, stats
 from labkit.dp.utility.linear_pipeline import linear_ceiling, linear_pipeline, linear_prior
 from labkit.dp.utility.runs import Pipeline, Run, ceiling_once, run_once
+from labkit.dp.utility.tradeoff_figures import below, clause_of, short, zero_line
 from labkit.metrics import metric as by_name
 from labkit.results import Result
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 
 MAJORITY = "always the commonest class"
-FAR = 20.0  # points below all of a curve at which a line would squash it
 
 
 @dataclass(frozen=True, repr=False)
@@ -222,7 +222,7 @@ class Tradeoff(Result):
             top, color=plots.COLOURS[6], linestyle="--", label=f"no privacy: {top:.2f}%", linewidth=1.2
         )
         lowest = 100 * min(b.estimate for b in bands)
-        _zero_line(ax, start, lowest, f"ε = 0, {self.known}", plots.COLOURS[3])
+        zero_line(ax, start, lowest, f"ε = 0, {self.known}", plots.COLOURS[3])
         ax.plot(x, [100 * b.estimate for b in bands], color=plots.COLOURS[0], label=f"{self.pipeline}: mean")
         if len(self.at(x[0])) > 1:
             low, high = [100 * b.low for b in bands], [100 * b.high for b in bands]
@@ -234,13 +234,13 @@ class Tradeoff(Result):
         ax.set_xticks(x, [f"{value:g}" for value in x])
         ax.minorticks_off()
         title = f"Accuracy against privacy, δ = {self.delta:g}, add/remove, {len(self.at(x[0]))} seeds"
-        clause, label = _clause(self.source), "ε (PLD), smaller is more private"
+        clause, label = clause_of(self.source), "ε (PLD), smaller is more private"
         if alone:
-            _below(fig, clause)
+            below(fig, clause)
         elif clause:  # below all axes there is room for one curve's alone
             label += "\n" + textwrap.fill(clause, 80)
         ax.set(xlabel=label, ylabel="test accuracy (%)", title=title)
-        ax.legend(loc="lower right", title=_short(self.source.split(";")[0]), title_fontsize=8)
+        ax.legend(loc="lower right", title=short(self.source.split(";")[0]), title_fontsize=8)
         told = ", ".join(f"{100 * b.estimate:.2f}% at ε = {e:g}" for e, b in zip(x, bands, strict=True))
         return plots.describe(
             fig,
@@ -258,28 +258,6 @@ class Tradeoff(Result):
             if run.measured is not None:
                 row["metrics"] = run.measured.numbers()
         return {key: value for key, value in vars(self).items() if key != "runs"} | {"runs": rows}
-
-
-def _clause(source: str) -> str:
-    """Return what a source says of its features, after the records' own name."""
-    return "; ".join(source.split("; ")[1:])
-
-
-def _below(fig: Figure, text: str) -> None:
-    """Write ``text`` in full below the axes: a clause that is cut off in a legend says nothing."""
-    fig.supxlabel(textwrap.fill(text, 110), fontsize=7, x=0.01, ha="left")
-
-
-def _zero_line(ax: Axes, start: float, lowest: float, label: str, colour: str) -> None:
-    """Draw the line at ε = 0; where it lies far below all else, name it in the legend and leave it off the axis."""
-    if lowest - start < FAR:
-        ax.axhline(start, color=colour, linestyle=":", linewidth=1.4, label=f"{label}: {start:.2f}%")
-    else:
-        ax.plot([], [], color=colour, linestyle=":", label=f"{label}: {start:.2f}%, below the axis")
-
-
-def _short(source: str, most: int = 90) -> str:
-    return source if len(source) <= most else source[: most - 1] + "…"
 
 
 def tradeoff(
@@ -393,62 +371,3 @@ def _majority(dataset: Dataset) -> float:
     """Return the share of test records in the commonest class of the train records."""
     commonest = np.bincount(dataset.train_y.numpy()).argmax()
     return float((dataset.test_y == int(commonest)).float().mean())
-
-
-def compare(curves: Sequence[Tradeoff]) -> Figure:
-    """Draw several curves on the same axes, each with its interval over seeds, its start at ε = 0 and its ceiling.
-
-    Raises
-    ------
-    ValueError
-        If there are no curves, or they differ in data or δ: those are not comparable.
-    """
-    if not curves or len({(curve.source.split(";")[0], curve.n_test, curve.delta) for curve in curves}) != 1:
-        raise ValueError("expected at least one curve, all on the same data and δ: measure them in one run")
-    fig, ax = plots.figure(7.6, 5.8)
-    told: list[str] = []
-    for colour, line, curve in zip(plots.COLOURS, plots.LINES, curves, strict=False):
-        bands = [curve.accuracy(epsilon) for epsilon in curve.epsilons]
-        means, tops = [100 * b.estimate for b in bands], 100 * stats.mean_interval(curve.ceiling).estimate
-        errors = [
-            [100 * (b.estimate - b.low) for b in bands],
-            [100 * (b.high - b.estimate) for b in bands],  # no share is above 100%
-        ]
-        ax.errorbar(
-            curve.epsilons,
-            means,
-            yerr=errors,
-            color=colour,
-            linestyle=line,
-            marker="o",
-            capsize=3,
-            label=curve.pipeline,
-        )
-        start = 100 * curve.prior_accuracy.estimate
-        _zero_line(ax, start, min(means), f"{curve.pipeline}, ε = 0 ({curve.known})", colour)
-        ax.axhline(
-            tops,
-            color=colour,
-            linestyle=(3 * len(told), (3, 3)),  # each starts elsewhere: lines at one height stay two lines
-            linewidth=1.2,
-            label=f"{curve.pipeline}, no privacy: {tops:.2f}%",
-        )
-        points = ", ".join(f"{m:.1f}% at ε = {e:g}" for e, m in zip(curve.epsilons, means, strict=True))
-        told.append(f"{curve.pipeline} {points}, {start:.1f}% at ε = 0, {tops:.1f}% without privacy")
-    plots.epsilon_axis(ax, f"ε (PLD, δ = {curves[0].delta:g}, Poisson, add/remove); smaller is more private")
-    seeds = len(curves[0].at(curves[0].epsilons[0]))
-    ax.set(
-        ylabel="test accuracy (%)",
-        title=f"Mean over {seeds} seeds, 95% interval (Student t), {curves[0].profile}",
-    )
-    ax.legend(  # below the axes: among several curves no corner is sure to be free
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.14),
-        ncols=2,
-        fontsize=8,
-        title=_short(curves[0].source.split(";")[0]),
-        title_fontsize=8,
-    )
-    clauses = [f"{curve.pipeline}: {_clause(curve.source)}" for curve in curves if _clause(curve.source)]
-    _below(fig, "; ".join(clauses))
-    return plots.describe(fig, "Test accuracy against ε on a log axis: " + "; ".join(told) + ".")
