@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from labkit import adapt
 from labkit.governance.findings import ReviewError
 
 ANSWERS = ("logits", "probabilities", "one logit")
-TINY = 1e-30  # probabilities below it count as this
 
 
 class Answering(nn.Module):
@@ -36,33 +36,11 @@ class Answering(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         given = _part(self.inner(_as_model_has_it(self.inner, x)), self.part)
         if self.answers == "probabilities":
-            return given.clamp_min(TINY).log()
+            return given.clamp_min(adapt.TINY).log()
         if self.answers == "one logit":
             z = given.reshape(len(x))
             return torch.stack([torch.zeros_like(z), z], 1)
         return given
-
-
-class Estimator(nn.Module):
-    """A scikit-learn classifier as a module: its log probabilities are logits."""
-
-    def __init__(self, estimator: Any, classes: int) -> None:
-        super().__init__()
-        self.estimator, self.classes = estimator, classes
-
-    def forward(self, x: Tensor) -> Tensor:
-        import numpy as np
-
-        given = self.estimator.predict_proba(x.reshape(len(x), -1).cpu().numpy())
-        found = np.full((len(x), self.classes), TINY)
-        found[:, np.asarray(self.estimator.classes_, dtype=int)] = given  # a class that it never met has none
-        return torch.from_numpy(np.log(np.maximum(found, TINY))).float()
-
-    def described(self) -> bytes:
-        """Return what the digest is taken of."""
-        import pickle
-
-        return pickle.dumps(self.estimator)
 
 
 def as_answering(
@@ -89,7 +67,10 @@ def as_answering(
                 f"the model is a {type(model).__name__}; expected a torch module, or a fitted scikit-learn classifier with "
                 "predict_proba"
             )
-        asked: nn.Module = Estimator(model, classes)
+        try:
+            asked: nn.Module = adapt.Estimator(model, classes)
+        except ValueError as error:
+            raise ReviewError(str(error)) from error
     else:
         asked = Answering(model, part, answers)
     _try(asked.eval(), x[:2], classes)
@@ -136,8 +117,8 @@ def _part(given: Any, part: int | str | None) -> Tensor:
             f"the model answers with {_described(given)}: say which part holds the logits (output: {_first(given)})"
         )
     try:
-        found = getattr(given, part) if isinstance(part, str) and hasattr(given, part) else given[part]
-    except (KeyError, IndexError, TypeError) as error:
+        found = adapt.chosen(given, part)
+    except ValueError as error:
         raise ReviewError(f"output is {part!r}, and the model answers with {_described(given)}") from error
     if not isinstance(found, Tensor):
         raise ReviewError(

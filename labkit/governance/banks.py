@@ -9,22 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from labkit import profiles
+from labkit import cache, profiles
 from labkit.governance.findings import ReviewError
 from labkit.membership.shadows.bank import ShadowBank
-from labkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from labkit.data import Dataset
     from labkit.governance.project import Project
 
 LEAST = 20  # members and non-members: fewer support no figure
-
-
-def _nobody() -> nn.Module:
-    raise ReviewError("these answers came as arrays: there is no model to make")
 
 
 def positions_of(project: Project) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -72,50 +65,31 @@ def pool_dataset(project: Project) -> tuple[Dataset, np.ndarray]:
     return made, members
 
 
-def bank_of(
-    dataset: Dataset,
-    positions: np.ndarray,
-    *,
-    logits: np.ndarray | None = None,
-    masks: np.ndarray | None = None,
-    population: np.ndarray | None = None,
-) -> ShadowBank:
-    """Return a bank of answers that came as arrays; without any, one for attacks that need no shadow model.
-
-    Parameters
-    ----------
-    positions : int array of shape (n,)
-        Of the pool, among the train records followed by the test records.
-    logits : float array of shape (models, n, classes), optional
-    masks : bool array of shape (models, n), optional
-    population : int array, optional
-        Positions of records that no model has seen (default: none but the pool's, for attacks that ask for none).
-    """
-    x, y = _everything(dataset)
-    others = positions if population is None else population
-    models = 0 if logits is None else len(logits)
-    held = {} if logits is None else {f"pool-{k:03d}.npy": logits[k][:, None, :] for k in range(models)}
-    return ShadowBank(
-        name=f"{dataset.name}, given answers",
-        source=dataset.source,
+def asking_bank(project: Project) -> tuple[ShadowBank, np.ndarray]:
+    """Return the pool and the population as a bank without shadow models, for attacks that need none, and who is a member."""
+    pool, members, population = positions_of(project)
+    x, y = _everything(project.dataset)
+    bank = ShadowBank(
+        name=f"{project.dataset.name}, pool of the review",
+        source=project.dataset.source,
         profile=profiles.current().name,
-        classes=dataset.classes,
-        x=x[positions],
-        y=y[positions],
-        population_x=x[others],
-        population_y=y[others],
-        masks=np.zeros((0, len(positions)), dtype=bool) if masks is None else masks,
-        partners=np.full(models, -1),
+        classes=project.dataset.classes,
+        x=x[pool],
+        y=y[pool],
+        population_x=x[population],
+        population_y=y[population],
+        masks=np.zeros((0, len(pool)), dtype=bool),
+        partners=np.zeros(0, dtype=int),
         queries=("plain",),
-        recipe=Recipe(1),
-        make_model=_nobody,
+        recipe=None,
+        make_model=None,
         folder=Path(),
-        key="given",
-        rows=np.arange(models),
+        key=cache.digest(project.dataset.digest, pool, population),
+        rows=np.zeros(0, dtype=int),
         asked=(0,),
-        train_records=len(positions),
-        _unkept=held,
+        train_records=len(pool),
     )
+    return bank, members
 
 
 def _everything(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:

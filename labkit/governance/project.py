@@ -5,6 +5,7 @@ A `Project` is made in Python, or read from a YAML file by `labkit.governance.re
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -154,7 +155,7 @@ class Project:
 
 def model_digest(model: nn.Module) -> str:
     """Return the SHA-256 of a model's structure and weights (for a scikit-learn model, of its parameters as pickled)."""
-    from labkit import cache
+    from labkit import adapt, cache
 
-    described = getattr(model, "described", None)
-    return cache.digest(repr(model), dict(model.state_dict()), described() if described else "")
+    estimator = pickle.dumps(model.estimator) if isinstance(model, adapt.Estimator) else ""
+    return cache.digest(repr(model), dict(model.state_dict()), estimator)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,25 +19,6 @@ if TYPE_CHECKING:
     from labkit.governance.claims import Shadows
 
 PARTS = ("train_x", "train_y", "test_x", "test_y")
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class Sequences(Dataset):
-    """A data set whose records are tokens: int64, (n, length)."""
-
-    def __post_init__(self) -> None:
-        from labkit import cache
-
-        for part in ("train", "test"):
-            x, y = getattr(self, f"{part}_x"), getattr(self, f"{part}_y")
-            if len(x) != len(y) or not len(x):
-                raise DataError(
-                    f"{self.name}: {len(x)} {part} records and {len(y)} labels; expected as many, at least one"
-                )
-            if int(y.min()) < 0 or int(y.max()) >= len(self.classes):
-                raise DataError(f"{self.name}: {part}_y has labels outside 0 to {len(self.classes) - 1}")
-        content = (self.train_x, self.train_y, self.test_x, self.test_y, self.classes)
-        object.__setattr__(self, "digest", cache.digest(*content))
 
 
 def from_npz(
@@ -79,9 +59,8 @@ def dataset_of(parts: dict[str, Tensor], name: str, source: str, classes: tuple[
     ReviewError
         If they are no records that a model can be asked about.
     """
-    kind = Dataset if parts["train_x"].is_floating_point() else Sequences
     try:
-        return kind(name=name, source=source, real=True, classes=classes, **parts)
+        return Dataset(name=name, source=source, real=True, classes=classes, **parts)
     except DataError as error:
         raise ReviewError(str(error)) from error
 
@@ -109,39 +88,61 @@ def shadows_from_npz(path: Path, dataset: Dataset, *, knows_defence: bool) -> Sh
     ----------
     path : Path
         Arrays ``logits`` (models, n, classes), ``masks`` (models, n; bool: who was trained on what), ``positions`` (n,)
-        among the train records followed by the test records, and ``target_members`` (n,), bool.
+        among the train records followed by the test records, and ``target_members`` (n,), bool. For RMIA also
+        ``population`` (m,), positions of records that no model has seen, and ``population_logits`` (models, m, classes).
 
     Raises
     ------
     ReviewError
         If an array is missing or does not fit the others.
     """
-    from labkit.governance.banks import bank_of
+    import torch
+
     from labkit.governance.claims import Shadows
+    from labkit.membership.shadows import given
 
     held = _arrays(path, ("logits", "masks", "positions", "target_members"))
-    masks, positions, members = held["masks"], held["positions"], held["target_members"]
-    models, n, classes = held["logits"].shape if held["logits"].ndim == 3 else (0, 0, 0)
-    everything = len(dataset.train_y) + len(dataset.test_y)
-    fits = (
-        masks.shape == (models, n) and masks.dtype == bool and members.shape == (n,) and members.dtype == bool
-    )
-    fits = fits and positions.shape == (n,) and classes == len(dataset.classes)
-    fits = (
-        fits
-        and len(set(positions.tolist())) == n
-        and n > 0
-        and positions.min() >= 0
-        and positions.max() < everything
-    )
-    if not fits:
+    if ("population" in held) != ("population_logits" in held):
+        raise ReviewError(f"{path.name}: one of population and population_logits; expected both, or neither")
+    x, y = torch.cat([dataset.train_x, dataset.test_x]), torch.cat([dataset.train_y, dataset.test_y])
+    pool = _positions(held["positions"], "positions", len(y), path)
+    others = _positions(held.get("population", pool[:0]), "population", len(y), path)
+    members = held["target_members"]
+    if members.dtype != bool or members.shape != pool.shape:
         raise ReviewError(
-            f"{path.name}: logits {held['logits'].shape}, masks {masks.dtype} {masks.shape}, positions {positions.shape}, "
-            f"target_members {members.dtype} {members.shape}; expected (models, n, {len(dataset.classes)}), bool (models, n), "
-            f"distinct positions (n,) below {everything}, and bool (n,)"
+            f"{path.name}: target_members is {members.dtype} {members.shape}; expected bool {pool.shape}"
         )
-    bank = bank_of(dataset, positions, logits=held["logits"], masks=masks)
+    asked = (
+        {"population": held["population_logits"], "population_y": y[others].numpy()} if len(others) else {}
+    )
+    try:
+        bank = given.from_logits(
+            held["logits"],
+            held["masks"],
+            y[pool].numpy(),
+            x=x[pool],
+            population_x=x[others],
+            classes=dataset.classes,
+            name=f"{dataset.name}, given answers",
+            source=dataset.source,
+            **asked,
+        )
+    except ValueError as error:
+        raise ReviewError(f"{path.name}: {error}") from error
     return Shadows(bank=bank, target_members=members, knows_defence=knows_defence)
+
+
+def _positions(array: np.ndarray, name: str, below: int, path: Path) -> np.ndarray:
+    whole = array.ndim == 1 and np.issubdtype(array.dtype, np.integer)
+    if (
+        not whole
+        or len(set(array.tolist())) < len(array)
+        or (len(array) and not 0 <= min(array) <= max(array) < below)
+    ):
+        raise ReviewError(
+            f"{path.name}: {name} is {array.dtype} {array.shape}; expected distinct positions (n,) from 0 to {below - 1}"
+        )
+    return array.astype(np.int64)
 
 
 def _arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:

@@ -266,3 +266,48 @@ def test_tokens_and_images_are_reviewed_as_tables_are(kind, tmp_path, monkeypatc
     assert "not shown to be better" in found["utility"].findings[0].title
     assert found["membership"].measures[0].what == "loss: AUC"
     assert found.decision.verdict == "approve with conditions"
+
+
+def answers_of_others(folder: Path, **changes: np.ndarray) -> Path:
+    """Write shadow models' answers on the pool, made up: each is surer of what it was trained on."""
+    rng, n = np.random.default_rng(0), 120
+    masks = np.array([rng.permutation(n) < n // 2 for _ in range(4)])
+    masks = np.concatenate([masks, ~masks])
+    shown = rng.normal(size=(8, n, 2)) + np.where(masks[:, :, None], [0.0, 2.0], 0.0)
+    mine = rng.permutation(n) < n // 2
+    held = {"logits": shown, "masks": masks, "positions": np.arange(n), "target_members": mine} | changes
+    np.savez(folder / "shadows.npz", **held)
+    return written(folder, GOOD + "shadows: {arrays: shadows.npz}\nrun: [shadow_attacks]\n")
+
+
+def test_answers_of_shadow_models_attack_as_arrays(folder):
+    found = review(read_project(answers_of_others(folder)))["shadow_attacks"]
+    said = {one.what: one.value for one in found.measures}
+    assert found.ran, found.why
+    assert said["shadow models"] == "8 of 8 wanted"
+    assert "lira-online: AUC" in said
+    assert said["RMIA"] == "not asked"
+
+
+def test_with_answers_on_a_population_rmia_is_asked(folder):
+    data = dict(np.load(folder / "data.npz"))
+    others = len(data["train_y"]) + np.arange(len(data["test_y"]))
+    given = np.random.default_rng(1).normal(size=(8, len(others), 2))
+    path = answers_of_others(folder, population=others, population_logits=given)
+    said = [one.what for one in review(read_project(path))["shadow_attacks"].measures]
+    assert "rmia-online: AUC" in said
+    assert "RMIA" not in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"positions": np.zeros(120, int)}, "distinct positions"),
+        ({"target_members": np.ones(120)}, r"target_members is float64 \(120,\); expected bool"),
+        ({"logits": np.full((8, 120, 2), 0.5)}, "probabilities"),
+        ({"population": np.arange(3)}, "expected both, or neither"),
+    ],
+)
+def test_arrays_of_answers_that_do_not_fit_are_refused(folder, changes, said):
+    with pytest.raises(ReviewError, match=said):
+        read_project(answers_of_others(folder, **changes))

@@ -18,10 +18,9 @@ CONTROL = "blind"
 def measure(project: Project, minutes: float) -> leakage.Attacked:
     """Attack by thresholds, and guess without asking the model (the control)."""
     try:
-        pool, members, population = banks.positions_of(project)
+        bank, members = banks.asking_bank(project)
     except ReviewError as error:
         raise CannotRun(str(error)) from error
-    bank = banks.bank_of(project.dataset, pool, population=population)
     target = bank.query(project.model, members, name=project.title)
     return leakage.measured(
         project, [attack(name, target, bank) for name in (*ATTACKS, CONTROL)], control=CONTROL

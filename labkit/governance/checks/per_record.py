@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from labkit.governance.answering import Estimator
+from labkit.adapt import Estimator
 from labkit.governance.checks.base import GDPR_BY_DESIGN, Absent, Check, Found, conditions
 from labkit.governance.findings import Finding, Measure
 from labkit.governance.project import Project

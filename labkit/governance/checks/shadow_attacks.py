@@ -69,9 +69,8 @@ def measure(project: Project, minutes: float) -> leakage.Attacked:
         wanted = shadows.models
     counts = bank.masks.sum(0)
     online = counts.min() >= 2 and (len(bank) - counts).min() >= 2
-    results = [
-        attack(name, target, bank, records=shadows.records) for name in (ONLINE if online else OFFLINE)
-    ]
+    names = [name for name in (ONLINE if online else OFFLINE) if len(bank.population_y) or "rmia" not in name]
+    results = [attack(name, target, bank, records=shadows.records) for name in names]
     return leakage.measured(project, results, models=len(bank), wanted=wanted)
 
 
@@ -119,6 +118,8 @@ def judge(project: Project, attacked: leakage.Attacked) -> Found:
         ),
         *found.measures,
     ]
+    if not any("rmia" in name for name in attacked.reports):
+        said.append(Measure("RMIA", "not asked", "no answers on a population are given (population_logits)"))
     findings = [*found.findings, *_unaware(project), *_few(attacked)]
     return Found(said, findings, found.pictures, found.conditions)
 
