@@ -7,6 +7,7 @@ import posixpath
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import unquote
 
 from labkit.course.labs import LABS
 from labkit.site import anchors, search
@@ -66,6 +67,8 @@ def at_home(body: str, *, source: str, path: str, places: dict[str, str]) -> str
         place, _, fragment = html.unescape(address).partition("#")
         inside = posixpath.normpath(posixpath.join(posixpath.dirname(source), place))
         target = places.get(inside)
+        if place.endswith(".ipynb"):  # Jupyter keeps capitals and marks in the address of a heading
+            fragment = anchors.slug(unquote(fragment)) if fragment else ""
         return None if target is None else relative(target + (f"#{fragment}" if fragment else ""), path)
 
     def link(found: re.Match[str]) -> str:

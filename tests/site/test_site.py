@@ -95,6 +95,13 @@ def test_addresses_of_the_repository_become_those_of_the_site_or_plain_words() -
     assert 'src="../figures/02.png"' in moved
 
 
+def test_a_heading_of_a_lab_is_found_by_the_address_that_jupyter_gives_it() -> None:
+    places = {"notebooks/03_utility.ipynb": "labs/03_utility.html"}
+    body = '<a href="03_utility.ipynb#Exercise-03.paired:-is-one-better?">there</a>'
+    moved = documents.at_home(body, source="notebooks/14.ipynb", path="labs/14.html", places=places)
+    assert f'href="03_utility.html#{anchors.slug("Exercise 03.paired: is one better?")}"' in moved
+
+
 def test_a_part_of_the_front_page_moves_to_its_own() -> None:
     body = anchors.anchored(
         "<h1>kit</h1><p>Hello.</p><h2>Benchmarks</h2><p>Fast.</p><h2>Licence</h2><p>Free.</p>"
