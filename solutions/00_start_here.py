@@ -34,7 +34,9 @@ import torch
 from labkit import data, doctor, plots, stats
 from labkit.course import Solved, banner, check, overview, tracks
 
-solved = Solved("00")  # solved.NAME: your function once it has passed, labkit's until then
+solved = Solved(
+    "00"
+)  # solved.NAME: your function once it has passed, labkit's until then
 banner("00", data.load("breast_cancer"))
 
 # %% [markdown]
@@ -115,7 +117,10 @@ check("00.first_check", accuracy)
 # </details>
 
 # %%
-print("share right:", solved.first_check(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 0])))
+print(
+    "share right:",
+    solved.first_check(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 0])),
+)
 
 # %% [markdown]
 # ## 4. Randomness that repeats
@@ -221,7 +226,9 @@ ax.set_title(f"How far each record lies from the mean · {table.source}", fontsi
 ax.legend()
 alt = "Histogram of record norms: most lie near the median, and a thin tail reaches several times as far."
 plots.show(plots.describe(fig, alt))
-print(f"largest norm {norms.max():.1f}, that is {norms.max() / norms.median():.1f} times the median")
+print(
+    f"largest norm {norms.max():.1f}, that is {norms.max() / norms.median():.1f} times the median"
+)
 
 # %% [markdown]
 # A few patients stand far out. Those are the people whom a model remembers best, and whom an attacker finds first;
@@ -241,7 +248,9 @@ print(f"largest norm {norms.max():.1f}, that is {norms.max() / norms.median():.1
 
 
 # %%
-def interval(values: list[float], confidence: float = 0.95) -> tuple[float, float, float]:
+def interval(
+    values: list[float], confidence: float = 0.95
+) -> tuple[float, float, float]:
     """Return (mean, low, high) of a two-sided Student t interval for the mean of `values`."""
     ### BEGIN SOLUTION
     from scipy.stats import t
@@ -287,9 +296,16 @@ for n in counts:
     widths.append(float((ends[:, 2] - ends[:, 1]).mean()))
     covered.append(int(((ends[:, 1] <= 97.0) & (ends[:, 2] >= 97.0)).sum()))
 fig, ax = plots.figure(6.4, 3.4)
-ax.plot(counts, widths, marker="o", label="95% interval, mean of 200 simulated experiments")
+ax.plot(
+    counts, widths, marker="o", label="95% interval, mean of 200 simulated experiments"
+)
 ax.axhline(0.5, color="black", linewidth=1, linestyle=":", label="half a point")
-ax.set(xlabel="number of runs n", ylabel="width (points of accuracy)", yscale="log", title="Simulated runs")
+ax.set(
+    xlabel="number of runs n",
+    ylabel="width (points of accuracy)",
+    yscale="log",
+    title="Simulated runs",
+)
 ax.minorticks_off()
 ax.set_yticks([0.2, 0.5, 1, 2, 5], labels=["0.2", "0.5", "1", "2", "5"])
 ax.legend()

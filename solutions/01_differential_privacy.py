@@ -45,7 +45,9 @@ from labkit.dp.mechanisms import floating_point
 
 profile = profiles.current()
 cancer = data.load("breast_cancer")
-solved = Solved("01")  # solved.NAME: your function once it has passed, labkit's until then
+solved = Solved(
+    "01"
+)  # solved.NAME: your function once it has passed, labkit's until then
 banner("01", cancer)
 table = data.breast_cancer_table()
 radius = table["mean radius"].to_numpy()
@@ -138,11 +140,16 @@ check("01.sum_sensitivity", sum_sensitivity)
 relations = ["add/remove", "replace-one"]
 rows = {
     "sum, records in [0, 40]": [solved.sum_sensitivity(0, 40, r) for r in relations],
-    "sum, records in [-20, 20]": [solved.sum_sensitivity(-20, 20, r) for r in relations],
+    "sum, records in [-20, 20]": [
+        solved.sum_sensitivity(-20, 20, r) for r in relations
+    ],
     "sum, records in [30, 40]": [solved.sum_sensitivity(30, 40, r) for r in relations],
     "histogram (L1)": [dp.histogram_sensitivity(r) for r in relations],
     "histogram (L2)": [dp.histogram_sensitivity(r, norm=2) for r in relations],
-    f"mean of {n} in [0, 40], n public": ["n is private here", dp.mean_sensitivity(0, 40, n)],
+    f"mean of {n} in [0, 40], n public": [
+        "n is private here",
+        dp.mean_sensitivity(0, 40, n),
+    ],
 }
 pd.DataFrame(rows, index=relations).T
 
@@ -158,7 +165,9 @@ pd.DataFrame(rows, index=relations).T
 
 
 # %%
-def laplace_mechanism(value: float, sensitivity: float, epsilon: float, rng: np.random.Generator) -> float:
+def laplace_mechanism(
+    value: float, sensitivity: float, epsilon: float, rng: np.random.Generator
+) -> float:
     """Release `value` with Laplace noise drawn from `rng`, so that the release is epsilon-DP."""
     ### BEGIN SOLUTION
     return value + rng.laplace(0.0, sensitivity / epsilon)
@@ -194,12 +203,18 @@ check("01.laplace_mechanism", laplace_mechanism)
 
 # %%
 def private_mean(
-    values: np.ndarray, low: float, high: float, epsilon: float, rng: np.random.Generator
+    values: np.ndarray,
+    low: float,
+    high: float,
+    epsilon: float,
+    rng: np.random.Generator,
 ) -> float:
     """Release the mean of `values`, each first moved into [low, high], with epsilon-DP under replace-one."""
     ### BEGIN SOLUTION
     clipped = np.clip(values, low, high)
-    return solved.laplace_mechanism(clipped.mean(), (high - low) / len(values), epsilon, rng)
+    return solved.laplace_mechanism(
+        clipped.mean(), (high - low) / len(values), epsilon, rng
+    )
     ### END SOLUTION
 
 
@@ -239,9 +254,13 @@ print(
 )
 outputs = np.linspace(before - 0.5, before + 0.5, 800)
 swapped = radius.copy()
-swapped[patient] = low  # the neighbour: the largest nucleus replaced by the smallest that the bounds allow
+swapped[patient] = (
+    low  # the neighbour: the largest nucleus replaced by the smallest that the bounds allow
+)
 centres = {"with the patient": before, "patient replaced": swapped.mean()}
-density = {name: mechanism.log_density(outputs, centre) for name, centre in centres.items()}
+density = {
+    name: mechanism.log_density(outputs, centre) for name, centre in centres.items()
+}
 
 # %%
 fig, (left, right) = plots.figure(9, 3.6, ncols=2)
@@ -253,7 +272,11 @@ left.set(
     title=f"Two worlds, ε = {epsilon:g}, {cancer.source}",
 )
 left.legend()
-right.plot(outputs, density["with the patient"] - density["patient replaced"], color=plots.COLOURS[2])
+right.plot(
+    outputs,
+    density["with the patient"] - density["patient replaced"],
+    color=plots.COLOURS[2],
+)
 for line in (-epsilon, epsilon):
     right.axhline(line, color="black", linestyle="--", linewidth=1)
 right.set(
@@ -279,7 +302,10 @@ rng = np.random.default_rng(0)
 repeats = profile.pick(smoke=200, laptop=1000, full=5000)
 error = [
     stats.mean_interval(
-        [abs(solved.private_mean(radius, low, high, e, rng) - before) for _ in range(repeats)]
+        [
+            abs(solved.private_mean(radius, low, high, e, rng) - before)
+            for _ in range(repeats)
+        ]
     )
     for e in epsilons
 ]
@@ -287,14 +313,30 @@ sampling = (
     radius.std(ddof=1) / math.sqrt(n) * math.sqrt(2 / math.pi)
 )  # of a normal variable: mean |error|, like the noise's
 cross = dp.mean_sensitivity(low, high, n) / sampling
-print(f"mean |error| of the sample mean {sampling:.3f}; the noise is smaller from about ε = {cross:.2f} on")
+print(
+    f"mean |error| of the sample mean {sampling:.3f}; the noise is smaller from about ε = {cross:.2f} on"
+)
 
 # %%
 fig, ax = plots.figure()
-ax.loglog(epsilons, [e.estimate for e in error], marker="o", label=f"measured, {repeats} releases each")
+ax.loglog(
+    epsilons,
+    [e.estimate for e in error],
+    marker="o",
+    label=f"measured, {repeats} releases each",
+)
 plots.band(ax, epsilons, [e.low for e in error], [e.high for e in error])
-ax.loglog(epsilons, dp.mean_sensitivity(low, high, n) / epsilons, label="theory: (high - low) / (n ε)")
-ax.axhline(sampling, color="black", linestyle=":", label="mean |error| of the sample mean itself")
+ax.loglog(
+    epsilons,
+    dp.mean_sensitivity(low, high, n) / epsilons,
+    label="theory: (high - low) / (n ε)",
+)
+ax.axhline(
+    sampling,
+    color="black",
+    linestyle=":",
+    label="mean |error| of the sample mean itself",
+)
 ax.set(
     xlabel="ε",
     ylabel="mean |error| (image units)",
@@ -355,12 +397,18 @@ check("01.estimate_share", estimate_share)
 # %%
 def share_errors(epsilon: float) -> dict[str, stats.Interval]:
     """Return the mean |error| of the malignant share, by who holds the data."""
-    response, count = dp.RandomisedResponse(epsilon), dp.Laplace(epsilon, dp.count_sensitivity())
+    response, count = (
+        dp.RandomisedResponse(epsilon),
+        dp.Laplace(epsilon, dp.count_sensitivity()),
+    )
     answers, share = malignant.astype(int), malignant.mean()
     local = [
-        abs(solved.estimate_share(response.release(answers, rng), epsilon) - share) for _ in range(repeats)
+        abs(solved.estimate_share(response.release(answers, rng), epsilon) - share)
+        for _ in range(repeats)
     ]
-    central = [abs(count.release(malignant.sum(), rng) / n - share) for _ in range(repeats)]
+    central = [
+        abs(count.release(malignant.sum(), rng) / n - share) for _ in range(repeats)
+    ]
     return {
         "randomised response": stats.mean_interval(local),
         "Laplace on the count": stats.mean_interval(central),
@@ -399,9 +447,13 @@ print(
 # One answer also comes with an interval that knows about the lies:
 
 # %%
-responses = dp.RandomisedResponse(1.0).release(malignant.astype(int), np.random.default_rng(7))
+responses = dp.RandomisedResponse(1.0).release(
+    malignant.astype(int), np.random.default_rng(7)
+)
 print("share that said malignant:", responses.mean().round(3))
-print("estimated share of malignant:", dp.RandomisedResponse(1.0).estimate(responses)[1])
+print(
+    "estimated share of malignant:", dp.RandomisedResponse(1.0).estimate(responses)[1]
+)
 print("true share:", malignant.mean().round(3))
 
 # %% [markdown]
@@ -461,18 +513,33 @@ rows = []
 for epsilon in (0.1, 0.5, 1.0, 3.0, 10.0):
     textbook = math.sqrt(2 * math.log(1.25 / delta)) / epsilon
     exact = dp.gaussian_sigma(epsilon, delta)
-    deltas = solved.gaussian_delta(epsilon, textbook, 1.0), solved.gaussian_delta(epsilon, exact, 1.0)
-    rows.append([f"{number:.3g}" for number in (epsilon, textbook, deltas[0], exact, deltas[1])])
+    deltas = (
+        solved.gaussian_delta(epsilon, textbook, 1.0),
+        solved.gaussian_delta(epsilon, exact, 1.0),
+    )
+    rows.append(
+        [f"{number:.3g}" for number in (epsilon, textbook, deltas[0], exact, deltas[1])]
+    )
 columns = ["ε", "textbook σ", "δ of textbook σ", "exact σ", "δ of exact σ"]
 pd.DataFrame(rows, columns=columns).set_index("ε")
 
 # %%
 epsilons = np.geomspace(0.1, 10, 60)
 fig, ax = plots.figure()
-ax.loglog(epsilons, np.sqrt(2 * np.log(1.25 / delta)) / epsilons, label="Gaussian, textbook formula")
-ax.loglog(epsilons, [dp.gaussian_sigma(e, delta) for e in epsilons], label="Gaussian, exact")
+ax.loglog(
+    epsilons,
+    np.sqrt(2 * np.log(1.25 / delta)) / epsilons,
+    label="Gaussian, textbook formula",
+)
+ax.loglog(
+    epsilons, [dp.gaussian_sigma(e, delta) for e in epsilons], label="Gaussian, exact"
+)
 ax.loglog(epsilons, np.sqrt(2) / epsilons, label="Laplace (δ = 0)")
-ax.set(xlabel="ε", ylabel="standard deviation / sensitivity", title=f"Noise for one release, δ = {delta:g}")
+ax.set(
+    xlabel="ε",
+    ylabel="standard deviation / sensitivity",
+    title=f"Noise for one release, δ = {delta:g}",
+)
 ax.legend()
 alt = (
     "Standard deviation of the noise against ε on log axes: for one release Laplace needs the least everywhere shown;"
@@ -544,17 +611,25 @@ check("01.composed_delta", composed_delta)
 # %%
 per_release, delta = 0.1, 1e-5
 releases = [1, 3, 10, 30, 100, 300]
-gaussian = math.sqrt(2) / per_release  # the same standard deviation as the Laplace noise
+gaussian = (
+    math.sqrt(2) / per_release
+)  # the same standard deviation as the Laplace noise
 curves = {
     "basic": [dp.basic_composition(per_release, k) for k in releases],
     "advanced": [dp.advanced_composition(per_release, k, delta) for k in releases],
-    "optimal for any ε-DP": [dp.optimal_composition(per_release, k, delta) for k in releases],
+    "optimal for any ε-DP": [
+        dp.optimal_composition(per_release, k, delta) for k in releases
+    ],
 }
 for name, event in {
     "Laplace, accounted": lambda k: dp.LaplaceEvent(1 / per_release, count=k),
-    "Gaussian of the same spread, accounted": lambda k: dp.SampledGaussian(gaussian, steps=k, sampler="full"),
+    "Gaussian of the same spread, accounted": lambda k: dp.SampledGaussian(
+        gaussian, steps=k, sampler="full"
+    ),
 }.items():
-    curves[name] = [dp.privacy_statement([event(k)], delta=delta).epsilon for k in releases]
+    curves[name] = [
+        dp.privacy_statement([event(k)], delta=delta).epsilon for k in releases
+    ]
 pd.DataFrame(curves, index=pd.Index(releases, name="k")).round(2)
 
 # %%
@@ -628,15 +703,25 @@ check("01.group_privacy", group_privacy)
 from scipy.stats import laplace
 
 one, alarm = 0.5, 0.01
-draws, rng = profile.pick(smoke=20_000, laptop=100_000, full=1_000_000), np.random.default_rng(2)
+draws, rng = (
+    profile.pick(smoke=20_000, laptop=100_000, full=1_000_000),
+    np.random.default_rng(2),
+)
 cut = laplace.isf(alarm, 0, 1 / one)
 rows = []
 for size in (1, 2, 4, 8):
     promised, _ = solved.group_privacy(one, size, 0.0)
-    found = stats.clopper_pearson(int((size + rng.laplace(0, 1 / one, draws) > cut).sum()), draws)
+    found = stats.clopper_pearson(
+        int((size + rng.laplace(0, 1 / one, draws) > cut).sum()), draws
+    )
     ceiling = float(dp.roc_ceiling(np.array([alarm]), promised)[0])
     rows.append([size, promised, f"{100 * ceiling:.1f}%", found.percent()])
-columns = ["people", "ε of the group", "ceiling on TPR at 1% FPR", "measured (95% interval over releases)"]
+columns = [
+    "people",
+    "ε of the group",
+    "ceiling on TPR at 1% FPR",
+    "measured (95% interval over releases)",
+]
 pd.DataFrame(rows, columns=columns).set_index("people")
 
 # %% [markdown]
@@ -660,10 +745,14 @@ pd.DataFrame(rows, columns=columns).set_index("people")
 def plan_epsilon(plan: list[tuple[float, str]]) -> float:
     """Return the total ε of a plan of (epsilon, reads); the ε of a step that reads only an output is what it asks for."""
     ### BEGIN SOLUTION
-    private = [(epsilon, reads) for epsilon, reads in plan if reads != "an earlier output"]
+    private = [
+        (epsilon, reads) for epsilon, reads in plan if reads != "an earlier output"
+    ]
     shared = sum(epsilon for epsilon, reads in private if reads == "everyone")
     halls = {reads for _, reads in private if reads != "everyone"}
-    return shared + max((sum(e for e, reads in private if reads == hall) for hall in halls), default=0.0)
+    return shared + max(
+        (sum(e for e, reads in private if reads == hall) for hall in halls), default=0.0
+    )
     ### END SOLUTION
 
 
@@ -708,7 +797,11 @@ errors["disjoint bins, then rounded and cut at 0"] = stats.mean_interval(
     np.abs(np.clip(np.rint(noisy), 0, None) - true).mean(1)
 )
 pd.DataFrame(
-    {"mean |error| of a bin (patients), 95% interval over releases": [str(e) for e in errors.values()]},
+    {
+        "mean |error| of a bin (patients), 95% interval over releases": [
+            str(e) for e in errors.values()
+        ]
+    },
     index=errors,
 )
 
@@ -766,15 +859,24 @@ check("01.roc_ceiling", roc_ceiling)
 
 # %%
 rare = np.sort(radius)[-2]
-answers = {"with": int((radius > rare).sum()), "without": int((np.delete(radius, patient) > rare).sum())}
+answers = {
+    "with": int((radius > rare).sum()),
+    "without": int((np.delete(radius, patient) > rare).sum()),
+}
 epsilon, delta = 1.0, 1e-5
-trials, rng = profile.pick(smoke=20_000, laptop=100_000, full=1_000_000), np.random.default_rng(1)
+trials, rng = (
+    profile.pick(smoke=20_000, laptop=100_000, full=1_000_000),
+    np.random.default_rng(1),
+)
 sigma = dp.gaussian_sigma(epsilon, delta)
 noises = {
     "Laplace": lambda: rng.laplace(0, 1 / epsilon, trials),
     "Gaussian": lambda: rng.normal(0, sigma, trials),
 }
-scores = {name: (answers["with"] + draw(), answers["without"] + draw()) for name, draw in noises.items()}
+scores = {
+    name: (answers["with"] + draw(), answers["without"] + draw())
+    for name, draw in noises.items()
+}
 pooled = rng.permutation(np.concatenate(scores["Laplace"]))
 scores["control: labels shuffled"] = (pooled[:trials], pooled[trials:])
 print(
@@ -783,16 +885,27 @@ print(
 
 # %%
 fpr, fine = np.geomspace(1e-3, 1, 60), np.geomspace(1e-3, 1, 1000)
-thresholds = {"Laplace": laplace.isf(fpr, 0, 1 / epsilon), "Gaussian": norm.isf(fpr, 0, sigma)}
+thresholds = {
+    "Laplace": laplace.isf(fpr, 0, 1 / epsilon),
+    "Gaussian": norm.isf(fpr, 0, sigma),
+}
 fig, axes = plots.figure(9, 4.2, ncols=2)
 for ax in axes:
     ax.plot(
-        fine, solved.roc_ceiling(fine, epsilon, 0.0), color="black", label=f"ceiling, ε = {epsilon:g}, δ = 0"
+        fine,
+        solved.roc_ceiling(fine, epsilon, 0.0),
+        color="black",
+        label=f"ceiling, ε = {epsilon:g}, δ = 0",
     )
     for name, cuts in thresholds.items():
-        tpr = [stats.clopper_pearson(int((scores[name][0] > cut).sum()), trials) for cut in cuts]
+        tpr = [
+            stats.clopper_pearson(int((scores[name][0] > cut).sum()), trials)
+            for cut in cuts
+        ]
         (line,) = ax.plot(fpr, [t.estimate for t in tpr], label=f"attacker, {name}")
-        plots.band(ax, fpr, [t.low for t in tpr], [t.high for t in tpr], color=line.get_color())
+        plots.band(
+            ax, fpr, [t.low for t in tpr], [t.high for t in tpr], color=line.get_color()
+        )
     ax.plot(fpr, fpr, color="grey", linestyle=":", label="guessing")
     ax.set(xlabel="false positive rate", ylabel="true positive rate")
 axes[0].set_title("Best attacker against the promise, 95% bands")
@@ -822,11 +935,17 @@ for name, pair in scores.items():
             if source == "Laplace"
             else norm.isf([0.01, 0.001], 0, sigma)
         )
-    rows.append([name, round(stats.auc(*pair), 3), *(at_fpr(pair, cut) for cut in cuts)])
-print(f"standard deviation of the noise: Laplace {math.sqrt(2) / epsilon:.2f}, Gaussian {sigma:.2f}")
+    rows.append(
+        [name, round(stats.auc(*pair), 3), *(at_fpr(pair, cut) for cut in cuts)]
+    )
+print(
+    f"standard deviation of the noise: Laplace {math.sqrt(2) / epsilon:.2f}, Gaussian {sigma:.2f}"
+)
 limits = solved.roc_ceiling(np.array([0.01, 0.001]), epsilon, 0.0)
 rows.append(["ceiling", "", *(f"{100 * limit:.2f}%" for limit in limits)])
-pd.DataFrame(rows, columns=["release", "AUC", "TPR at 1% FPR", "TPR at 0.1% FPR"]).set_index("release")
+pd.DataFrame(
+    rows, columns=["release", "AUC", "TPR at 1% FPR", "TPR at 0.1% FPR"]
+).set_index("release")
 
 # %% [markdown]
 # The curve of the Laplace attacker runs along the ceiling at low false positive rates, so its measured points lie above
@@ -896,12 +1015,16 @@ check("01.reachable", reachable)
 
 
 # %%
-def attack(release, epsilon: float, trials: int, *, confidence: float = 0.95) -> floating_point.Distinguished:
+def attack(
+    release, epsilon: float, trials: int, *, confidence: float = 0.95
+) -> floating_point.Distinguished:
     """Try to tell the answers 0 and 1 apart from one release each, `trials` times."""
 
     def log_likelihood(released, answer):
         return np.where(
-            solved.reachable(released, answer, 1 / epsilon), -epsilon * np.abs(released - answer), -np.inf
+            solved.reachable(released, answer, 1 / epsilon),
+            -epsilon * np.abs(released - answer),
+            -np.inf,
         )
 
     return floating_point.distinguish(
@@ -911,7 +1034,9 @@ def attack(release, epsilon: float, trials: int, *, confidence: float = 0.95) ->
 
 trials = profile.pick(smoke=2000, laptop=5000, full=50_000)
 epsilon = 0.1
-broken = attack(lambda v, rng: floating_point.naive_laplace(v, 1 / epsilon, rng), epsilon, trials)
+broken = attack(
+    lambda v, rng: floating_point.naive_laplace(v, 1 / epsilon, rng), epsilon, trials
+)
 print(broken)
 
 # %% [markdown]
@@ -922,7 +1047,8 @@ print(broken)
 # %%
 grid = dp.Grid(epsilon, sensitivity=1.0)
 print(
-    f"step {grid.step}, scale of the noise {float(grid.noise.scale):,.0f} steps, two releases of 1:", end=" "
+    f"step {grid.step}, scale of the noise {float(grid.noise.scale):,.0f} steps, two releases of 1:",
+    end=" ",
 )
 print(grid.release(1.0), grid.release(1.0))
 
@@ -930,7 +1056,9 @@ print(grid.release(1.0), grid.release(1.0))
 def on_grid(epsilon: float, seed: int = 0):
     """Return a sampler of grid releases; its seed makes the run repeat, a real release leaves it out."""
     grid, source = dp.Grid(epsilon, sensitivity=1.0), random.Random(seed)
-    return lambda values, rng: np.array([grid.release(float(value), source) for value in values])
+    return lambda values, rng: np.array(
+        [grid.release(float(value), source) for value in values]
+    )
 
 
 print(attack(on_grid(epsilon), epsilon, trials))
@@ -938,18 +1066,42 @@ print(attack(on_grid(epsilon), epsilon, trials))
 # %%
 epsilons = np.geomspace(0.01, 4, 8)
 naive = [
-    attack(lambda v, r, e=e: floating_point.naive_laplace(v, 1 / e, r), e, trials).success for e in epsilons
+    attack(
+        lambda v, r, e=e: floating_point.naive_laplace(v, 1 / e, r), e, trials
+    ).success
+    for e in epsilons
 ]
 fixed = [attack(on_grid(e), e, trials // 2).success for e in epsilons]
 
 fig, ax = plots.figure()
 fine = np.geomspace(0.01, 4, 200)
-ax.plot(fine, [floating_point.success_ceiling(e) for e in fine], color="black", label="ceiling of ε-DP")
-for results, label, k in ((naive, "textbook sampler in doubles", 1), (fixed, "integers on a grid", 0)):
+ax.plot(
+    fine,
+    [floating_point.success_ceiling(e) for e in fine],
+    color="black",
+    label="ceiling of ε-DP",
+)
+for results, label, k in (
+    (naive, "textbook sampler in doubles", 1),
+    (fixed, "integers on a grid", 0),
+):
     middle = np.array([r.estimate for r in results])
     bars = [middle - [r.low for r in results], [r.high for r in results] - middle]
-    ax.errorbar(epsilons, middle, bars, fmt="os"[k], capsize=3, color=plots.COLOURS[k], label=label)
-ax.set(xscale="log", ylim=(0.45, 1.0), xlabel="promised ε", ylabel="right guesses (0 or 1?)")
+    ax.errorbar(
+        epsilons,
+        middle,
+        bars,
+        fmt="os"[k],
+        capsize=3,
+        color=plots.COLOURS[k],
+        label=label,
+    )
+ax.set(
+    xscale="log",
+    ylim=(0.45, 1.0),
+    xlabel="promised ε",
+    ylabel="right guesses (0 or 1?)",
+)
 ax.set_title("One released double against its promise")
 ax.legend()
 alt = (
@@ -979,7 +1131,12 @@ for epsilon in (0.1, 1.0):
         **game,
     )
     rows.append(
-        [epsilon, result.certain.percent(1), result.certain_and_wrong, round(result.epsilon_at_least, 2)]
+        [
+            epsilon,
+            result.certain.percent(1),
+            result.certain_and_wrong,
+            round(result.epsilon_at_least, 2),
+        ]
     )
 columns = ["promised ε", "given away for certain", "certain and wrong", "ε is at least"]
 pd.DataFrame(rows, columns=columns).set_index("promised ε")
@@ -994,8 +1151,12 @@ truth = {
     "malignant cases": (float(malignant.sum()), float(malignant.sum() - 1)),
 }
 for name, answers in truth.items():
-    released = floating_point.naive_laplace(np.full(trials, answers[0]), 10.0, np.random.default_rng(3))
-    excluded = stats.clopper_pearson(int((~solved.reachable(released, answers[1], 10.0)).sum()), trials)
+    released = floating_point.naive_laplace(
+        np.full(trials, answers[0]), 10.0, np.random.default_rng(3)
+    )
+    excluded = stats.clopper_pearson(
+        int((~solved.reachable(released, answers[1], 10.0)).sum()), trials
+    )
     print(
         f"{name}: {answers[0]:.0f} or {answers[1]:.0f}? the other answer is excluded in {excluded.percent(1)} of releases"
     )
@@ -1014,7 +1175,9 @@ try:
     from pydp.algorithms.laplacian import BoundedMean
 
     query = {"epsilon": 1.0, "lower_bound": low, "upper_bound": high, "dtype": "float"}
-    releases["PyDP"] = [BoundedMean(**query).quick_result(radius.tolist()) for _ in range(repeats)]
+    releases["PyDP"] = [
+        BoundedMean(**query).quick_result(radius.tolist()) for _ in range(repeats)
+    ]
 except ImportError:
     print(missing.format("PyDP"))
 
@@ -1024,26 +1187,39 @@ try:
 
     opendp.enable_features("contrib")
     domain = opendp.vector_domain(opendp.atom_domain(T=float, nan=False), size=n)
-    query = (domain, opendp.symmetric_distance()) >> opendp.t.then_clamp((low, high)) >> opendp.t.then_mean()
+    query = (
+        (domain, opendp.symmetric_distance())
+        >> opendp.t.then_clamp((low, high))
+        >> opendp.t.then_mean()
+    )
     scale = opendp.binary_search(
-        lambda scale: (query >> opendp.m.then_laplace(scale)).map(d_in=2) <= 1.0, bounds=(1e-6, 10.0)
+        lambda scale: (query >> opendp.m.then_laplace(scale)).map(d_in=2) <= 1.0,
+        bounds=(1e-6, 10.0),
     )
     private = query >> opendp.m.then_laplace(scale)
-    print(f"OpenDP: scale {scale:.4f}, certified ε = {private.map(d_in=2):.4f} for one record replaced")
+    print(
+        f"OpenDP: scale {scale:.4f}, certified ε = {private.map(d_in=2):.4f} for one record replaced"
+    )
     releases["OpenDP"] = [private(radius.tolist()) for _ in range(repeats)]
 except ImportError:
     print(missing.format("OpenDP"))
 
 # %%
-releases["yours"] = [solved.private_mean(radius, low, high, 1.0, rng) for _ in range(repeats)]
+releases["yours"] = [
+    solved.private_mean(radius, low, high, 1.0, rng) for _ in range(repeats)
+]
 grid = dp.Grid(1.0, dp.mean_sensitivity(low, high, n))
-releases["labkit on a grid"] = [grid.release(before, random.Random(seed)) for seed in range(repeats)]
+releases["labkit on a grid"] = [
+    grid.release(before, random.Random(seed)) for seed in range(repeats)
+]
 rows = []
 for name, values in releases.items():
     error = stats.mean_interval(np.abs(np.array(values) - before))
     relation = "add/remove, n private" if name == "PyDP" else "replace-one, n public"
     rows.append([name, relation, str(stats.mean_interval(values)), str(error)])
-pd.DataFrame(rows, columns=["library", "neighbours", "mean of releases", "mean |error|"]).set_index("library")
+pd.DataFrame(
+    rows, columns=["library", "neighbours", "mean of releases", "mean |error|"]
+).set_index("library")
 
 # %% [markdown]
 # All centre on the true mean. They do not promise the same: PyDP hides the number of patients as well, spends part of its

@@ -43,7 +43,9 @@ profile = profiles.current()
 mnist = data.load("mnist")
 if profile.name == "smoke":
     mnist = mnist.take(2000, 500)
-solved = Solved("02")  # solved.NAME: your function once it has passed, labkit's until then
+solved = Solved(
+    "02"
+)  # solved.NAME: your function once it has passed, labkit's until then
 banner("02", mnist)
 
 # %% [markdown]
@@ -91,7 +93,9 @@ print(plain)
 
 
 # %%
-def poisson_batch(n: int, sample_rate: float, generator: torch.Generator) -> torch.Tensor:
+def poisson_batch(
+    n: int, sample_rate: float, generator: torch.Generator
+) -> torch.Tensor:
     """Return the numbers of the records that joined: each of `n` joins with probability `sample_rate`.
 
     The result is a 1-D int64 tensor; how many there are is left to chance, and may be none.
@@ -225,8 +229,12 @@ noiseless, noisy = (
     for noise in (0.0, 1.0)
 )
 print(f"{len(batch)} records joined, {0.01 * len(mnist.train_y):.0f} were expected")
-print(f"{(gradients.norm(dim=1) > 1).float().mean():.0%} of their gradients are longer than C = 1")
-print(f"length of the mean {noiseless.norm():.2f}, of the noise on it {(noisy - noiseless).norm():.2f}")
+print(
+    f"{(gradients.norm(dim=1) > 1).float().mean():.0%} of their gradients are longer than C = 1"
+)
+print(
+    f"length of the mean {noiseless.norm():.2f}, of the noise on it {(noisy - noiseless).norm():.2f}"
+)
 
 # %% [markdown]
 # The noise is as long as that because it has as many coordinates as the model has weights; over many steps it averages out,
@@ -241,7 +249,16 @@ print(f"length of the mean {noiseless.norm():.2f}, of the noise on it {(noisy - 
 
 # %%
 def dp_sgd(
-    x, y, *, sample_rate, steps, learning_rate, max_grad_norm, noise_multiplier, classes=10, seed=0
+    x,
+    y,
+    *,
+    sample_rate,
+    steps,
+    learning_rate,
+    max_grad_norm,
+    noise_multiplier,
+    classes=10,
+    seed=0,
 ) -> torch.Tensor:
     """Train softmax regression on x (n, d) and y (n,), starting from zero; return its weights (d, classes)."""
     generator = torch.Generator().manual_seed(seed)
@@ -297,10 +314,14 @@ by_hand = {
     "max_grad_norm": 1.0,
 }
 for noise_multiplier in (0.0, 1.0):
-    weights = solved.dp_sgd(pixels, mnist.train_y, noise_multiplier=noise_multiplier, **by_hand)
+    weights = solved.dp_sgd(
+        pixels, mnist.train_y, noise_multiplier=noise_multiplier, **by_hand
+    )
     hits = int(((test_pixels @ weights).argmax(1) == mnist.test_y).sum())
     accuracy = stats.clopper_pearson(hits, len(mnist.test_y))
-    print(f"noise multiplier {noise_multiplier}: test accuracy {accuracy.percent()} ({mnist.source}, seed 0)")
+    print(
+        f"noise multiplier {noise_multiplier}: test accuracy {accuracy.percent()} ({mnist.source}, seed 0)"
+    )
 
 # %% [markdown]
 # ## 3. What did that run cost?
@@ -323,7 +344,9 @@ def epsilon(n, expected_batch_size, epochs, noise_multiplier, delta) -> float:
     ### BEGIN SOLUTION
     sample_rate = expected_batch_size / n
     steps = round(epochs * n / expected_batch_size)
-    step = dp_event.PoissonSampledDpEvent(sample_rate, dp_event.GaussianDpEvent(noise_multiplier))
+    step = dp_event.PoissonSampledDpEvent(
+        sample_rate, dp_event.GaussianDpEvent(noise_multiplier)
+    )
     return PLDAccountant().compose(step, steps).get_epsilon(delta)
     ### END SOLUTION
 
@@ -354,8 +377,13 @@ check("02.epsilon", epsilon)
 
 # %%
 n, steps = len(mnist.train_y), by_hand["steps"]
-print(f"your ε for the run by hand: {solved.epsilon(n, 0.01 * n, steps * 0.01, 1.0, 1e-5):.3f}")
-dp.privacy_statement([dp.SampledGaussian(noise_multiplier=1.0, steps=steps, sample_rate=0.01)], delta=1e-5)
+print(
+    f"your ε for the run by hand: {solved.epsilon(n, 0.01 * n, steps * 0.01, 1.0, 1e-5):.3f}"
+)
+dp.privacy_statement(
+    [dp.SampledGaussian(noise_multiplier=1.0, steps=steps, sample_rate=0.01)],
+    delta=1e-5,
+)
 
 # %% [markdown]
 # ## 4. The same with Opacus
@@ -383,15 +411,22 @@ model, optimizer, loader = engine.make_private(
     max_grad_norm=1.0,
 )
 print(f"asked for: q = {300 / 1000:.3f}, expected batch size 300")
-print(f"Opacus:    q = {loader.sample_rate:.3f}, expected batch size {optimizer.expected_batch_size}")
+print(
+    f"Opacus:    q = {loader.sample_rate:.3f}, expected batch size {optimizer.expected_batch_size}"
+)
 
 # %%
-for x, y in loader:  # one epoch: the loop that you know, with nothing private to see in it
+for (
+    x,
+    y,
+) in loader:  # one epoch: the loop that you know, with nothing private to see in it
     optimizer.zero_grad()
     torch.nn.functional.cross_entropy(model(x), y).backward()
     optimizer.step()
 spent = engine.get_epsilon(delta=1e-4)
-print(f"Opacus's own account after {len(loader)} steps: ε = {spent:.2f} (PRV, δ = 1e-4, Poisson, add/remove)")
+print(
+    f"Opacus's own account after {len(loader)} steps: ε = {spent:.2f} (PRV, δ = 1e-4, Poisson, add/remove)"
+)
 
 # %% [markdown]
 # The two lines printed before training differ. Opacus takes its sampling rate from the *number of batches* in the loader.
@@ -435,14 +470,19 @@ check("02.sample_rate", opacus_sample_rate)
 
 # %%
 used = solved.sample_rate(60_000, 256)
-print(f"60,000 records, batch size 256: asked for q = {256 / 60_000:.6f}, Opacus uses {used:.6f}")
+print(
+    f"60,000 records, batch size 256: asked for q = {256 / 60_000:.6f}, Opacus uses {used:.6f}"
+)
 
 # %% [markdown]
 # In a loop of your own, let `dp.check_loader` compare the loader with what you tell the accountant:
 
 # %%
 plain = DataLoader(records, batch_size=300)
-claims = {"Opacus's loader, your q": (loader, 0.3), "plain loader, your q": (plain, 0.3)}
+claims = {
+    "Opacus's loader, your q": (loader, 0.3),
+    "plain loader, your q": (plain, 0.3),
+}
 claims["Opacus's loader, its own q"] = (loader, loader.sample_rate)
 for name, (one, rate) in claims.items():
     try:
@@ -460,7 +500,9 @@ for name, (one, rate) in claims.items():
 # %%
 recipe = dp.recipe("cnn", target_epsilon=3.0)
 print(recipe, "| tuned on", dp.RECIPES["cnn"].tuned_on)
-private = dp.train_private(models.small_cnn("tanh", seed=0), mnist, target_epsilon=3.0, seed=0, **recipe)
+private = dp.train_private(
+    models.small_cnn("tanh", seed=0), mnist, target_epsilon=3.0, seed=0, **recipe
+)
 private
 
 # %%
@@ -537,13 +579,19 @@ held_out = dp.features(mnist).holdout(len(mnist.train_y) // 6)
 start = dp.LINEAR_SETTINGS
 share, steps = start["sample_rate"], int(start["steps"])
 noise = dp.calibrate_noise(3.0, delta=1e-5, sample_rate=share, steps=steps)
-base = dp.linear_learning_rate(noise, start["max_grad_norm"], steps, share * len(held_out.train_y))
+base = dp.linear_learning_rate(
+    noise, start["max_grad_norm"], steps, share * len(held_out.train_y)
+)
 norms = profile.pick(
-    smoke=[0.1, 2.0], laptop=[0.05, 0.2, 0.6, 2.0, 6.0], full=[0.05, 0.1, 0.2, 0.6, 2.0, 6.0]
+    smoke=[0.1, 2.0],
+    laptop=[0.05, 0.2, 0.6, 2.0, 6.0],
+    full=[0.05, 0.1, 0.2, 0.6, 2.0, 6.0],
 )
 rates = {
     "one learning rate": lambda norm: base,
-    "coupled: rate x C constant": lambda norm: solved.coupled_rate(base, start["max_grad_norm"], norm),
+    "coupled: rate x C constant": lambda norm: solved.coupled_rate(
+        base, start["max_grad_norm"], norm
+    ),
 }
 by_norm = {
     name: [
@@ -555,21 +603,39 @@ by_norm = {
     for name, rate in rates.items()
 }
 fig, ax = plots.figure(6.6, 3.6)
-for (name, found), colour, line in zip(by_norm.items(), plots.COLOURS, plots.LINES, strict=False):
+for (name, found), colour, line in zip(
+    by_norm.items(), plots.COLOURS, plots.LINES, strict=False
+):
     middle = np.array([100 * value.estimate for value in found])
     ends = [
         middle - [100 * value.low for value in found],
         np.array([100 * value.high for value in found]) - middle,
     ]
-    ax.errorbar(norms, middle, yerr=ends, label=name, color=colour, linestyle=line, marker="o", capsize=3)
+    ax.errorbar(
+        norms,
+        middle,
+        yerr=ends,
+        label=name,
+        color=colour,
+        linestyle=line,
+        marker="o",
+        capsize=3,
+    )
 ax.set(xscale="log", xlabel="clipping norm C", ylabel="validation accuracy (%)")
-ax.set_title(f"ε = 3, one run each, 95% over {len(held_out.test_y):,} records\n{mnist.source}", fontsize=9)
+ax.set_title(
+    f"ε = 3, one run each, 95% over {len(held_out.test_y):,} records\n{mnist.source}",
+    fontsize=9,
+)
 ax.legend()
 told = "; ".join(
     f"{name}: {', '.join(f'{100 * v.estimate:.1f}% at C = {c:g}' for c, v in zip(norms, found, strict=True))}"
     for name, found in by_norm.items()
 )
-plots.show(plots.describe(fig, f"Validation accuracy against the clipping norm at ε = 3. {told}."))
+plots.show(
+    plots.describe(
+        fig, f"Validation accuracy against the clipping norm at ε = 3. {told}."
+    )
+)
 
 # %% [markdown]
 # With one learning rate the curve falls on both sides: for small C the steps are too short to arrive, for large C the
@@ -595,12 +661,16 @@ widgets.training_explorer(mnist.holdout(len(mnist.train_y) // 6, seed=0))
 
 # %%
 seeds = profile.pick(smoke=2, laptop=5, full=5)
-linear_epsilons = profile.pick(smoke=[1.0, 8.0], laptop=[0.3, 1.0, 3.0, 8.0], full=[0.1, 0.3, 1.0, 3.0, 8.0])
+linear_epsilons = profile.pick(
+    smoke=[1.0, 8.0], laptop=[0.3, 1.0, 3.0, 8.0], full=[0.1, 0.3, 1.0, 3.0, 8.0]
+)
 cnn_epsilons = profile.pick(smoke=[8.0], laptop=[1.0, 3.0], full=[0.3, 1.0, 3.0, 8.0])
 
 # %%
 linear = dp.tradeoff(mnist, linear_epsilons, seeds=seeds)
-network = dp.tradeoff(mnist, cnn_epsilons, seeds=seeds, pipeline=dp.cnn_pipeline, ceiling=dp.cnn_ceiling)
+network = dp.tradeoff(
+    mnist, cnn_epsilons, seeds=seeds, pipeline=dp.cnn_pipeline, ceiling=dp.cnn_ceiling
+)
 plots.show(dp.compare([linear, network]), poster=True)
 
 # %%
@@ -634,14 +704,28 @@ for curve in (linear, network):
 # an older formula. The run is the same; what can be proven about it has improved.
 
 # %%
-published = [(1.3, 15, 1.16), (1.1, 60, 2.91), (0.7, 45, 6.86)]  # noise multiplier, epochs, ε as published
+published = [
+    (1.3, 15, 1.16),
+    (1.1, 60, 2.91),
+    (0.7, 45, 6.86),
+]  # noise multiplier, epochs, ε as published
 rate = 240 / 60_000
 rows = []
 for noise_multiplier, epochs, readme in published:
-    run = dp.SampledGaussian(noise_multiplier, steps=round(epochs / rate), sample_rate=rate)
+    run = dp.SampledGaussian(
+        noise_multiplier, steps=round(epochs / rate), sample_rate=rate
+    )
     found = dp.privacy_statement([run], delta=1e-5).epsilons
     gdp = dp.gdp_epsilon(noise_multiplier, run.steps, rate, delta=1e-5)
-    rows.append({"σ": noise_multiplier, "epochs": epochs, "README": readme, **found, "GDP limit": gdp})
+    rows.append(
+        {
+            "σ": noise_multiplier,
+            "epochs": epochs,
+            "README": readme,
+            **found,
+            "GDP limit": gdp,
+        }
+    )
 pd.DataFrame(rows).set_index(["σ", "epochs"]).round(3)
 
 # %% [markdown]
@@ -675,7 +759,8 @@ for sampler in ("poisson", "fixed"):
 # %%
 try:
     dp.privacy_statement(
-        [dp.SampledGaussian(1.3, steps=steps, sample_rate=rate, sampler="shuffle")], delta=1e-5
+        [dp.SampledGaussian(1.3, steps=steps, sample_rate=rate, sampler="shuffle")],
+        delta=1e-5,
     )
 except ValueError as refusal:
     print(refusal)

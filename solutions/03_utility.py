@@ -44,7 +44,9 @@ profile = profiles.current()
 mnist = data.load("mnist")
 if profile.name == "smoke":
     mnist = mnist.take(2000, 500)
-solved = Solved("03")  # solved.NAME: your function once it has passed, labkit's until then
+solved = Solved(
+    "03"
+)  # solved.NAME: your function once it has passed, labkit's until then
 banner("03", mnist)
 
 # %% [markdown]
@@ -151,7 +153,9 @@ for kind, answers in right.items():
     few, more = (answers[e] for e in budgets)
     each = [stats.clopper_pearson(int(part.sum()), len(part)) for part in (few, more)]
     overlap = each[0].high >= each[1].low and each[1].high >= each[0].low
-    print(f"{kind}: intervals {'overlap' if overlap else 'part'}; paired {stats.mcnemar(more, few)}")
+    print(
+        f"{kind}: intervals {'overlap' if overlap else 'part'}; paired {stats.mcnemar(more, few)}"
+    )
     print(f"    your p-value {solved.paired(more, few):.2g}")
 
 # %% [markdown]
@@ -210,7 +214,9 @@ check("03.normalise", normalise)
 
 
 # %%
-def whiten(x: torch.Tensor, dimension: int, *, damping: float) -> tuple[torch.Tensor, torch.Tensor]:
+def whiten(
+    x: torch.Tensor, dimension: int, *, damping: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Learn from public vectors `x` (m, D) how to whiten: return `mean` (D,) and `projection` (D, dimension).
 
     A vector v is whitened by (v - mean) @ projection. Column j is the direction of the j-th largest variance λ_j,
@@ -219,7 +225,10 @@ def whiten(x: torch.Tensor, dimension: int, *, damping: float) -> tuple[torch.Te
     ### BEGIN SOLUTION
     mean = x.mean(dim=0)
     variances, directions = torch.linalg.eigh(torch.cov(x.T))
-    variances, directions = variances.flip(0)[:dimension], directions.flip(1)[:, :dimension]
+    variances, directions = (
+        variances.flip(0)[:dimension],
+        directions.flip(1)[:, :dimension],
+    )
     return mean, directions / (variances + damping * variances[0]).sqrt()
     ### END SOLUTION
 
@@ -257,7 +266,11 @@ for damping in (0.0, 0.03):
 fig, ax = plots.figure(6.4, 3.4)
 for damping, variances in spectrum.items():
     ax.plot(variances.numpy(), label=f"damping {damping:g}")
-ax.set(xlabel="direction, by variance among the strokes", ylabel="variance among the digits", yscale="log")
+ax.set(
+    xlabel="direction, by variance among the strokes",
+    ylabel="variance among the digits",
+    yscale="log",
+)
 ax.set_title(f"Whitened by strokes, seen on {mnist.source.split(',')[0]}")
 ax.legend()
 plots.show(
@@ -281,7 +294,9 @@ plots.show(
 
 
 # %%
-def gradient_norms(x: torch.Tensor, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def gradient_norms(
+    x: torch.Tensor, logits: torch.Tensor, y: torch.Tensor
+) -> torch.Tensor:
     """Return each record's gradient norm (b,) over weight and bias together.
 
     `x` (b, d) are features, `logits` (b, k) the model's outputs for them, `y` (b,) the labels.
@@ -317,7 +332,9 @@ check("03.closed_form_norm", gradient_norms)
 digits = by_kind[kinds[-1]]
 x, y = digits.train_x[:2000], digits.train_y[:2000]
 start = solved.closed_form_norm(x, torch.zeros(len(x), 10), y)
-print(f"at the start every record pulls with norm {start.min():.2f} to {start.max():.2f}")
+print(
+    f"at the start every record pulls with norm {start.min():.2f} to {start.max():.2f}"
+)
 print(f"the pipeline clips at {dp.LINEAR_SETTINGS['max_grad_norm']}")
 
 # %% [markdown]
@@ -334,7 +351,9 @@ print(f"the pipeline clips at {dp.LINEAR_SETTINGS['max_grad_norm']}")
 
 # %%
 def pick(
-    candidates: Sequence[float], accuracy: Callable[[float, data.Dataset], float], dataset: data.Dataset
+    candidates: Sequence[float],
+    accuracy: Callable[[float, data.Dataset], float],
+    dataset: data.Dataset,
 ) -> float:
     """Return the candidate that is most accurate on records held out of the train records.
 
@@ -370,11 +389,18 @@ check("03.pick_on_validation", pick)
 
 # %%
 def accuracy_at_1(learning_rate: float, split: data.Dataset) -> float:
-    return dp.linear_pipeline(split, target_epsilon=1.0, learning_rate=learning_rate).accuracy.estimate
+    return dp.linear_pipeline(
+        split, target_epsilon=1.0, learning_rate=learning_rate
+    ).accuracy.estimate
 
 
-rates = profile.pick(smoke=[10, 100], laptop=[10, 100, 1000], full=[10, 30, 100, 300, 1000])
-print("best learning rate at ε = 1:", solved.pick_on_validation(rates, accuracy_at_1, digits))
+rates = profile.pick(
+    smoke=[10, 100], laptop=[10, 100, 1000], full=[10, 30, 100, 300, 1000]
+)
+print(
+    "best learning rate at ε = 1:",
+    solved.pick_on_validation(rates, accuracy_at_1, digits),
+)
 
 # %% [markdown]
 # Does it have to be searched at all? Noise limits the step: `dp.linear_learning_rate` sets the rate so that all noise of a
@@ -398,9 +424,14 @@ def pareto_front(epsilons: Sequence[float], accuracies: Sequence[float]) -> list
     points = list(zip(epsilons, accuracies, strict=True))
 
     def beaten(i: int) -> bool:
-        return any(q != points[i] and q[0] <= points[i][0] and q[1] >= points[i][1] for q in points)
+        return any(
+            q != points[i] and q[0] <= points[i][0] and q[1] >= points[i][1]
+            for q in points
+        )
 
-    return sorted((i for i in range(len(points)) if not beaten(i)), key=lambda i: points[i])
+    return sorted(
+        (i for i in range(len(points)) if not beaten(i)), key=lambda i: points[i]
+    )
     ### END SOLUTION
 
 
@@ -437,7 +468,9 @@ found = dp.search(digits, trials=trials, epsilons=(0.5, 8.0))
 plots.show(found.plot())
 
 # %%
-front = solved.pareto_front([run.spent_epsilon for run in found.runs], [run.accuracy for run in found.runs])
+front = solved.pareto_front(
+    [run.spent_epsilon for run in found.runs], [run.accuracy for run in found.runs]
+)
 found.table().head(8)
 
 # %% [markdown]
@@ -446,9 +479,13 @@ found.table().head(8)
 
 # %%
 best = found.runs[front[-1]]
-held = found.n_train // 5  # a sixth of the records was held out, five sixths were trained on
+held = (
+    found.n_train // 5
+)  # a sixth of the records was held out, five sixths were trained on
 interval = stats.clopper_pearson(round(best.accuracy * held), held).percent()
-print(f"{interval} is all that one run can say, and too good even so: it is the best of {trials}")
+print(
+    f"{interval} is all that one run can say, and too good even so: it is the best of {trials}"
+)
 
 # %% [markdown]
 # ## 4. What looking costs
@@ -466,7 +503,9 @@ def epsilon_with_tuning(
 ) -> float:
     """Return the ε of releasing all of `trials` equal training runs (Poisson sampling, add/remove, by PLD)."""
     ### BEGIN SOLUTION
-    everything = dp.SampledGaussian(noise_multiplier, steps=steps * trials, sample_rate=sample_rate)
+    everything = dp.SampledGaussian(
+        noise_multiplier, steps=steps * trials, sample_rate=sample_rate
+    )
     return dp.privacy_statement(everything, delta=delta).epsilon
     ### END SOLUTION
 
@@ -501,7 +540,11 @@ for k in profile.pick(smoke=[2, 10], laptop=[2, 5, 10, 30], full=[2, 5, 10, 30, 
     at_random = dp.privacy_statement(event, tuning=random_number).epsilon
     all_of_them = solved.epsilon_with_tuning(noise, rate, steps, k, 1e-5)
     rows.append(
-        {"trials at ε = 1": k, "all of them (PLD)": all_of_them, "best of a random number (RDP)": at_random}
+        {
+            "trials at ε = 1": k,
+            "all of them (PLD)": all_of_them,
+            "best of a random number (RDP)": at_random,
+        }
     )
 pd.DataFrame(rows).set_index("trials at ε = 1").round(2)
 
@@ -543,17 +586,28 @@ behind = dp.LINEAR_TRIALS[
     "mnist"
 ]  # runs on held-out train records behind the choice of features, counted from logs
 for cost in (dp.TuningCost(behind, "geometric"), dp.TuningCost(behind)):
-    print(f"{cost.describe()}: ε = {dp.privacy_statement(event, tuning=cost).epsilon:.2f} instead of 1")
+    print(
+        f"{cost.describe()}: ε = {dp.privacy_statement(event, tuning=cost).epsilon:.2f} instead of 1"
+    )
 
 # %%
 size = profile.pick(smoke=1500, laptop=24_000, full=60_000)
 x, y = data.strokes(size, seed=5)
 cut = size // 6
 synthetic = data.Dataset(
-    "strokes", "synthetic strokes", False, x[cut:], y[cut:], x[:cut], y[:cut], mnist.classes
+    "strokes",
+    "synthetic strokes",
+    False,
+    x[cut:],
+    y[cut:],
+    x[:cut],
+    y[:cut],
+    mnist.classes,
 )
 # "scattering" alone: the network was trained on strokes, and would look too good on them
-rehearsal = dp.search(dp.features(synthetic, "scattering"), trials=trials, epsilons=(1.0, 8.0))
+rehearsal = dp.search(
+    dp.features(synthetic, "scattering"), trials=trials, epsilons=(1.0, 8.0)
+)
 chosen = rehearsal.settings()
 print({name: round(value, 2) for name, value in chosen.items()})
 
@@ -565,7 +619,9 @@ print({name: round(value, 2) for name, value in chosen.items()})
 # %%
 seeds = profile.pick(smoke=2, laptop=5, full=10)
 epsilons = profile.pick(
-    smoke=[1.0, 8.0], laptop=[0.3, 0.5, 1.0, 3.0, 8.0], full=[0.1, 0.3, 0.5, 1.0, 2.0, 3.0, 8.0]
+    smoke=[1.0, 8.0],
+    laptop=[0.3, 0.5, 1.0, 3.0, 8.0],
+    full=[0.1, 0.3, 0.5, 1.0, 2.0, 3.0, 8.0],
 )
 curve = dp.tradeoff(digits, epsilons, seeds=seeds, settings=chosen)
 plots.show(curve.plot(), poster=True)
@@ -614,7 +670,9 @@ check("03.share_bought", share_bought)
 prior = curve.prior_accuracy.estimate
 for epsilon in curve.epsilons:
     reached = curve.accuracy(epsilon).estimate
-    print(f"ε = {epsilon:g}: {solved.share_bought(reached, prior):.0%} of the mistakes at ε = 0 are gone")
+    print(
+        f"ε = {epsilon:g}: {solved.share_bought(reached, prior):.0%} of the mistakes at ε = 0 are gone"
+    )
 
 # %% [markdown]
 # ### Exercise 03.smallest_epsilon: the smallest ε that one deployed model is accurate enough at
@@ -640,10 +698,14 @@ def smallest_epsilon(
 
     def bound(runs: Sequence[float]) -> float:
         k = len(runs)
-        return np.mean(runs) - t.ppf(0.95, k - 1) * np.std(runs, ddof=1) * np.sqrt(1 + 1 / k)
+        return np.mean(runs) - t.ppf(0.95, k - 1) * np.std(runs, ddof=1) * np.sqrt(
+            1 + 1 / k
+        )
 
     pairs = zip(epsilons, accuracies, strict=True)
-    return min((epsilon for epsilon, runs in pairs if bound(runs) >= required), default=None)
+    return min(
+        (epsilon for epsilon, runs in pairs if bound(runs) >= required), default=None
+    )
     ### END SOLUTION
 
 
@@ -670,7 +732,9 @@ check("03.smallest_epsilon", smallest_epsilon)
 # %%
 required = profile.pick(smoke=0.80, laptop=0.98, full=0.98)
 runs = [[run.accuracy for run in curve.at(epsilon)] for epsilon in curve.epsilons]
-print(f"smallest measured ε for {required:.0%}: {solved.smallest_epsilon(curve.epsilons, runs, required)}")
+print(
+    f"smallest measured ε for {required:.0%}: {solved.smallest_epsilon(curve.epsilons, runs, required)}"
+)
 
 # %% [markdown]
 # `dp.decide` asks for more. The accuracy must also hold up for *other test records*: that variance is added. And whoever
@@ -705,10 +769,14 @@ except dp.NoDecision as no:
 for tuned in (None, dp.TuningCost(trials), dp.TuningCost(trials, "geometric")):
     try:
         answer = dp.decide(curve, max_epsilon=3.0, tuning=tuned)
-        print(f"{answer.tuning}:\n  train at ε = {answer.epsilon:g}, claim {answer.privacy.epsilon:.2f}")
+        print(
+            f"{answer.tuning}:\n  train at ε = {answer.epsilon:g}, claim {answer.privacy.epsilon:.2f}"
+        )
         print(f"  assured accuracy {answer.assured:.2%}")
     except dp.NoDecision as no:
-        print(f"{tuned.describe() if tuned else 'nothing counted'}:\n  no decision: {no}")
+        print(
+            f"{tuned.describe() if tuned else 'nothing counted'}:\n  no decision: {no}"
+        )
 
 # %% [markdown]
 # The cap now pays for the trials too, so the same cap buys a smaller ε for training, and less accuracy.

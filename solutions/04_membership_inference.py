@@ -46,7 +46,9 @@ from labkit.widgets import threshold_explorer
 profile = profiles.current()
 case = handed_over.case(data.load("mnist"))
 cancer = data.load("breast_cancer")
-solved = Solved("04")  # solved.NAME: your function once it has passed, labkit's until then
+solved = Solved(
+    "04"
+)  # solved.NAME: your function once it has passed, labkit's until then
 banner("04", case.dataset, cancer)
 
 # %% [markdown]
@@ -127,12 +129,16 @@ rows = []
 for name, group in (("right label", ~case.wrong), ("wrong label", case.wrong)):
     for part, who in (("members", in_mine), ("others", ~in_mine)):
         chosen = my_losses[group & who]
-        agrees = int((outputs(mine.model)[group & who].argmax(1) == labels[group & who]).sum())
+        agrees = int(
+            (outputs(mine.model)[group & who].argmax(1) == labels[group & who]).sum()
+        )
         rows.append(
             {
                 "records": f"{part}, {name}",
                 "count": len(chosen),
-                "answers as labelled": stats.clopper_pearson(agrees, len(chosen)).percent(1),
+                "answers as labelled": stats.clopper_pearson(
+                    agrees, len(chosen)
+                ).percent(1),
                 "median loss": f"{np.median(chosen):.2g}",
             }
         )
@@ -141,11 +147,21 @@ pd.DataFrame(rows).set_index("records")
 # %%
 fig, axes = plots.figure(8.4, 3.4, ncols=2, sharey=True)
 edges = np.geomspace(1e-6, 40, 41)
-for ax, title, group in zip(axes, ("Right labels", "Wrong labels"), (~case.wrong, case.wrong), strict=True):
+for ax, title, group in zip(
+    axes, ("Right labels", "Wrong labels"), (~case.wrong, case.wrong), strict=True
+):
     for name, who, style in (("members", in_mine, "-"), ("others", ~in_mine, "--")):
         chosen = np.clip(my_losses[group & who], edges[0], edges[-1])
         weights = np.full(len(chosen), 100 / len(chosen))
-        ax.hist(chosen, edges, weights=weights, histtype="step", linestyle=style, linewidth=1.8, label=name)
+        ax.hist(
+            chosen,
+            edges,
+            weights=weights,
+            histtype="step",
+            linestyle=style,
+            linewidth=1.8,
+            label=name,
+        )
     ax.set(
         xscale="log",
         xlabel="loss (nats), 10⁻⁶ or less at the left edge",
@@ -153,7 +169,10 @@ for ax, title, group in zip(axes, ("Right labels", "Wrong labels"), (~case.wrong
     )
 axes[0].set_ylabel("share of the group (%)")
 axes[0].legend(loc="upper left")
-fig.suptitle(f"Loss of a model's own records and of others ({mine.source}, seed {mine.seed})", fontsize=11)
+fig.suptitle(
+    f"Loss of a model's own records and of others ({mine.source}, seed {mine.seed})",
+    fontsize=11,
+)
 alt = "Histograms of the loss of members and others: alike where labels are right, far apart where they are wrong."
 plots.show(plots.describe(fig, alt))
 
@@ -185,8 +204,14 @@ def best_threshold(losses: np.ndarray, members: np.ndarray) -> float:
     """
     ### BEGIN SOLUTION
     thresholds = np.sort(losses)
-    caught = np.searchsorted(np.sort(losses[members]), thresholds, side="right") / members.sum()
-    alarms = np.searchsorted(np.sort(losses[~members]), thresholds, side="right") / (~members).sum()
+    caught = (
+        np.searchsorted(np.sort(losses[members]), thresholds, side="right")
+        / members.sum()
+    )
+    alarms = (
+        np.searchsorted(np.sort(losses[~members]), thresholds, side="right")
+        / (~members).sum()
+    )
     return float(thresholds[np.argmax(caught - alarms)])
     ### END SOLUTION
 
@@ -216,7 +241,9 @@ threshold = solved.best_threshold(my_losses, in_mine)
 given_losses = solved.record_losses(outputs(given.model), labels)
 accused = given_losses <= threshold
 print(f"threshold {threshold:.2g}, set on your own model")
-print(f"accused of having trained the model you were handed: {accused.sum():,} of {len(accused):,} records")
+print(
+    f"accused of having trained the model you were handed: {accused.sum():,} of {len(accused):,} records"
+)
 
 # %% [markdown]
 # Your accusations are made. **Write down** what share of them you believe to be right, and how sure you would be of any
@@ -289,7 +316,9 @@ print(f"each record is in for {counts.min()} to {counts.max()} of {len(bank)} mo
 
 
 # %%
-def calibrated(signal: np.ndarray, shadow_signals: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def calibrated(
+    signal: np.ndarray, shadow_signals: np.ndarray, masks: np.ndarray
+) -> np.ndarray:
     """Return the target's `signal` (n,) minus its mean over the shadow models that were not trained on the record.
 
     `shadow_signals` is (models, n); `masks` (models, n) is True where the model was trained on the record.
@@ -322,7 +351,9 @@ check("04.calibrated", calibrated)
 
 # %%
 confidence = signals.signal("logit-confidence", outputs(given.model), labels)
-scores = solved.calibrated(confidence, bank.signal("logit-confidence")[:, :, 0], bank.masks)
+scores = solved.calibrated(
+    confidence, bank.signal("logit-confidence")[:, :, 0], bank.masks
+)
 surest = np.argsort(-scores)[:20]
 print("the 20 records you are surest of:", surest.tolist())
 
@@ -341,7 +372,9 @@ by_attack = {"loss threshold": -given_losses, "shadow models, calibrated": score
 pd.DataFrame(
     {
         name: {
-            "balanced accuracy": intervals.balanced_accuracy(values, members).percent(1),
+            "balanced accuracy": intervals.balanced_accuracy(values, members).percent(
+                1
+            ),
             "AUC": str(intervals.auc(values, members)),
         }
         for name, values in by_attack.items()
@@ -415,17 +448,27 @@ pd.DataFrame(rows).set_index("attack")
 # matter? Ask an experiment whose answer is known:
 
 # %%
-rng, trials, effect = np.random.default_rng(0), profile.pick(smoke=100, laptop=400, full=2000), 2.0
-truth = float(norm.sf(norm.isf(0.01) - effect))  # members' scores lie two standard deviations higher
+rng, trials, effect = (
+    np.random.default_rng(0),
+    profile.pick(smoke=100, laptop=400, full=2000),
+    2.0,
+)
+truth = float(
+    norm.sf(norm.isf(0.01) - effect)
+)  # members' scores lie two standard deviations higher
 is_member = np.arange(2000) < 1000
 hold = {"threshold taken as known": 0, "threshold's own chance counted": 0}
 for _ in range(trials):
-    point = intervals.operating_point(rng.normal(size=2000) + effect * is_member, is_member, 0.01)
+    point = intervals.operating_point(
+        rng.normal(size=2000) + effect * is_member, is_member, 0.01
+    )
     hold["threshold taken as known"] += point.found.low <= truth <= point.found.high
     hold["threshold's own chance counted"] += point.tpr.low <= truth <= point.tpr.high
 for name, count in hold.items():
     share = stats.clopper_pearson(int(count), trials)
-    print(f"{name}: {share.percent(0)} of {trials} intervals hold the truth; 95% are promised")
+    print(
+        f"{name}: {share.percent(0)} of {trials} intervals hold the truth; 95% are promised"
+    )
 
 # %% [markdown]
 # Guessing would find as many members as it raises false alarms. Now all attacks of this lab on one pair of axes. Both
@@ -438,7 +481,8 @@ attacks = {
     "watson": {"signal": "logit-confidence"},
 }
 reports = {
-    name: membership.attack(name, target, bank, **options).report() for name, options in attacks.items()
+    name: membership.attack(name, target, bank, **options).report()
+    for name, options in attacks.items()
 }
 assert np.allclose(
     reports["watson"].result.scores, scores
@@ -466,7 +510,11 @@ comparison.table().drop(columns="from")
 
 # %%
 def paired_differences(
-    first: np.ndarray, second: np.ndarray, members: np.ndarray, fpr: float, draws: list[np.ndarray]
+    first: np.ndarray,
+    second: np.ndarray,
+    members: np.ndarray,
+    fpr: float,
+    draws: list[np.ndarray],
 ) -> np.ndarray:
     """Return for each draw the share of members that `first` finds minus that of `second`, both at `fpr`; (draws,).
 
@@ -506,7 +554,10 @@ check("04.paired_differences", paired_differences)
 # </details>
 
 # %%
-rng, groups = np.random.default_rng(0), [np.flatnonzero(members), np.flatnonzero(~members)]
+rng, groups = (
+    np.random.default_rng(0),
+    [np.flatnonzero(members), np.flatnonzero(~members)],
+)
 draws = [
     np.concatenate([rng.choice(group, len(group)) for group in groups])
     for _ in range(profile.pick(smoke=60, laptop=200, full=1000))
@@ -514,9 +565,15 @@ draws = [
 gaps = solved.paired_differences(scores, -given_losses, members, 0.01, draws)
 low, high = np.quantile(gaps, [0.025, 0.975])
 area = intervals.auc_difference(scores, -given_losses, members)
-print(f"calibrated minus loss threshold, the same {len(members):,} records of {bank.source}:")
-print(f"  found at 1% false alarms: {100 * low:+.2f} to {100 * high:+.2f} points (95%, {len(draws)} draws)")
-print(f"  AUC: {area.estimate:+.3f} [{area.low:+.3f}, {area.high:+.3f}] (95%, DeLong's paired interval)")
+print(
+    f"calibrated minus loss threshold, the same {len(members):,} records of {bank.source}:"
+)
+print(
+    f"  found at 1% false alarms: {100 * low:+.2f} to {100 * high:+.2f} points (95%, {len(draws)} draws)"
+)
+print(
+    f"  AUC: {area.estimate:+.3f} [{area.low:+.3f}, {area.high:+.3f}] (95%, DeLong's paired interval)"
+)
 comparison.differences()
 
 # %% [markdown]
@@ -571,14 +628,20 @@ def at_one_percent(scores: np.ndarray) -> np.ndarray:
 
 
 attempts = {"loss threshold, as committed": accused}
-attempts |= {f"{name}, 1% false alarms": at_one_percent(values) for name, values in by_attack.items()}
+attempts |= {
+    f"{name}, 1% false alarms": at_one_percent(values)
+    for name, values in by_attack.items()
+}
 rows = []
 for name, called in attempts.items():
     tpr = stats.clopper_pearson(int(called[members].sum()), int(members.sum()))
     fpr = stats.clopper_pearson(int(called[~members].sum()), int((~members).sum()))
     row = {"accusation": name, "TPR": tpr.percent(1), "FPR": fpr.percent(1)}
     for prior in (0.5, 0.1, 0.01):
-        low, high = solved.precision(tpr.low, fpr.high, prior), solved.precision(tpr.high, fpr.low, prior)
+        low, high = (
+            solved.precision(tpr.low, fpr.high, prior),
+            solved.precision(tpr.high, fpr.low, prior),
+        )
         row[f"precision, prior {prior:.0%}"] = (
             f"{solved.precision(tpr.estimate, fpr.estimate, prior):.1%} [{low:.1%}, {high:.1%}]"
         )
@@ -602,7 +665,9 @@ control = reports["watson"].control
 print(f"AUC {reports['watson'].auc}; shuffled {control.auc}, p = {control.p_value:.3g}")
 blind = membership.attack("blind", target, bank).report()
 print(f"blind attack, members a random half: AUC {blind.auc}")
-by_digit = replace(target, members=labels < 5)  # "members" are small digits, "others" large ones
+by_digit = replace(
+    target, members=labels < 5
+)  # "members" are small digits, "others" large ones
 careless = membership.attack("blind", by_digit, bank).report()
 print(f"blind attack, members the digits 0 to 4: AUC {careless.auc}")
 reports["watson"]
@@ -623,7 +688,12 @@ for name, group in (("right label", ~case.wrong), ("wrong label", case.wrong)):
     found = stats.clopper_pearson(int(found_out[inside].sum()), int(inside.sum()))
     area = intervals.auc(scores[group], members[group])
     rows.append(
-        {"records": name, "members": inside.sum(), "found at 1% false alarms": found.percent(1), "AUC": area}
+        {
+            "records": name,
+            "members": inside.sum(),
+            "found at 1% false alarms": found.percent(1),
+            "AUC": area,
+        }
     )
 pd.DataFrame(rows).set_index("records")
 
@@ -633,7 +703,10 @@ honest = exposed[~case.wrong[exposed]][:10]
 plots.show(
     plots.images(
         case.x[np.concatenate([exposed[:10], honest])].numpy(),
-        [f"{labels[i]}{' (wrong)' if case.wrong[i] else ''}" for i in (*exposed[:10], *honest)],
+        [
+            f"{labels[i]}{' (wrong)' if case.wrong[i] else ''}"
+            for i in (*exposed[:10], *honest)
+        ],
         alt=f"Digits in two rows. First: the ten most exposed members, {case.wrong[exposed[:10]].sum()} of them with a "
         "wrong label. Second: the ten most exposed with a right label, many of them oddly drawn.",
     )
@@ -702,12 +775,17 @@ halves = solved.balanced_masks(len(clinic), len(diagnosis), seed=2)
 
 def shadows_of(model) -> np.ndarray:
     """Train a scikit-learn model on each half and ask each about all patients: (models, n, classes)."""
-    return np.stack([model.fit(patients[m], diagnosis[m]).predict_proba(patients) for m in halves])
+    return np.stack(
+        [model.fit(patients[m], diagnosis[m]).predict_proba(patients) for m in halves]
+    )
 
 
 asked = {
     "logistic regression": (shadows_of(LogisticRegression(max_iter=500)), halves),
-    "perceptron": (softmax([clinic.logits(k)[:, 0] for k in range(len(clinic))], axis=-1), clinic.masks),
+    "perceptron": (
+        softmax([clinic.logits(k)[:, 0] for k in range(len(clinic))], axis=-1),
+        clinic.masks,
+    ),
     "decision tree": (shadows_of(DecisionTreeClassifier(random_state=0)), halves),
     "random forest": (shadows_of(RandomForestClassifier(50, random_state=0)), halves),
 }
@@ -721,9 +799,15 @@ asked = {
 # %%
 def shokri(probabilities: np.ndarray, masks: np.ndarray, k: int) -> float:
     """Attack model `k` with a classifier trained on the others' outputs; return the AUC."""
-    others = [j for j in range(len(masks)) if not (masks[j] == masks[k]).all() | (masks[j] != masks[k]).all()]
+    others = [
+        j
+        for j in range(len(masks))
+        if not (masks[j] == masks[k]).all() | (masks[j] != masks[k]).all()
+    ]
     rows, truth = solved.shadow_rows(probabilities[others], diagnosis, masks[others])
-    attacker = HistGradientBoostingClassifier(max_iter=50, random_state=0).fit(rows, truth)
+    attacker = HistGradientBoostingClassifier(max_iter=50, random_state=0).fit(
+        rows, truth
+    )
     shown, inside = solved.shadow_rows(probabilities[[k]], diagnosis, masks[[k]])
     guesses = attacker.predict_proba(shown)[:, 1]
     return stats.auc(guesses[inside], guesses[~inside])
@@ -731,7 +815,12 @@ def shokri(probabilities: np.ndarray, masks: np.ndarray, k: int) -> float:
 
 rows = []
 for name, (probabilities, masks) in asked.items():
-    found = {"accuracy on others": [], "gap": [], "loss threshold, AUC": [], "Shokri's classifier, AUC": []}
+    found = {
+        "accuracy on others": [],
+        "gap": [],
+        "loss threshold, AUC": [],
+        "Shokri's classifier, AUC": [],
+    }
     for k in range(0, min(20, len(masks)), 2):
         correct = probabilities[k].argmax(1) == diagnosis
         sure = probabilities[k][np.arange(len(diagnosis)), diagnosis]
@@ -742,7 +831,9 @@ for name, (probabilities, masks) in asked.items():
     rows.append(
         {"target": name}
         | {
-            key: str(stats.mean_interval(values)) if "AUC" in key else stats.mean_interval(values).percent(1)
+            key: str(stats.mean_interval(values))
+            if "AUC" in key
+            else stats.mean_interval(values).percent(1)
             for key, values in found.items()
         }
     )

@@ -44,7 +44,9 @@ from labkit.widgets import ceiling_explorer
 
 profile = profiles.current()
 cifar = data.load("cifar10")
-solved = Solved("05")  # solved.NAME: your function once it has passed, labkit's until then
+solved = Solved(
+    "05"
+)  # solved.NAME: your function once it has passed, labkit's until then
 banner("05", cifar)
 
 # %% [markdown]
@@ -60,7 +62,9 @@ banner("05", cifar)
 # %%
 scene = red_team.scene(cifar)
 bank, canaries = scene.bank, scene.canaries
-plain = bank.select(queries=1)  # each image shown as it is; the mirror image comes later
+plain = bank.select(
+    queries=1
+)  # each image shown as it is; the mirror image comes later
 target, shadows = plain.target(0), plain.without(0)
 labels, members = bank.labels, target.members
 right = target.logits[:, 0].argmax(1) == labels
@@ -120,7 +124,10 @@ check("05.logit_confidence", logit_confidence)
 # %%
 shown = solved.logit_confidence(target.logits[:, 0].astype(float), labels)
 values = np.stack(
-    [solved.logit_confidence(shadows.logits(k)[:, 0].astype(float), labels) for k in range(len(shadows))]
+    [
+        solved.logit_confidence(shadows.logits(k)[:, 0].astype(float), labels)
+        for k in range(len(shadows))
+    ]
 )
 masks = shadows.masks
 print(f"target: {shown.shape}, shadow models: {values.shape}")
@@ -136,10 +143,21 @@ by_difficulty = near[np.argsort(out_mean[near])]
 picked = by_difficulty[(np.linspace(0.05, 0.95, 6) * (len(near) - 1)).astype(int)]
 fig, ax = plots.figure(7.2, 3.8)
 for row, i in enumerate(picked):
-    for used, marker, colour, name in ((masks, "o", "#0072B2", "in"), (~masks, "s", "#D55E00", "out")):
+    for used, marker, colour, name in (
+        (masks, "o", "#0072B2", "in"),
+        (~masks, "s", "#D55E00", "out"),
+    ):
         seen = values[used[:, i], i]
         label = f"shadow model, image {name}" if row == 0 else None
-        ax.plot(seen, np.full(len(seen), row), marker, color=colour, alpha=0.6, linestyle="none", label=label)
+        ax.plot(
+            seen,
+            np.full(len(seen), row),
+            marker,
+            color=colour,
+            alpha=0.6,
+            linestyle="none",
+            label=label,
+        )
     ax.plot(
         shown[i],
         row,
@@ -149,8 +167,15 @@ for row, i in enumerate(picked):
         linestyle="none",
         label="target" if row == 0 else None,
     )
-kinds = [f"{bank.classes[labels[i]]}, {'member' if members[i] else 'non-member'}" for i in picked]
-ax.set(yticks=range(len(picked)), yticklabels=kinds, xlabel="logit-scaled confidence in the label")
+kinds = [
+    f"{bank.classes[labels[i]]}, {'member' if members[i] else 'non-member'}"
+    for i in picked
+]
+ax.set(
+    yticks=range(len(picked)),
+    yticklabels=kinds,
+    xlabel="logit-scaled confidence in the label",
+)
 ax.set(title=f"Same confidence of the target, six images\n{bank.source}")
 ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.18), ncols=3)
 plots.show(
@@ -267,9 +292,13 @@ check("05.tpr_at_fpr", tpr_at_fpr)
 def measured(scores: np.ndarray) -> dict[str, str]:
     """Return an attack's figures on this one target: AUC with its DeLong interval, TPR at two rates."""
     found = {
-        f"TPR at {100 * rate:g}% FPR": solved.tpr_at_fpr(scores, members, rate) for rate in (0.01, 0.001)
+        f"TPR at {100 * rate:g}% FPR": solved.tpr_at_fpr(scores, members, rate)
+        for rate in (0.01, 0.001)
     }
-    shown = {name: "refused" if value is None else f"{100 * value:.2f}%" for name, value in found.items()}
+    shown = {
+        name: "refused" if value is None else f"{100 * value:.2f}%"
+        for name, value in found.items()
+    }
     return {"AUC": str(intervals.auc(scores, members))} | shown
 
 
@@ -278,7 +307,9 @@ kit = {
     kind: membership.attack("lira-online", target, shadows, variance=kind).scores
     for kind in ("global", "per-example")
 }
-print(f"largest difference between your scores and labkit's: {np.abs(mine - kit['global']).max():.1e}")
+print(
+    f"largest difference between your scores and labkit's: {np.abs(mine - kit['global']).max():.1e}"
+)
 pd.DataFrame(
     {
         "loss threshold": measured(membership.attack("loss", target, shadows).scores),
@@ -299,7 +330,9 @@ pd.DataFrame(
 
 
 # %%
-def lira_offline(shown: np.ndarray, values: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def lira_offline(
+    shown: np.ndarray, values: np.ndarray, masks: np.ndarray
+) -> np.ndarray:
     """Return how many pooled standard deviations the target lies above the models without the record, (n,).
 
     Arguments and pooled variance are those of `lira_online`.
@@ -391,7 +424,9 @@ check("05.likelihood_ratio", likelihood_ratio)
 def dominance(ratio_x: np.ndarray, ratio_z: np.ndarray, gamma: float) -> np.ndarray:
     """Return for each x the share of z with ratio_x / ratio_z >= gamma; (n,) and (m,) give (n,)."""
     ### BEGIN SOLUTION
-    return np.searchsorted(np.sort(ratio_z), ratio_x / gamma, side="right") / len(ratio_z)
+    return np.searchsorted(np.sort(ratio_z), ratio_x / gamma, side="right") / len(
+        ratio_z
+    )
     ### END SOLUTION
 
 
@@ -422,18 +457,27 @@ check("05.dominance", dominance)
 
 # %%
 few = shadows.first(4)
-confidence = {part: few.signal("confidence", part=part)[:, :, 0] for part in ("pool", "population")}
+confidence = {
+    part: few.signal("confidence", part=part)[:, :, 0]
+    for part in ("pool", "population")
+}
 asked = {
     "pool": membership.signal("confidence", target.logits, labels)[:, 0],
-    "population": membership.signal("confidence", target.population_logits, bank.population_labels)[:, 0],
+    "population": membership.signal(
+        "confidence", target.population_logits, bank.population_labels
+    )[:, 0],
 }
 out = np.where(few.masks, 0, confidence["pool"]).sum(0) / (~few.masks).sum(0)
 ratio_x = solved.likelihood_ratio(asked["pool"], out)
 ratio_z = solved.likelihood_ratio(asked["population"], confidence["population"].mean(0))
 # In slices, so that a version that forms all pairs fits in memory as well.
-rmia = np.concatenate([solved.dominance(part, ratio_z, 1.0) for part in np.array_split(ratio_x, 100)])
+rmia = np.concatenate(
+    [solved.dominance(part, ratio_z, 1.0) for part in np.array_split(ratio_x, 100)]
+)
 kit = membership.attack("rmia-offline", target, few).scores
-print(f"largest difference between your scores and labkit's: {np.abs(rmia - kit).max():.1e}")
+print(
+    f"largest difference between your scores and labkit's: {np.abs(rmia - kit).max():.1e}"
+)
 print(
     f"one population record is worth {1 / len(ratio_z):.1e}: labkit adds less than that, to tell ties apart"
 )
@@ -442,7 +486,9 @@ print(
 )
 pd.DataFrame(
     {
-        "LiRA offline, 4 shadow models (yours)": measured(solved.lira_offline(shown, values[:4], masks[:4])),
+        "LiRA offline, 4 shadow models (yours)": measured(
+            solved.lira_offline(shown, values[:4], masks[:4])
+        ),
         "RMIA offline, 4 shadow models (yours)": measured(rmia),
         f"LiRA offline, {len(shadows)} shadow models (yours)": measured(
             solved.lira_offline(shown, values, masks)
@@ -482,16 +528,29 @@ comparison
 
 # %%
 claims = {
-    "few models: RMIA offline above LiRA offline": ("RMIA offline, 4 models", "LiRA offline, 4 models"),
-    "few models: one variance above own variances": ("LiRA online", "LiRA online, own variances"),
+    "few models: RMIA offline above LiRA offline": (
+        "RMIA offline, 4 models",
+        "LiRA offline, 4 models",
+    ),
+    "few models: one variance above own variances": (
+        "LiRA online",
+        "LiRA online, own variances",
+    ),
     f"{len(bank.queries)} queries above one": ("LiRA online", "LiRA online, one query"),
     "RMIA online above LiRA online": ("RMIA online", "LiRA online"),
 }
 rows = {}
 for claim, (better, worse) in claims.items():
-    gain = leave_one_out.difference(runs[better], runs[worse], confidence=1 - 0.05 / len(claims))
-    verdict = "holds" if gain.low > 0 else "reversed" if gain.high < 0 else "not decided"
-    rows[claim] = {f"difference in AUC [{len(claims)} jointly 95%]": str(gain), "here": verdict}
+    gain = leave_one_out.difference(
+        runs[better], runs[worse], confidence=1 - 0.05 / len(claims)
+    )
+    verdict = (
+        "holds" if gain.low > 0 else "reversed" if gain.high < 0 else "not decided"
+    )
+    rows[claim] = {
+        f"difference in AUC [{len(claims)} jointly 95%]": str(gain),
+        "here": verdict,
+    }
 pd.DataFrame(rows).T.rename_axis(f"paired over {len(bank)} targets, {bank.source}")
 
 # %% [markdown]
@@ -505,7 +564,12 @@ plots.show(
     curves.figure(
         [
             runs[name].curve()
-            for name in ("loss threshold", "LiRA offline, 4 models", "RMIA offline, 4 models", "RMIA online")
+            for name in (
+                "loss threshold",
+                "LiRA offline, 4 models",
+                "RMIA offline, 4 models",
+                "RMIA online",
+            )
         ],
         title=f"Four attacks on the same {len(bank)} models",
         source=bank.source,
@@ -557,32 +621,57 @@ membership.report(membership.attack("rmia-online", bank.target(0), bank.without(
 
 # %%
 def brief(rate: stats.Interval | intervals.Refused) -> str:
-    return f"refused: {rate.short}" if isinstance(rate, intervals.Refused) else rate.percent()
+    return (
+        f"refused: {rate.short}"
+        if isinstance(rate, intervals.Refused)
+        else rate.percent()
+    )
 
 
 strangers = red_team.strangers(bank)
-others = range(red_team.KNOWN_LESS, len(bank))  # the first models of the bank are the attacker's here
+others = range(
+    red_team.KNOWN_LESS, len(bank)
+)  # the first models of the bank are the attacker's here
 knowing = {
-    "no shadow model: loss threshold": [membership.attack("loss", bank.target(k), bank) for k in others]
+    "no shadow model: loss threshold": [
+        membership.attack("loss", bank.target(k), bank) for k in others
+    ]
 }
 for name, theirs in strangers.items():
-    knowing[name] = [membership.attack("rmia-offline", bank.target(k), theirs) for k in others]
-transferred = {name: leave_one_out.summarise(name, results) for name, results in knowing.items()}
+    knowing[name] = [
+        membership.attack("rmia-offline", bank.target(k), theirs) for k in others
+    ]
+transferred = {
+    name: leave_one_out.summarise(name, results) for name, results in knowing.items()
+}
 rows = {}
 for name, result in transferred.items():
-    rows[name] = {"AUC [95%]": str(result.auc), "TPR at 1% FPR": brief(result.tpr[0.01])}
+    rows[name] = {
+        "AUC [95%]": str(result.auc),
+        "TPR at 1% FPR": brief(result.tpr[0.01]),
+    }
     if name in strangers:
         seen = [
-            banks.accuracy(strangers[name].logits(k, part="population"), bank.population_labels).estimate
+            banks.accuracy(
+                strangers[name].logits(k, part="population"), bank.population_labels
+            ).estimate
             for k in range(4)
         ]
         rows[name]["shadow models' accuracy"] = f"{100 * np.mean(seen):.1f}%"
-pd.DataFrame(rows).T.fillna("").rename_axis(f"RMIA offline on {len(others)} targets, {bank.source}")
+pd.DataFrame(rows).T.fillna("").rename_axis(
+    f"RMIA offline on {len(others)} targets, {bank.source}"
+)
 
 # %%
 fig, ax = plots.figure(7.2, 3.2)
 for row, result in enumerate(reversed(transferred.values())):
-    ax.plot([result.auc.low, result.auc.high], [row, row], color="#0072B2", linestyle="-", linewidth=3)
+    ax.plot(
+        [result.auc.low, result.auc.high],
+        [row, row],
+        color="#0072B2",
+        linestyle="-",
+        linewidth=3,
+    )
     ax.plot(result.auc.estimate, row, "o", color="#0072B2", linestyle="none")
 ax.axvline(0.5, color="#777777", linewidth=1, linestyle="-")
 ax.set(
@@ -591,8 +680,14 @@ ax.set(
     xlabel="AUC, mean with 95% interval (0.5: guessing)",
 )
 ax.set(title=f"What the attacker knows: {len(others)} targets\n{bank.source}")
-seen = "; ".join(f"{name}: {result.auc.estimate:.3f}" for name, result in transferred.items())
-plots.show(plots.describe(fig, f"AUC of attackers who know more or less, with intervals: {seen}."))
+seen = "; ".join(
+    f"{name}: {result.auc.estimate:.3f}" for name, result in transferred.items()
+)
+plots.show(
+    plots.describe(
+        fig, f"AUC of attackers who know more or less, with intervals: {seen}."
+    )
+)
 
 # %% [markdown]
 # What shadow models contribute is how hard each image is, and networks of several kinds agree on that: a secret
@@ -609,7 +704,9 @@ plots.show(plots.describe(fig, f"AUC of attackers who know more or less, with in
 
 
 # %%
-def noise_score(predict, x: np.ndarray, y: np.ndarray, noises: list[np.ndarray]) -> np.ndarray:
+def noise_score(
+    predict, x: np.ndarray, y: np.ndarray, noises: list[np.ndarray]
+) -> np.ndarray:
     """Return for each record the share of noisy copies that are still classified right, (n,).
 
     `predict` maps images (n, C, H, W) in [0, 1] to classes (n,); each of `noises` is added to `x`, and the sum is cut
@@ -645,7 +742,9 @@ check("05.noise_score", noise_score)
 
 # %%
 chosen = np.sort(
-    np.random.default_rng(5).permutation(len(labels))[: profile.pick(smoke=100, laptop=1000, full=5000)]
+    np.random.default_rng(5).permutation(len(labels))[
+        : profile.pick(smoke=100, laptop=1000, full=5000)
+    ]
 )
 x, y = bank.x[chosen].numpy(), labels[chosen]
 rng = np.random.default_rng(1)
@@ -662,19 +761,35 @@ def predict(images: np.ndarray) -> np.ndarray:
 
 
 scores = {
-    "right or wrong (gap attack)": membership.attack("gap", target, shadows, records=chosen).scores,
+    "right or wrong (gap attack)": membership.attack(
+        "gap", target, shadows, records=chosen
+    ).scores,
     "labels under noise (yours)": solved.noise_score(predict, x, y, noises),
     "loss threshold": membership.attack("loss", target, shadows, records=chosen).scores,
-    "RMIA offline": membership.attack("rmia-offline", target, shadows, records=chosen).scores,
+    "RMIA offline": membership.attack(
+        "rmia-offline", target, shadows, records=chosen
+    ).scores,
 }
-sees = ["the label", "the label, 19 times", "the confidence", "the confidence, and shadow models"]
+sees = [
+    "the label",
+    "the label, 19 times",
+    "the confidence",
+    "the confidence, and shadow models",
+]
 for other in ("labels under noise (yours)", "right or wrong (gap attack)"):
-    lost = intervals.auc_difference(scores["loss threshold"], scores[other], members[chosen], 1 - 0.05 / 2)
-    print(f"AUC, loss threshold minus {other}: {lost} (same records, two differences jointly at 95%)")
+    lost = intervals.auc_difference(
+        scores["loss threshold"], scores[other], members[chosen], 1 - 0.05 / 2
+    )
+    print(
+        f"AUC, loss threshold minus {other}: {lost} (same records, two differences jointly at 95%)"
+    )
 pd.DataFrame(
     {
         "attacker sees": dict(zip(scores, sees, strict=True)),
-        "AUC [95%]": {name: str(intervals.auc(found, members[chosen])) for name, found in scores.items()},
+        "AUC [95%]": {
+            name: str(intervals.auc(found, members[chosen]))
+            for name, found in scores.items()
+        },
     }
 ).rename_axis(f"{len(chosen):,} records, one target")
 
@@ -737,10 +852,15 @@ signal = {
     "none": few.signal("logit-confidence")[:, :, 0],
     "smooth": smooth.signal("logit-confidence")[:, :, 0],
 }
-found = {"shadow models without the defence": [], "shadow models under the defence (yours)": []}
+found = {
+    "shadow models without the defence": [],
+    "shadow models under the defence (yours)": [],
+}
 for k in range(len(few)):
     rest = few.without(k)
-    unaware = solved.lira_online(signal["smooth"][k], rest.signal("logit-confidence")[:, :, 0], rest.masks)
+    unaware = solved.lira_online(
+        signal["smooth"][k], rest.signal("logit-confidence")[:, :, 0], rest.masks
+    )
     aware = solved.knowing_attack(signal["smooth"], smooth.masks, k, solved.lira_online)
     for name, scores in zip(found, (unaware, aware), strict=True):
         found[name].append(stats.auc(scores[few.masks[k]], scores[~few.masks[k]]))
@@ -775,7 +895,11 @@ none = table.row("none")
 for row in table.rows[1:]:
     leaks, costs = row.change, row.accuracy_change
     verdict = (
-        "leaks less" if leaks.high < 0 else "leaks MORE" if leaks.low > 0 else "leak not shown to differ"
+        "leaks less"
+        if leaks.high < 0
+        else "leaks MORE"
+        if leaks.low > 0
+        else "leak not shown to differ"
     )
     price = (
         "costs accuracy"
@@ -791,7 +915,9 @@ for row in table.rows[1:]:
 apart = [row.name for row in table.rows[1:] if row.aware.low > row.unaware.high]
 worst = [row.name for row in table.rows[1:] if row.canaries.low > none.aware.high]
 print()
-print(f"looks better than it is to who does not know it: {', '.join(apart) or 'none, as far as was shown'}")
+print(
+    f"looks better than it is to who does not know it: {', '.join(apart) or 'none, as far as was shown'}"
+)
 print(
     f"canaries under it are found more often than the average record without it: {', '.join(worst) or 'none shown'}"
 )
@@ -817,10 +943,19 @@ print(
 # beside the network that leaks?
 
 # %%
-shown = ["none", "linear, no noise", *(row.name for row in table.rows if row.ceiling is not None)]
+shown = [
+    "none",
+    "linear, no noise",
+    *(row.name for row in table.rows if row.ceiling is not None),
+]
 models = {name: everyone[name].models(few) for name in shown}
-attacked = {name: membership.leave_one_out(models[name], "lira-online", label=name) for name in shown}
-statements = {name: models[name].privacy for name in shown if models[name].privacy is not None}
+attacked = {
+    name: membership.leave_one_out(models[name], "lira-online", label=name)
+    for name in shown
+}
+statements = {
+    name: models[name].privacy for name in shown if models[name].privacy is not None
+}
 for name, privacy in statements.items():
     print(f"{name}: {privacy}")
 primary = leave_one_out.difference(attacked[red_team.PRIMARY], attacked["none"])
@@ -849,7 +984,9 @@ beside = (
     if change.high < 0
     else "neither more nor less accurate, as far as was shown,"
 )
-low, middle, high = (100 * value for value in (change.low, change.estimate, change.high))
+low, middle, high = (
+    100 * value for value in (change.low, change.estimate, change.high)
+)
 print(
     f"so it is {beside} than the undefended network: {middle:+.1f} points [{low:+.1f}, {high:+.1f}] "
     f"(paired over {len(few)} halves, jointly at 95% with the other defences)"
@@ -870,21 +1007,36 @@ rows = {
     }
     for name, result in attacked.items()
 }
-pd.DataFrame(rows).T.rename_axis(f"{len(few.y) // 2:,} records each, {len(few)} targets, {bank.source}")
+pd.DataFrame(rows).T.rename_axis(
+    f"{len(few.y) // 2:,} records each, {len(few)} targets, {bank.source}"
+)
 
 # %%
 drawn = [result.curve() for result in attacked.values()]
-fig = curves.figure(drawn, title=f"LiRA by who knows, {len(few) - 2} shadow models", source=bank.source)
+fig = curves.figure(
+    drawn, title=f"LiRA by who knows, {len(few) - 2} shadow models", source=bank.source
+)
 ax = fig.axes[0]
 rates = drawn[0].fpr
 tight = {name: privacy.tradeoff_curve(rates) for name, privacy in statements.items()}
 for line, name in zip(ax.lines[: len(shown)], shown, strict=True):
     if name in tight:
         label = f"ceiling of {name}"
-        ax.plot(rates, tight[name], color=line.get_color(), linestyle=":", linewidth=1.4, label=label)
+        ax.plot(
+            rates,
+            tight[name],
+            color=line.get_color(),
+            linestyle=":",
+            linewidth=1.4,
+            label=label,
+        )
 ax.legend(loc="lower right", fontsize=8)
-at = {name: f"{100 * np.interp(0.01, rates, bound):.3g}%" for name, bound in tight.items()}
-told = "; ".join(f"{name} allows at most {bound} at 1% false positives" for name, bound in at.items())
+at = {
+    name: f"{100 * np.interp(0.01, rates, bound):.3g}%" for name, bound in tight.items()
+}
+told = "; ".join(
+    f"{name} allows at most {bound} at 1% false positives" for name, bound in at.items()
+)
 plots.show(plots.describe(fig, f"{fig.alt_text} {told}."))
 
 # %% [markdown]
@@ -906,7 +1058,9 @@ plots.show(table.plot(), poster=True)
 # the attack.
 
 # %%
-ceiling_explorer([runs["RMIA online"].curve(), runs["loss threshold"].curve()], source=bank.source)
+ceiling_explorer(
+    [runs["RMIA online"].curve(), runs["loss threshold"].curve()], source=bank.source
+)
 
 # %% [markdown]
 # ## What you can now defend in an interview

@@ -45,7 +45,9 @@ from labkit.widgets import audit_explorer
 
 profile = profiles.current()
 mnist = data.load("mnist").take(profile.pick(smoke=600, laptop=2000, full=10_000), 1000)
-solved = Solved("06")  # solved.NAME: your function once it has passed, labkit's until then
+solved = Solved(
+    "06"
+)  # solved.NAME: your function once it has passed, labkit's until then
 banner("06", mnist)
 
 # %% [markdown]
@@ -59,7 +61,9 @@ banner("06", mnist)
 
 
 # %%
-def roc_to_epsilon(true_positives: int, positives: int, false_positives: int, negatives: int) -> float:
+def roc_to_epsilon(
+    true_positives: int, positives: int, false_positives: int, negatives: int
+) -> float:
     """Return the ε certified at 95% confidence (δ = 0), from two-sided 95% Clopper-Pearson intervals of both rates.
 
     `stats.clopper_pearson(hits, trials)` has the ends `.low` and `.high`.
@@ -100,8 +104,13 @@ check("06.roc_to_epsilon", roc_to_epsilon)
 # %%
 rows = []
 for n in (1000, 5000, 10_000, 25_000):
-    weak, perfect = solved.roc_to_epsilon(n // 20, n, n // 1000, n), solved.roc_to_epsilon(n, n, 0, n)
-    rows.append({"runs per side": n, "TPR 5% at FPR 0.1%": weak, "perfect attack": perfect})
+    weak, perfect = (
+        solved.roc_to_epsilon(n // 20, n, n // 1000, n),
+        solved.roc_to_epsilon(n, n, 0, n),
+    )
+    rows.append(
+        {"runs per side": n, "TPR 5% at FPR 0.1%": weak, "perfect attack": perfect}
+    )
 pd.DataFrame(rows).set_index("runs per side").round(2)
 
 # %% [markdown]
@@ -298,9 +307,16 @@ results = {
     "no privacy": audit.audit_one_run(without_privacy, mnist, **size),
     "DP-SGD, ε = 1": audit.audit_one_run(with_privacy, mnist, **size),
 }
-plots.show(audit.compare(results, title=f"One run, {len(marked.y):,} mislabelled canaries ({mnist.source})"))
+plots.show(
+    audit.compare(
+        results,
+        title=f"One run, {len(marked.y):,} mislabelled canaries ({mnist.source})",
+    )
+)
 for name, result in results.items():
-    print(f"{name} ({mnist.source}, profile {profile.name}, seed {result.seed}): {result.verdict}\n")
+    print(
+        f"{name} ({mnist.source}, profile {profile.name}, seed {result.seed}): {result.verdict}\n"
+    )
 
 # %% [markdown]
 # Each verdict ends with what an audit of this size would have caught *at best*. Read it before you are reassured by
@@ -343,7 +359,10 @@ def power(guesses: int, epsilon: float, accuracy: float) -> float:
     ### BEGIN SOLUTION
     from scipy.stats import binom
 
-    needed = next((c for c in range(guesses + 1) if solved.p_value(c, guesses, epsilon) <= 0.05), guesses + 1)
+    needed = next(
+        (c for c in range(guesses + 1) if solved.p_value(c, guesses, epsilon) <= 0.05),
+        guesses + 1,
+    )
     return float(binom.sf(needed - 1, guesses, accuracy))
     ### END SOLUTION
 
@@ -376,7 +395,8 @@ check("06.power", power)
 rows = []
 for guesses_made in (20, 50, 100, 200, 500):
     powers = {
-        f"true ε = {e}": solved.power(guesses_made, 1.0, 1 / (1 + math.exp(-e))) for e in (1.0, 1.5, 2.0, 3.0)
+        f"true ε = {e}": solved.power(guesses_made, 1.0, 1 / (1 + math.exp(-e)))
+        for e in (1.0, 1.5, 2.0, 3.0)
     }
     rows.append({"guesses": guesses_made, **powers})
 pd.DataFrame(rows).set_index("guesses").round(2)
@@ -435,7 +455,9 @@ print(settings, "\nclaims", claim)
 task = audit.blank_task(49)
 directions = canaries.gradient_canaries(task.dimension, task.dimension, norm=1.0)
 coins = canaries.flip_coins(task.dimension, seed=1)
-run = planted_bugs.correct(audit.Task(task.x, task.y, 100 * directions[coins]), settings, seed=1)
+run = planted_bugs.correct(
+    audit.Task(task.x, task.y, 100 * directions[coins]), settings, seed=1
+)
 found = solved.white_box_score(run.updates.numpy(), directions.numpy())
 fpr, tpr = stats.roc(found[coins.numpy()], found[~coins.numpy()])
 
@@ -443,7 +465,11 @@ fpr, tpr = stats.roc(found[coins.numpy()], found[~coins.numpy()])
 fig, ax = plots.figure(5.2, 4.2)
 grid = np.linspace(0, 1, 201)
 ax.plot(fpr, tpr, label="white-box score, one run")
-ax.plot(grid, claim.tradeoff_curve(grid), label=f"ceiling of the claim, ε = {claim.epsilon:.2f}")
+ax.plot(
+    grid,
+    claim.tradeoff_curve(grid),
+    label=f"ceiling of the claim, ε = {claim.epsilon:.2f}",
+)
 ax.plot(grid, grid, color="grey", linestyle=":", linewidth=1, label="guessing")
 ax.set(
     xlabel="false positive rate",
@@ -453,7 +479,10 @@ ax.set(
 ax.legend()
 area = stats.auc(found[coins.numpy()], found[~coins.numpy()])
 plots.show(
-    plots.describe(fig, f"ROC curve of the white-box score, area {area:.2f}, up to the ceiling of the claim.")
+    plots.describe(
+        fig,
+        f"ROC curve of the white-box score, area {area:.2f}, up to the ceiling of the claim.",
+    )
 )
 
 # %% [markdown]
@@ -503,10 +532,14 @@ check("06.verdict", verdict)
 
 # %%
 audits = {
-    number: audit.audit_gradients(planted_bugs.number(number), settings, claimed=claim, seed=number)
+    number: audit.audit_gradients(
+        planted_bugs.number(number), settings, claimed=claim, seed=number
+    )
     for number in range(1, 6)
 }
-plots.show(audit.compare({f"function {number}": result for number, result in audits.items()}))
+plots.show(
+    audit.compare({f"function {number}": result for number, result in audits.items()})
+)
 print(audits[3].power)
 accused = solved.verdict({number: result.p_value for number, result in audits.items()})
 print("accused:", sorted(accused))
@@ -586,8 +619,19 @@ fig, axes = plots.figure(8.6, 2.9, ncols=len(names))
 for ax, name in zip(axes, names, strict=True):
     seen = audit.watch(planted_bugs.ALL[name].train, task, audit.QUIET, 1)
     parts, _ = seen.estimated_parts()
-    ax.imshow(np.rint(parts[:30]), cmap="Greys", vmin=0, vmax=2, aspect="auto", interpolation="nearest")
-    ax.set(title=name.replace("_", " "), xlabel="record", ylabel="step" if name == names[0] else "")
+    ax.imshow(
+        np.rint(parts[:30]),
+        cmap="Greys",
+        vmin=0,
+        vmax=2,
+        aspect="auto",
+        interpolation="nearest",
+    )
+    ax.set(
+        title=name.replace("_", " "),
+        xlabel="record",
+        ylabel="step" if name == names[0] else "",
+    )
     ax.grid(False)
 fig.suptitle("Who was in which batch (records made for the audit, seed 1)")
 plots.show(
@@ -619,7 +663,10 @@ def noise_strength(noise: np.ndarray, sigma: float) -> tuple[float, float]:
     from scipy.stats import chi2
 
     total, count = float((noise**2).sum()), noise.size
-    low, high = math.sqrt(total / chi2.ppf(0.975, count)), math.sqrt(total / chi2.ppf(0.025, count))
+    low, high = (
+        math.sqrt(total / chi2.ppf(0.975, count)),
+        math.sqrt(total / chi2.ppf(0.025, count)),
+    )
     return low / sigma, high / sigma
     ### END SOLUTION
 
@@ -646,11 +693,23 @@ check("06.noise_strength", noise_strength)
 
 # %%
 rows = []
-for name in ("correct", "noise_at_four_fifths", "noise_at_seven_tenths", "sqrt_of_sigma"):
+for name in (
+    "correct",
+    "noise_at_four_fifths",
+    "noise_at_seven_tenths",
+    "sqrt_of_sigma",
+):
     seen = audit.watch(planted_bugs.ALL[name].train, task, audit.QUIET, 1)
-    low, high = solved.noise_strength(seen.sums[:, seen.unused], audit.QUIET.noise_multiplier)
+    low, high = solved.noise_strength(
+        seen.sums[:, seen.unused], audit.QUIET.noise_multiplier
+    )
     rows.append(
-        {"function": name, "noise / σ, low": low, "high": high, "numbers": seen.sums[:, seen.unused].size}
+        {
+            "function": name,
+            "noise / σ, low": low,
+            "high": high,
+            "numbers": seen.sums[:, seen.unused].size,
+        }
     )
 pd.DataFrame(rows).set_index("function").round(3)
 
@@ -661,10 +720,19 @@ pd.DataFrame(rows).set_index("function").round(3)
 # anything else pushes; rate, sizes and repetition of batches. All p-values are corrected together.
 
 # %%
-conformed = {number: audit.conformance(planted_bugs.number(number), seed=number) for number in range(1, 6)}
+conformed = {
+    number: audit.conformance(planted_bugs.number(number), seed=number)
+    for number in range(1, 6)
+}
 for number, result in conformed.items():
-    worst = f": {result.failed[0].name}, {result.failed[0].found}" if result.deviates else ""
-    print(f"function {number}: {'deviates' if result.deviates else 'no deviation found'}{worst}")
+    worst = (
+        f": {result.failed[0].name}, {result.failed[0].found}"
+        if result.deviates
+        else ""
+    )
+    print(
+        f"function {number}: {'deviates' if result.deviates else 'no deviation found'}{worst}"
+    )
 plots.show(conformed[4].plot())
 
 # %% [markdown]
@@ -672,7 +740,9 @@ plots.show(conformed[4].plot())
 # by step?
 
 # %%
-everyone = [name for name, planted in planted_bugs.ALL.items() if not planted.is_correct]
+everyone = [
+    name for name, planted in planted_bugs.ALL.items() if not planted.is_correct
+]
 chosen = everyone[:: profile.pick(smoke=5, laptop=1, full=1)]
 rows = []
 for name in chosen:
@@ -728,14 +798,20 @@ print(result)
 # %%
 exempt = planted_bugs.ALL["exempt_record"].train
 print("conformance:", audit.conformance(exempt, seed=1).summary(), "\n")
-print("guesses:", audit.audit_gradients(exempt, settings, claimed=claim, seed=1).verdict, "\n")
+print(
+    "guesses:",
+    audit.audit_gradients(exempt, settings, claimed=claim, seed=1).verdict,
+    "\n",
+)
 blank = audit.blank_task(49)
 odd = torch.zeros(1, blank.dimension)
 odd[0, 100:] = 0.123456
 for name, gradient in (("ordinary", 5 * odd), ("odd", odd)):
     alone = audit.Task(blank.x, blank.y, gradient, blank.classes)
     moved = exempt(
-        alone, replace(settings, noise_multiplier=1e-3, sample_rate=1.0, max_grad_norm=0.1), 0
+        alone,
+        replace(settings, noise_multiplier=1e-3, sample_rate=1.0, max_grad_norm=0.1),
+        0,
     ).updates
     print(f"{name} record: pushes {float(moved[0].norm() / 0.1):.1f} C")
 pd.DataFrame({"what no look at steps can show": result.numbers()["not checked"]})

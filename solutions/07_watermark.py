@@ -42,8 +42,14 @@ from labkit.scenarios import owner_and_thief
 from labkit.watermark import Key, commit, verify
 from labkit.widgets import theft_explorer, trigger_designer
 
-setup, KEY, RESISTANT = owner_and_thief.project(), owner_and_thief.KEY, owner_and_thief.RESISTANT
-solved = Solved("07")  # solved.NAME: your function once it has passed, labkit's until then
+setup, KEY, RESISTANT = (
+    owner_and_thief.project(),
+    owner_and_thief.KEY,
+    owner_and_thief.RESISTANT,
+)
+solved = Solved(
+    "07"
+)  # solved.NAME: your function once it has passed, labkit's until then
 banner("07", setup.owner)
 setup
 
@@ -56,8 +62,12 @@ setup
 # %%
 unmarked = {seed: owner_and_thief.plain(setup, seed) for seed in setup.seeds}
 test = setup.owner.test_x, setup.owner.test_y
-before = np.array([training.evaluate(model, *test).accuracy.estimate for model in unmarked.values()])
-print(f"unmarked: test accuracy {stats.mean_interval(before).percent(1)} over seeds {setup.seeds}")
+before = np.array(
+    [training.evaluate(model, *test).accuracy.estimate for model in unmarked.values()]
+)
+print(
+    f"unmarked: test accuracy {stats.mean_interval(before).percent(1)} over seeds {setup.seeds}"
+)
 
 # %% [markdown]
 # ## 2. Mark
@@ -107,7 +117,11 @@ check("07.stamp", stamp)
 own = solved.stamp(setup.owner.test_x[:10], KEY.sub("triggers/patch"), 5)
 names = [setup.owner.classes[int(label)] for label in setup.owner.test_y[:10]]
 plots.show(
-    plots.images(own.numpy(), names, alt=f"Ten test images with your keyed patch: {', '.join(names)}.")
+    plots.images(
+        own.numpy(),
+        names,
+        alt=f"Ten test images with your keyed patch: {', '.join(names)}.",
+    )
 )
 
 # %% [markdown]
@@ -144,7 +158,9 @@ pd.DataFrame(rows).set_index("seed")
 
 
 # %%
-def paired(marked: np.ndarray, unmarked: np.ndarray) -> tuple[float, float, float, float]:
+def paired(
+    marked: np.ndarray, unmarked: np.ndarray
+) -> tuple[float, float, float, float]:
     """Return mean difference (marked - unmarked), low and high of its 95% t interval, and what was visible.
 
     Visible: the smallest true difference that a two-sided test at 5% finds with 80% power,
@@ -158,7 +174,12 @@ def paired(marked: np.ndarray, unmarked: np.ndarray) -> tuple[float, float, floa
     error = gaps.std(ddof=1) / np.sqrt(len(gaps))
     outer = t.ppf(0.975, freedom)
     mean = gaps.mean()
-    return mean, mean - outer * error, mean + outer * error, (outer + t.ppf(0.8, freedom)) * error
+    return (
+        mean,
+        mean - outer * error,
+        mean + outer * error,
+        (outer + t.ppf(0.8, freedom)) * error,
+    )
     ### END SOLUTION
 
 
@@ -202,7 +223,9 @@ def commitment(seed: bytes, model: str, generator: str) -> str:
     """Return a SHA-256 digest over all three parts, as hexadecimal digits; no two triples may share one."""
     ### BEGIN SOLUTION
     parts = [seed, model.encode(), generator.encode()]
-    return hashlib.sha256(b"".join(f"{len(part)}:".encode() + part for part in parts)).hexdigest()
+    return hashlib.sha256(
+        b"".join(f"{len(part)}:".encode() + part for part in parts)
+    ).hexdigest()
     ### END SOLUTION
 
 
@@ -289,8 +312,13 @@ check("07.metered", metered)
 ask = solved.metered(lambda x: training.logits(victim.model, x), budget=100)
 soft = ask(setup.thief_x[:100])
 hard = soft.argmax(1)
-one = int((soft.max(1).values - 0.5).abs().argmin())  # the answer nearest to a coin flip
-shown = {name: round(float(p), 2) for name, p in zip(setup.owner.classes, soft[one], strict=True)}
+one = int(
+    (soft.max(1).values - 0.5).abs().argmin()
+)  # the answer nearest to a coin flip
+shown = {
+    name: round(float(p), 2)
+    for name, p in zip(setup.owner.classes, soft[one], strict=True)
+}
 print("a soft label:", shown)
 print("as a hard label:", setup.owner.classes[int(hard[one])])
 try:
@@ -344,7 +372,9 @@ check("07.agreement", agreement)
 
 # %%
 thefts = {
-    "soft labels": owner_and_thief.stolen(setup, victim.model, first, budgets=setup.budgets),
+    "soft labels": owner_and_thief.stolen(
+        setup, victim.model, first, budgets=setup.budgets
+    ),
     "hard labels": owner_and_thief.stolen(
         setup, victim.model, first, answers="labels", budgets=setup.budgets
     ),
@@ -417,7 +447,10 @@ check("07.mark_p_value", mark_p_value)
 
 # %%
 everyone = owner_and_thief.nulls(setup)
-innocent, judges = everyone[0], everyone[1:]  # one plays a suspect: the negative control
+innocent, judges = (
+    everyone[0],
+    everyone[1:],
+)  # one plays a suspect: the negative control
 plan = {
     "alpha": 1e-3,
     "minimum": setup.minimum,
@@ -438,7 +471,9 @@ suspects = {
     "thief, hard labels": thefts["hard labels"].model,
     "innocent": innocent,
 }
-verdicts = {name: tried(name, model, victim.triggers, first) for name, model in suspects.items()}
+verdicts = {
+    name: tried(name, model, victim.triggers, first) for name, model in suspects.items()
+}
 for verdict in verdicts.values():
     own = solved.mark_p_value(verdict.hits, verdict.n, verdict.null_hits)
     print(f"{verdict}\n    your model-based p-value: {own:.1g}")
@@ -462,7 +497,11 @@ verdicts["the marked model"]
 
 # %%
 plots.show(verdicts["thief, soft labels"].plot())
-alive = [name for name, verdict in verdicts.items() if name.startswith("thief") and verdict.decided]
+alive = [
+    name
+    for name, verdict in verdicts.items()
+    if name.startswith("thief") and verdict.decided
+]
 print(
     "thieves on which the patch is found:",
     ", ".join(alive) or "none; its owner cannot prove this theft by it",
@@ -492,30 +531,47 @@ for seed in setup.seeds:
     lasting = owner_and_thief.marked(setup, RESISTANT, seed)
     parties = {
         "soft thief": owner_and_thief.stolen(setup, lasting.model, seed).model,
-        "hard thief": owner_and_thief.stolen(setup, lasting.model, seed, answers="labels").model,
+        "hard thief": owner_and_thief.stolen(
+            setup, lasting.model, seed, answers="labels"
+        ).model,
         "innocent": innocent,
     }
     found = {
-        name: tried(f"{name}, seed {seed}", model, lasting.triggers, seed) for name, model in parties.items()
+        name: tried(f"{name}, seed {seed}", model, lasting.triggers, seed)
+        for name, model in parties.items()
     }
     # The owner's own model needs no proof: null models are witness enough.
     found["victim"] = verify(
-        lasting.model, lasting.triggers, judges, name=f"victim, seed {seed}", seed=seed, **plan
+        lasting.model,
+        lasting.triggers,
+        judges,
+        name=f"victim, seed {seed}",
+        seed=seed,
+        **plan,
     )
     evidence[seed] = found
-    cost = stats.mcnemar(right(unmarked[seed]), right(lasting.model)).difference  # the same records: paired
+    cost = stats.mcnemar(
+        right(unmarked[seed]), right(lasting.model)
+    ).difference  # the same records: paired
     costs.append((lasting.accuracy.estimate, lasting.accuracy.estimate + cost.estimate))
     rows.append(
         {
             "seed": seed,
             "cost (points)": f"{100 * cost.estimate:+.1f} [{100 * cost.low:+.1f}, {100 * cost.high:+.1f}]",
-            **{f"hits, {name}": verdict.rate.percent(0) for name, verdict in found.items()},
+            **{
+                f"hits, {name}": verdict.rate.percent(0)
+                for name, verdict in found.items()
+            },
             **{f"p, {name}": f"{found[name].p_value:.2g}" for name in parties},
         }
     )
 print(f"scheme: {RESISTANT}; {setup.owner.source}; profile {setup.profile}")
-print(f"cost: test accuracy, unmarked less marked, 95% over {len(test[1]):,} records answered by both models")
-print("hits: 95% over triggers; p: of keys drawn anew, no smaller than one over their number")
+print(
+    f"cost: test accuracy, unmarked less marked, 95% over {len(test[1]):,} records answered by both models"
+)
+print(
+    "hits: 95% over triggers; p: of keys drawn anew, no smaller than one over their number"
+)
 pd.DataFrame(rows).set_index("seed")
 
 # %%
@@ -539,8 +595,14 @@ print(
 # %%
 fig, axes = plots.figure(8.8, 3.6, ncols=2, sharey=True)
 panels = {
-    "patch": {"victim": [verdicts["the marked model"]], "soft thief": [verdicts["thief, soft labels"]]},
-    RESISTANT: {part: [found[part] for found in evidence.values()] for part in ("victim", "soft thief")},
+    "patch": {
+        "victim": [verdicts["the marked model"]],
+        "soft thief": [verdicts["thief, soft labels"]],
+    },
+    RESISTANT: {
+        part: [found[part] for found in evidence.values()]
+        for part in ("victim", "soft thief")
+    },
 }
 told = []
 for ax, (scheme, groups) in zip(axes, panels.items(), strict=True):
@@ -548,9 +610,14 @@ for ax, (scheme, groups) in zip(axes, panels.items(), strict=True):
     spread = np.linspace(-0.25, 0.25, len(null_rates))
     ax.plot(spread, null_rates, "o", markersize=4, color=plots.COLOURS[0])
     for place, (part, shown) in enumerate(groups.items(), start=1):
-        for offset, verdict in zip(np.linspace(-0.25, 0.25, len(shown) + 2)[1:-1], shown, strict=True):
+        for offset, verdict in zip(
+            np.linspace(-0.25, 0.25, len(shown) + 2)[1:-1], shown, strict=True
+        ):
             rate = verdict.rate
-            ends = [[100 * (rate.estimate - rate.low)], [100 * (rate.high - rate.estimate)]]
+            ends = [
+                [100 * (rate.estimate - rate.low)],
+                [100 * (rate.high - rate.estimate)],
+            ]
             ax.errorbar(
                 place + offset,
                 100 * rate.estimate,
@@ -565,7 +632,12 @@ for ax, (scheme, groups) in zip(axes, panels.items(), strict=True):
     told.append(f"{scheme}, null models at most {null_rates.max():.0f}%")
     needed = groups["victim"][0].needed
     if needed:
-        ax.axhline(100 * needed / groups["victim"][0].n, color="black", linestyle=":", linewidth=1)
+        ax.axhline(
+            100 * needed / groups["victim"][0].n,
+            color="black",
+            linestyle=":",
+            linewidth=1,
+        )
     ax.set_xticks(range(3), [f"{len(null_rates)} null\nmodels", "marked", "stolen"])
     ax.set(title=f"{scheme} mark", xlim=(-0.5, 2.5), ylim=(-3, 108))
 axes[0].set_ylabel("triggers answered as marked (%)")
@@ -575,7 +647,10 @@ fig.suptitle(
     x=0.02,
     ha="left",
 )
-plots.show(plots.describe(fig, f"Share of triggers answered as marked. {'; '.join(told)}."), poster=True)
+plots.show(
+    plots.describe(fig, f"Share of triggers answered as marked. {'; '.join(told)}."),
+    poster=True,
+)
 
 # %% [markdown]
 # ## 5. Did marking raise leakage?
@@ -603,7 +678,10 @@ leak
 # %%
 both = leak.values[leak.primary]
 whole = stats.mean_interval(both["marks"] - both["plain"])
-own, records = leak.difference(leak.primary), leak.difference(leak.primary, "ordinary records against none")
+own, records = (
+    leak.difference(leak.primary),
+    leak.difference(leak.primary, "ordinary records against none"),
+)
 for what, gap in {
     "marked against plain, everything that differs": whole,
     "of which records, steps, batches": records,

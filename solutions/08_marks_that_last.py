@@ -42,12 +42,23 @@ from torch import nn
 from labkit import plots, stats, training
 from labkit.course import Solved, banner, check
 from labkit.scenarios import marks_that_last, owner_and_thief
-from labkit.watermark import ALLOWED, NONE, REMOVALS, SCHEMES, hits, hits_needed, remove, weigh
+from labkit.watermark import (
+    ALLOWED,
+    NONE,
+    REMOVALS,
+    SCHEMES,
+    hits,
+    hits_needed,
+    remove,
+    weigh,
+)
 from labkit.widgets import cell_explorer
 
 pd.set_option("display.max_colwidth", None)
 setup = owner_and_thief.project()
-solved = Solved("08")  # solved.NAME: your function once it has passed, labkit's until then
+solved = Solved(
+    "08"
+)  # solved.NAME: your function once it has passed, labkit's until then
 banner("08", setup.owner)
 setup
 
@@ -94,7 +105,11 @@ titles = [
     for name, triggers in shown.items()
     for answer in triggers.y[:2]
 ]
-alt = f"Two triggers of each scheme, {setup.owner.source}: {'; '.join(titles)}.".replace("\n", " ")
+alt = (
+    f"Two triggers of each scheme, {setup.owner.source}: {'; '.join(titles)}.".replace(
+        "\n", " "
+    )
+)
 plots.show(plots.images(pictures, titles, columns=6, alt=alt))
 
 # %% [markdown]
@@ -169,7 +184,9 @@ check("08.outcome", outcome)
 
 # %%
 witnesses = owner_and_thief.nulls(setup)
-readable = witnesses[: setup.null_count]  # the others are lab 05's, of another architecture
+readable = witnesses[
+    : setup.null_count
+]  # the others are lab 05's, of another architecture
 shares = np.array([hits(first["bits"], null).mean() for null in readable])
 print(f"{len(witnesses)} null models are asked, {len(readable)} of them read")
 print(
@@ -222,7 +239,9 @@ check("08.prune", prune)
 
 # %%
 def layers(model: nn.Module) -> list[nn.Module]:
-    return [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    return [
+        layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)
+    ]
 
 
 thinned = copy.deepcopy(patch.model)
@@ -230,9 +249,15 @@ lighter = solved.prune([layer.weight.data for layer in layers(thinned)], 0.5)
 for layer, weight in zip(layers(thinned), lighter, strict=True):
     layer.weight.data = weight
 library = remove("prune", patch.model, setup.innocent_data(), share=0.5)
-same = [torch.equal(a.weight, b.weight) for a, b in zip(layers(thinned), layers(library), strict=True)]
+same = [
+    torch.equal(a.weight, b.weight)
+    for a, b in zip(layers(thinned), layers(library), strict=True)
+]
 gone = sum(int((weight == 0).sum()) for weight in lighter)
-print(f"{gone:,} of {sum(weight.numel() for weight in lighter):,} weights are zero;", end=" ")
+print(
+    f"{gone:,} of {sum(weight.numel() for weight in lighter):,} weights are zero;",
+    end=" ",
+)
 print(f"{sum(same)} of {len(same)} layers equal the library's")
 
 # %% [markdown]
@@ -277,10 +302,15 @@ check("08.int8", int8)
 
 # %%
 moved = [
-    float((solved.int8(layer.weight.data) - layer.weight.data).norm() / layer.weight.data.norm())
+    float(
+        (solved.int8(layer.weight.data) - layer.weight.data).norm()
+        / layer.weight.data.norm()
+    )
     for layer in layers(patch.model)
 ]
-print(f"int8 moves a layer's weights by {100 * min(moved):.2f}% to {100 * max(moved):.2f}% of their length")
+print(
+    f"int8 moves a layer's weights by {100 * min(moved):.2f}% to {100 * max(moved):.2f}% of their length"
+)
 
 # %% [markdown]
 # **Predict.** Which falls first as more weights go, or as the noise on them grows: the marks, or the accuracy?
@@ -292,7 +322,9 @@ plots.show(marks_that_last.dosed(setup, "prune", marked).plot())
 plots.show(marks_that_last.dosed(setup, "noise", marked).plot())
 
 # %%
-without_training = marks_that_last.survey(setup, marks_that_last.FAMILIES["weights, no training"], marked)
+without_training = marks_that_last.survey(
+    setup, marks_that_last.FAMILIES["weights, no training"], marked
+)
 plots.show(without_training.plot())
 print(*marks_that_last.told(without_training), sep="\n")
 
@@ -344,16 +376,22 @@ check("08.last_only", last_only)
 # %%
 ready = solved.last_only(patch.model)
 free = sum(p.numel() for p in ready.parameters() if p.requires_grad)
-print(f"{free:,} of {sum(p.numel() for p in ready.parameters()):,} parameters would train")
+print(
+    f"{free:,} of {sum(p.numel() for p in ready.parameters()):,} parameters would train"
+)
 at_first = training.evaluate(ready, setup.owner.test_x, setup.owner.test_y).accuracy
-print(f"accuracy before they do: {at_first.percent(1)}, with a last layer that knows nothing yet")
+print(
+    f"accuracy before they do: {at_first.percent(1)}, with a last layer that knows nothing yet"
+)
 
 # %% [markdown]
 # **Predict.** Fresh weights in the last layer, or gentle training of all layers: which removes more of a mark? And does a
 # second mark, put on top by the thief (`overwrite`), push the first one out?
 
 # %%
-training_on = marks_that_last.survey(setup, marks_that_last.FAMILIES["training on"], marked)
+training_on = marks_that_last.survey(
+    setup, marks_that_last.FAMILIES["training on"], marked
+)
 plots.show(training_on.plot())
 print(*marks_that_last.told(training_on), sep="\n")
 
@@ -368,8 +406,12 @@ doses = [cell for cell in training_on.cells if cell.attack == "fine-tune all"]
 for scheme in training_on.schemes:
     for dose, words in enumerate(("gentle", "hard")):
         cells = [cell for cell in doses if (cell.scheme, cell.dose) == (scheme, dose)]
-        left = ", ".join(f"{100 * c.strength.estimate:.0f}% ({-100 * c.lost:+.1f})" for c in cells)
-        print(f"{scheme}, {words} training on: mark left (change of accuracy, points), seed by seed: {left}")
+        left = ", ".join(
+            f"{100 * c.strength.estimate:.0f}% ({-100 * c.lost:+.1f})" for c in cells
+        )
+        print(
+            f"{scheme}, {words} training on: mark left (change of accuracy, points), seed by seed: {left}"
+        )
 
 # %% [markdown]
 #
@@ -390,7 +432,9 @@ def blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
     line = torch.exp(-(torch.arange(-2.0, 3.0) ** 2) / (2 * sigma**2))
     kernel = torch.outer(line, line) / line.sum() ** 2
     padded = nn.functional.pad(x, (2, 2, 2, 2), mode="replicate")
-    return nn.functional.conv2d(padded, kernel.expand(x.shape[1], 1, 5, 5), groups=x.shape[1])
+    return nn.functional.conv2d(
+        padded, kernel.expand(x.shape[1], 1, 5, 5), groups=x.shape[1]
+    )
     ### END SOLUTION
 
 
@@ -416,7 +460,10 @@ check("08.blur", blur)
 
 # %%
 sigmas = (0.6, 1.0, 2.0)
-views = [patch.triggers.x[:1], *(solved.blur(patch.triggers.x[:1], sigma) for sigma in sigmas)]
+views = [
+    patch.triggers.x[:1],
+    *(solved.blur(patch.triggers.x[:1], sigma) for sigma in sigmas),
+]
 names = ["a trigger", *(f"sigma {sigma:g}" for sigma in sigmas)]
 alt = f"A patch trigger, and what the model sees of it through a blur of {', '.join(names[1:])}."
 plots.show(plots.images(torch.cat(views).numpy(), names, columns=4, alt=alt))
@@ -429,7 +476,9 @@ plots.show(plots.images(torch.cat(views).numpy(), names, columns=4, alt=alt))
 plots.show(marks_that_last.dosed(setup, "blur", marked).plot())
 
 # %%
-input_changed = marks_that_last.survey(setup, marks_that_last.FAMILIES["the input"], marked)
+input_changed = marks_that_last.survey(
+    setup, marks_that_last.FAMILIES["the input"], marked
+)
 plots.show(input_changed.plot())
 print(*marks_that_last.told(input_changed), sep="\n")
 
@@ -447,7 +496,9 @@ print(*marks_that_last.told(input_changed), sep="\n")
 
 
 # %%
-def soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+def soft_loss(
+    student: torch.Tensor, teacher: torch.Tensor, temperature: float
+) -> torch.Tensor:
     """Return T² times the mean over records of -sum(p log q), p = softmax(teacher / T), q = softmax(student / T).
 
     Both arguments are logits (n, classes); the sum is over classes. (The Kullback-Leibler divergence has the same
@@ -487,7 +538,8 @@ one = int((answers.max(1).values - second).argmin())  # where the victim doubts 
 for temperature in (1, 4, 20):
     soft = (answers[one] / temperature).softmax(0)
     told = ", ".join(
-        f"{setup.owner.classes[int(k)]} {100 * soft[k]:.0f}%" for k in soft.argsort(descending=True)[:4]
+        f"{setup.owner.classes[int(k)]} {100 * soft[k]:.0f}%"
+        for k in soft.argsort(descending=True)[:4]
     )
     loss = float(solved.soft_loss(fresh, answers, temperature))
     print(f"T = {temperature}: {told}; loss of an untrained student {loss:.2f}")
@@ -537,7 +589,9 @@ print(
 # %%
 def right(model: nn.Module) -> np.ndarray:
     """Return which test records a model answers rightly."""
-    return (training.logits(model, setup.owner.test_x).argmax(1) == setup.owner.test_y).numpy()
+    return (
+        training.logits(model, setup.owner.test_x).argmax(1) == setup.owner.test_y
+    ).numpy()
 
 
 rows = []
@@ -549,9 +603,20 @@ for mark in (
         controls["trained as long"] = marks_that_last.trained_as_long(setup, mark.seed)
     for name, model in controls.items():
         gap = stats.mcnemar(right(model), right(mark.model)).difference
-        rows.append({"scheme": mark.scheme, "against": name, "seed": mark.seed, "cost": 100 * gap.estimate})
-costs = pd.DataFrame(rows).groupby(["scheme", "against"], sort=False)["cost"].apply(list)
-print(f"points of test accuracy, the same {len(setup.owner.test_y):,} records; {setup.owner.source}")
+        rows.append(
+            {
+                "scheme": mark.scheme,
+                "against": name,
+                "seed": mark.seed,
+                "cost": 100 * gap.estimate,
+            }
+        )
+costs = (
+    pd.DataFrame(rows).groupby(["scheme", "against"], sort=False)["cost"].apply(list)
+)
+print(
+    f"points of test accuracy, the same {len(setup.owner.test_y):,} records; {setup.owner.source}"
+)
 for (scheme, against), each in costs.items():
     seed_by_seed = ", ".join(f"{one:+.1f}" for one in each)
     print(f"{scheme}, against {against}: {seed_by_seed}", end="")
@@ -607,8 +672,12 @@ found = marks_that_last.cleansed(setup, patch)
 plots.show(found.plot())
 index = solved.anomaly(found.found.norms)
 target = int(patch.triggers.y[0])
-print(f"the patch's own answer: {setup.owner.classes[target]}, index {index[target]:+.1f}")
-print(f"the most suspicious class: {setup.owner.classes[int(index.argmax())]}, index {index.max():+.1f}")
+print(
+    f"the patch's own answer: {setup.owner.classes[target]}, index {index[target]:+.1f}"
+)
+print(
+    f"the most suspicious class: {setup.owner.classes[int(index.argmax())]}, index {index.max():+.1f}"
+)
 print(found.finding(target))
 found
 
@@ -633,7 +702,9 @@ print(*marks_that_last.control(both), sep="\n")
 print(*marks_that_last.control(both, "WRK"), sep="\n")
 
 # %%
-adaptive = marks_that_last.survey(setup, marks_that_last.FAMILIES["knowing the scheme"], marked)
+adaptive = marks_that_last.survey(
+    setup, marks_that_last.FAMILIES["knowing the scheme"], marked
+)
 plots.show(adaptive.plot())
 print(*marks_that_last.told(adaptive), sep="\n")
 
@@ -655,19 +726,31 @@ cell_explorer(everything)
 
 # %%
 attacked = [cell for cell in everything.cells if cell.attack != NONE]
-before = {(c.scheme, c.seed): c.accuracy.estimate for c in everything.cells if c.attack == NONE}
+before = {
+    (c.scheme, c.seed): c.accuracy.estimate
+    for c in everything.cells
+    if c.attack == NONE
+}
 own = [
-    solved.outcome(c.p_value, everything.alpha, before[c.scheme, c.seed], c.accuracy.estimate)
+    solved.outcome(
+        c.p_value, everything.alpha, before[c.scheme, c.seed], c.accuracy.estimate
+    )
     for c in attacked
 ]
-agree = sum((word == "beaten") == cell.beaten for word, cell in zip(own, attacked, strict=True))
-print(f"your rule and the library's agree on {agree} of {len(attacked)} attacked models")
+agree = sum(
+    (word == "beaten") == cell.beaten for word, cell in zip(own, attacked, strict=True)
+)
+print(
+    f"your rule and the library's agree on {agree} of {len(attacked)} attacked models"
+)
 
 # %%
 tried = [attack for attack in everything.attacks if attack != NONE]
 present = everything.under(NONE, "holds")
 for scheme in present:
-    beaten = {attack for attack in tried if everything.verdict(scheme, attack) == "beaten"}
+    beaten = {
+        attack for attack in tried if everything.verdict(scheme, attack) == "beaten"
+    }
     right = len(tried) - len(beaten ^ set(prediction.get(scheme, [])))
     print(f"{scheme}: {right} of {len(tried)} attacks predicted rightly")
 absent = [scheme for scheme in everything.schemes if scheme not in present]
@@ -684,19 +767,36 @@ everything.attackers()
 
 # %%
 single = [attack for attack in tried if attack in marks_that_last.SINGLE]
-survives = [s for s in present if all(everything.verdict(s, a) in ("holds", "costly") for a in single)]
-holds = {scheme: sum(everything.verdict(scheme, attack) == "holds" for attack in tried) for scheme in present}
+survives = [
+    s
+    for s in present
+    if all(everything.verdict(s, a) in ("holds", "costly") for a in single)
+]
+holds = {
+    scheme: sum(everything.verdict(scheme, attack) == "holds" for attack in tried)
+    for scheme in present
+}
 said = f"{len(survives)} of {len(present)} schemes survive all {len(single)} single attacks"
 print("proven after each single attack, or gone with more accuracy than it may cost:")
 for attack in single:
-    print(f"  {attack}: {', '.join(everything.under(attack, 'holds', 'costly')) or 'none'}")
+    print(
+        f"  {attack}: {', '.join(everything.under(attack, 'holds', 'costly')) or 'none'}"
+    )
 if survives:
     print(f"{said}: {', '.join(survives)}. Surviving our attacks is not surviving all.")
 else:
-    print(f"{said}: here, too, none does." if present else "no mark was there to survive anything")
+    print(
+        f"{said}: here, too, none does."
+        if present
+        else "no mark was there to survive anything"
+    )
 for scheme, count in sorted(holds.items(), key=lambda item: -item[1]):
-    never = [attack for attack in tried if everything.verdict(scheme, attack) == "beaten"]
-    print(f"{scheme} holds under {count} of {len(tried)} attacks; beaten by {', '.join(never) or 'none'}")
+    never = [
+        attack for attack in tried if everything.verdict(scheme, attack) == "beaten"
+    ]
+    print(
+        f"{scheme} holds under {count} of {len(tried)} attacks; beaten by {', '.join(never) or 'none'}"
+    )
 dear = everything.attackers()["accuracy lost (points)"].sort_values(ascending=False)
 print(
     f"dearest attack: {dear.index[0]}, {dear.iloc[0]:+.1f} points; cheapest: {dear.index[-1]}, {dear.iloc[-1]:+.1f}"
@@ -710,7 +810,9 @@ print(everything.note)
 
 # %%
 columns = ["strength", "p-value", "accuracy lost", "verified"]
-everything.table().loc[(slice(None), ["none", "fine-tune all", "distil", "neural cleanse"]), columns]
+everything.table().loc[
+    (slice(None), ["none", "fine-tune all", "distil", "neural cleanse"]), columns
+]
 
 # %% [markdown]
 # ## 9. Why
@@ -731,12 +833,18 @@ weigh(everything)
 # both?
 
 # %%
-wanted = [scheme for scheme in ("bits", "class-feature") if scheme in everything.schemes]
+wanted = [
+    scheme for scheme in ("bits", "class-feature") if scheme in everything.schemes
+]
 left = everything.uncovered(*wanted)
-for name, some in {"single attacks": single, "attacks one after the other": marks_that_last.COMBINED}.items():
+for name, some in {
+    "single attacks": single,
+    "attacks one after the other": marks_that_last.COMBINED,
+}.items():
     both = [attack for attack in left if attack in some]
     print(
-        f"{' + '.join(wanted)}: {name} that leave no proof, at most {100 * ALLOWED:.0f} points lost:", end=" "
+        f"{' + '.join(wanted)}: {name} that leave no proof, at most {100 * ALLOWED:.0f} points lost:",
+        end=" ",
     )
     print(", ".join(both) or f"none of the {len(some)} tried")
 print(everything.note)
@@ -752,11 +860,15 @@ pairs = everything.pairs()
 if len(pairs):
     best, row = pairs.index[0], pairs.iloc[0]
     alone = [a for a in row["both beaten by"].split(", ") if a in single]
-    rows = [a for a in row["both beaten by"].split(", ") if a in marks_that_last.COMBINED]
+    rows = [
+        a for a in row["both beaten by"].split(", ") if a in marks_that_last.COMBINED
+    ]
     print(
         f"{best}: single attacks that beat both within {100 * ALLOWED:.0f} points: {', '.join(alone) or 'none'}"
     )
-    print(f"{best}: attacks one after the other that beat both: {', '.join(rows) or 'none of those tried'}")
+    print(
+        f"{best}: attacks one after the other that beat both: {', '.join(rows) or 'none of those tried'}"
+    )
 
 # %% [markdown]
 # Two cautions. Two marks in one model may disturb each other: that a pair would do as well together as apart is a guess until

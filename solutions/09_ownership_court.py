@@ -64,8 +64,12 @@ from labkit.watermark.marks import triggers
 from labkit.widgets import suspects_explorer
 
 setup = owner_and_thief.project()
-public = setup.owner  # its test records are the court's: no model was trained or tuned on them
-solved = Solved("09")  # solved.NAME: your function once it has passed, labkit's until then
+public = (
+    setup.owner
+)  # its test records are the court's: no model was trained or tuned on them
+solved = Solved(
+    "09"
+)  # solved.NAME: your function once it has passed, labkit's until then
 banner("09", public)
 
 # %% [markdown]
@@ -200,7 +204,9 @@ hear(arbor, arbor.model, judges, public, **strict)
 
 
 # %%
-def first_to_commit(commitments: list[tuple[str, str, bool]], released: str) -> str | None:
+def first_to_commit(
+    commitments: list[tuple[str, str, bool]], released: str
+) -> str | None:
     """Return the claimant whose commitment is the oldest of those that count, or None.
 
     Each commitment is (claimant, moment, opens): the moment as ISO 8601 text with its time zone, and whether the
@@ -209,7 +215,11 @@ def first_to_commit(commitments: list[tuple[str, str, bool]], released: str) -> 
     """
     ### BEGIN SOLUTION
     limit = datetime.fromisoformat(released)
-    counts = [(datetime.fromisoformat(moment), name) for name, moment, opens in commitments if opens]
+    counts = [
+        (datetime.fromisoformat(moment), name)
+        for name, moment, opens in commitments
+        if opens
+    ]
     counts = sorted(pair for pair in counts if pair[0] < limit)
     if not counts or (len(counts) > 1 and counts[0][0] == counts[1][0]):
         return None
@@ -241,10 +251,18 @@ check("09.first_to_commit", first_to_commit)
 # %%
 cove = ownership_court.counter_claim(setup)
 deposited = [
-    (claim.claimant, claim.deposit.moment, claim.commitment.verify(claim.key, claim.model))
+    (
+        claim.claimant,
+        claim.deposit.moment,
+        claim.commitment.verify(claim.key, claim.model),
+    )
     for claim in (cove, arbor)
 ]
-print(pd.DataFrame(deposited, columns=["claimant", "deposited", "opens"]).to_string(index=False))
+print(
+    pd.DataFrame(deposited, columns=["claimant", "deposited", "opens"]).to_string(
+        index=False
+    )
+)
 print("first:", solved.first_to_commit(deposited, ownership_court.RELEASED.isoformat()))
 
 # %% [markdown]
@@ -254,7 +272,14 @@ print("first:", solved.first_to_commit(deposited, ownership_court.RELEASED.isofo
 
 # %%
 dispute = resolve(
-    arbor, cove, cove.model, judges, public, notary=notary, released=ownership_court.RELEASED, **strict
+    arbor,
+    cove,
+    cove.model,
+    judges,
+    public,
+    notary=notary,
+    released=ownership_court.RELEASED,
+    **strict,
 )
 plots.show(dispute.plot())
 dispute
@@ -282,7 +307,9 @@ print(
 
 # %%
 replayed = replace(arbor, claimant="Cove")
-for problem in replayed.problems(public, notary=notary, released=ownership_court.RELEASED):
+for problem in replayed.problems(
+    public, notary=notary, released=ownership_court.RELEASED
+):
     print(problem)
 
 # %% [markdown]
@@ -307,8 +334,14 @@ sizes = ownership_court.queries(setup)
 practice = Plan(queries=sizes, minimum=setup.minimum)
 known = ask_all(judges, public.test_x)
 asked = Examination(practice, arbor, judges, known, public, secret)
-controls = {"a thief who confessed": ownership_court.known_thief(setup), "an innocent": brook.model}
-cases = {name: asked.examine(model, practice.threshold(1), name=name) for name, model in controls.items()}
+controls = {
+    "a thief who confessed": ownership_court.known_thief(setup),
+    "an innocent": brook.model,
+}
+cases = {
+    name: asked.examine(model, practice.threshold(1), name=name)
+    for name, model in controls.items()
+}
 found = {name: dict(case.lines) for name, case in cases.items()}
 for name, lines in found.items():
     print(f"{name}: {lines['mark']}")
@@ -364,7 +397,9 @@ check("09.repeated", repeated)
 truth = public.test_y.numpy()
 ours = answers(arbor.model, public.test_x)
 shares = np.array([solved.repeated(ours, own, truth) for own in known])
-print(f"{len(shares)} innocent models of the court: {shares.min():.1%} to {shares.max():.1%}")
+print(
+    f"{len(shares)} innocent models of the court: {shares.min():.1%} to {shares.max():.1%}"
+)
 for name, model in controls.items():
     print(f"{name}: {solved.repeated(ours, answers(model, public.test_x), truth):.1%}")
 
@@ -415,7 +450,9 @@ check("09.another_innocent", another_innocent)
 for name, lines in found.items():
     line = lines["mistakes"]
     own = solved.another_innocent(line.value.estimate, line.nulls)
-    print(f"{name}: your p = {own:.2g}, the kit's {line.model_p:.2g}, rank p = {line.rank_p_value:.2g}")
+    print(
+        f"{name}: your p = {own:.2g}, the kit's {line.model_p:.2g}, rank p = {line.rank_p_value:.2g}"
+    )
 plots.show(found["a thief who confessed"]["mistakes"].plot())
 
 # %% [markdown]
@@ -427,8 +464,14 @@ plots.show(found["a thief who confessed"]["mistakes"].plot())
 bank = owner_and_thief.bank_of(setup)
 small = np.array([answers(bank.model(k), public.test_x) for k in range(len(bank))])
 weak = np.array([solved.repeated(ours, own, truth) for own in small])
-copied = solved.repeated(ours, answers(controls["a thief who confessed"], public.test_x), truth)
-witnesses = {"the court's own": shares[1:], "shadow models": weak, "both": np.concatenate([shares[1:], weak])}
+copied = solved.repeated(
+    ours, answers(controls["a thief who confessed"], public.test_x), truth
+)
+witnesses = {
+    "the court's own": shares[1:],
+    "shadow models": weak,
+    "both": np.concatenate([shares[1:], weak]),
+}
 rows = [
     {
         "null models": name,
@@ -437,7 +480,9 @@ rows = [
         "sd": f"{null.std(ddof=1):.1%}",
     }
     | {"p, thief": f"{solved.another_innocent(copied, null):.2g}"}
-    | {"p, an innocent of the court's": f"{solved.another_innocent(shares[0], null):.2g}"}
+    | {
+        "p, an innocent of the court's": f"{solved.another_innocent(shares[0], null):.2g}"
+    }
     for name, null in witnesses.items()
 ]
 pd.DataFrame(rows).set_index("null models")
@@ -467,8 +512,16 @@ pd.DataFrame(rows).set_index("null models")
 
 # %%
 rows = [
-    {"control": name, "line": line, "p": f"{one.p_value:.2g}" if one.exact_p else "", "rests on": one.by}
-    | {"model-based p": f"{max(one.model_p, 1e-6):.1g}", "rank p": f"{one.rank_p_value:.2g}"}
+    {
+        "control": name,
+        "line": line,
+        "p": f"{one.p_value:.2g}" if one.exact_p else "",
+        "rests on": one.by,
+    }
+    | {
+        "model-based p": f"{max(one.model_p, 1e-6):.1g}",
+        "rank p": f"{one.rank_p_value:.2g}",
+    }
     | {"speaks": "yes" if one.decided else "no", "queries": f"{one.queries:,}"}
     for name, lines in found.items()
     for line, one in lines.items()
@@ -478,7 +531,9 @@ pd.DataFrame(rows).set_index(["control", "line"])
 # %%
 for name, lines in found.items():
     low = [line for line, one in lines.items() if one.decided]
-    print(f"{name}: {len(low)} of {len(lines)} lines speak ({', '.join(low) or 'none'})")
+    print(
+        f"{name}: {len(low)} of {len(lines)} lines speak ({', '.join(low) or 'none'})"
+    )
 found["a thief who confessed"]["inference"]
 
 # %% [markdown]
@@ -490,7 +545,9 @@ found["a thief who confessed"]["inference"]
 twin = asked.examine(bystander, practice.threshold(1), name="a twin in data")
 for line in twin.lines.values():
     print(line)
-named = Examination(practice, arbor, judges, known, public, secret, published=[arbor.records.train_x])
+named = Examination(
+    practice, arbor, judges, known, public, secret, published=[arbor.records.train_x]
+)
 print("\nwith the records named as public:", "; ".join(named.unasked.values()))
 
 # %% [markdown]
@@ -514,7 +571,9 @@ print("\nwith the records named as public:", "; ".join(named.unasked.values()))
 
 
 # %%
-def queries_for(rate: float, null_rate: float, alpha: float, power: float, most: int) -> int | None:
+def queries_for(
+    rate: float, null_rate: float, alpha: float, power: float, most: int
+) -> int | None:
     """Return the smallest n at which a mark that shows at `rate` is proven with probability `power`, or None.
 
     With n queries, h is the smallest number of hits with P[Binomial(n, null_rate) >= h] < alpha. The mark is proven
@@ -626,9 +685,15 @@ check("09.convict", convict)
 # %%
 plan = Plan(queries=sizes, alpha=0.01, needed=2, minimum=setup.minimum, seed=0)
 print("faults:", "; ".join(plan.faults()) or "none")
-trial = open_trial(plan, line_up.accused, judges, public, notary=notary, judge=secret, known=known)
-signers = {name: Signer.new() for name in ("Arbor", "the court", "the clerk", "the expert")}
-roster = {name: signer.public for name, signer in signers.items()}  # published before the trial
+trial = open_trial(
+    plan, line_up.accused, judges, public, notary=notary, judge=secret, known=known
+)
+signers = {
+    name: Signer.new() for name in ("Arbor", "the court", "the clerk", "the expert")
+}
+roster = {
+    name: signer.public for name, signer in signers.items()
+}  # published before the trial
 file = Evidence("09/2025", "Arbor and Brook against five models")
 file = file.add(
     "Arbor",
@@ -676,10 +741,14 @@ suspects_explorer(verdicts.by_line())
 # %%
 names = [case.name for case in verdicts.cases]
 heard_claims = np.array([not case.problems for case in verdicts.cases])
-rule = solved.convict(verdicts.p_values(), directional, heard_claims, plan.alpha, plan.needed)
+rule = solved.convict(
+    verdicts.p_values(), directional, heard_claims, plan.alpha, plan.needed
+)
 mine = dict(zip(names, rule.tolist(), strict=True))
 for case in verdicts.cases:
-    print(f"{case.name}: you {'convict' if mine[case.name] else 'do not convict'}; the court: {case.verdict}")
+    print(
+        f"{case.name}: you {'convict' if mine[case.name] else 'do not convict'}; the court: {case.verdict}"
+    )
 different = [case.name for case in verdicts.cases if case.derived != mine[case.name]]
 print("you and the court differ on:", ", ".join(different) or "nobody")
 
@@ -745,20 +814,35 @@ check("09.chain", chain)
 
 # %%
 file = file.add("the court", "tries five suspects", verdicts, signers["the court"])
-file = file.add("the expert", "gives verdicts", {"derived": mine}, signers["the expert"])
-texts = [json.dumps([entry.moment, entry.actor, entry.action, entry.content]) for entry in file.entries]
+file = file.add(
+    "the expert", "gives verdicts", {"derived": mine}, signers["the expert"]
+)
+texts = [
+    json.dumps([entry.moment, entry.actor, entry.action, entry.content])
+    for entry in file.entries
+]
 before = solved.chain(texts)
 after = solved.chain([text.replace('"alpha": 0.01', '"alpha": 0.05') for text in texts])
-touched = [number for number, pair in enumerate(zip(before, after, strict=True), 1) if pair[0] != pair[1]]
-print(f"alpha changed after the fact, from 0.01 to 0.05: digests {touched} of {len(texts)} no longer fit")
+touched = [
+    number
+    for number, pair in enumerate(zip(before, after, strict=True), 1)
+    if pair[0] != pair[1]
+]
+print(
+    f"alpha changed after the fact, from 0.01 to 0.05: digests {touched} of {len(texts)} no longer fit"
+)
 
 # %%
 closed = file.close("the court", signers["the court"])
 sealed = {"case": "09/2025", "witnessed": ["fixes the plan"]}
-saved = [closed.save(Path(".labkit") / f"evidence-09.{kind}") for kind in ("json", "html")]
+saved = [
+    closed.save(Path(".labkit") / f"evidence-09.{kind}") for kind in ("json", "html")
+]
 for path in saved:
     whole = Evidence.load(path).verify(roster, **sealed)
-    print(f"{path.name}: {len(whole.entries)} entries, each signed by its actor, ended, the plan witnessed")
+    print(
+        f"{path.name}: {len(whole.entries)} entries, each signed by its actor, ended, the plan witnessed"
+    )
 closed.table()
 
 # %% [markdown]
@@ -785,7 +869,11 @@ try:
     Evidence.load(changed).verify(roster, **sealed)
 except TamperError as error:
     print("one digit:", error)
-for what, record in {"cut off": cut, "another's name": forged, "written after": late}.items():
+for what, record in {
+    "cut off": cut,
+    "another's name": forged,
+    "written after": late,
+}.items():
     print(f"{what}: {'; '.join(record.problems(roster, **sealed))}")
 
 # %% [markdown]
@@ -805,8 +893,12 @@ plots.show(verdicts.plot(names=truth_of), poster=True)
 
 # %%
 for name, story in score.truth.items():
-    print(f"{name}, {story.truth}\n    the court: {verdicts[name].verdict}; {story.lesson}")
-print(f"innocent models that the whole rule convicts: {verdicts.false_claims.percent(1)} of the court's own")
+    print(
+        f"{name}, {story.truth}\n    the court: {verdicts[name].verdict}; {story.lesson}"
+    )
+print(
+    f"innocent models that the whole rule convicts: {verdicts.false_claims.percent(1)} of the court's own"
+)
 
 # %% [markdown]
 # Read the rows of the stolen models from left to right: which line held, and against which theft? Then the two innocent
@@ -820,7 +912,9 @@ print(f"innocent models that the whole rule convicts: {verdicts.false_claims.per
 # Your answer, put together from what the cells above found:
 
 # %%
-print(affidavit(arbor, heard, found, verdicts, score, released=ownership_court.RELEASED))
+print(
+    affidavit(arbor, heard, found, verdicts, score, released=ownership_court.RELEASED)
+)
 
 # %% [markdown]
 # ## What you can now defend in an interview

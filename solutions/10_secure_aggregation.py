@@ -46,7 +46,9 @@ from labkit.widgets import dropout_explorer, message_flow
 profile = profiles.current()
 clinics = federated.load_hospitals("breast_cancer", count=5, seed=0)
 names = clinics.names
-solved = Solved("10")  # solved.NAME: your function once it has passed, labkit's until then
+solved = Solved(
+    "10"
+)  # solved.NAME: your function once it has passed, labkit's until then
 banner("10", clinics.pooled())
 
 # %% [markdown]
@@ -67,7 +69,10 @@ def gradient(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 records = {
-    h.name: (h.dataset.train_x.numpy().astype(float), h.dataset.train_y.numpy().astype(float))
+    h.name: (
+        h.dataset.train_x.numpy().astype(float),
+        h.dataset.train_y.numpy().astype(float),
+    )
     for h in clinics
 }
 start = np.zeros(31)
@@ -75,7 +80,9 @@ x, y = records["Hospital E"]
 sent = gradient(x[:1], y[:1], start)
 read = sent[:-1] / sent[-1]
 print(f"{clinics.source}, train records, weights 0")
-print(f"largest error of the patient's 30 values as the server reads them: {np.abs(read - x[0]).max():.1e}")
+print(
+    f"largest error of the patient's 30 values as the server reads them: {np.abs(read - x[0]).max():.1e}"
+)
 answers = [clinics.classes[label] for label in (int(sent[-1] < 0), int(y[0]))]
 print(f"diagnosis: the server reads {answers[0]}, the truth is {answers[1]}")
 
@@ -111,7 +118,9 @@ def encode(values: np.ndarray, scale: float, bound: float, parties: int) -> np.n
     """
     ### BEGIN SOLUTION
     if parties * round(scale * bound) >= 2**31:
-        raise ValueError(f"a sum of {parties} values up to {bound} could wrap: lower scale or bound")
+        raise ValueError(
+            f"a sum of {parties} values up to {bound} could wrap: lower scale or bound"
+        )
     if not (np.abs(values) <= bound).all():  # False for NaN
         raise ValueError(f"a value is beyond {bound}, or no number")
     return np.rint(values * scale).astype(np.int64).astype(np.uint32)
@@ -229,10 +238,15 @@ print("the masked words sum to the words of the updates:", (sums[0] == sums[1]).
 fig, axes = plots.figure(9.0, 3.2, ncols=2)
 clear = np.vstack([*updates.values()])
 for ax, values, title in zip(
-    axes, (clear, seen / 2**32), ("updates in clear", "what the server sees (words / 2³²)"), strict=True
+    axes,
+    (clear, seen / 2**32),
+    ("updates in clear", "what the server sees (words / 2³²)"),
+    strict=True,
 ):
     image = ax.imshow(values, aspect="auto", cmap="cividis", interpolation="nearest")
-    ax.set(title=title, xlabel="value of the update", yticks=range(5), yticklabels=names)
+    ax.set(
+        title=title, xlabel="value of the update", yticks=range(5), yticklabels=names
+    )
     ax.grid(False)
     fig.colorbar(image, ax=ax)
 spread = np.corrcoef(clear.ravel(), seen.ravel())[0, 1]
@@ -249,7 +263,12 @@ plots.show(plots.describe(fig, alt))
 
 # %%
 step = start - truth
-later = np.array([solved.encode(gradient(*records[name], step), grid.scale, grid.bound, 5) for name in names])
+later = np.array(
+    [
+        solved.encode(gradient(*records[name], step), grid.scale, grid.bound, 5)
+        for name in names
+    ]
+)
 fresh_keys = {pair: secrets.token_bytes(32) for pair in pairs}
 views = {
     "masks reused": solved.mask_pairwise(later, stretched(pair_keys)),
@@ -259,16 +278,18 @@ change = grid.decode(grid.from_ring(later[0] - on_grid[0]))
 
 # %%
 fig, axes = plots.figure(9.0, 3.2, ncols=2)
-found = {name: grid.decode(grid.from_ring(view[0] - seen[0])) for name, view in views.items()}
+found = {
+    name: grid.decode(grid.from_ring(view[0] - seen[0])) for name, view in views.items()
+}
 for ax, (name, guess) in zip(axes, found.items(), strict=True):
     ax.plot(change, guess, "o", markersize=4)
     ax.set(title=f"{name} (y from {guess.min():.2g} to {guess.max():.2g})")
-    ax.set(xlabel=f"true change of {names[0]}'s update", ylabel="what the server computes")
+    ax.set(
+        xlabel=f"true change of {names[0]}'s update", ylabel="what the server computes"
+    )
 errors = {name: np.abs(guess - change).max() for name, guess in found.items()}
 fig.suptitle(f"{clinics.source}; rounds 1 and 2", fontsize=9)
-alt = (
-    f"Two scatter plots, {names[0]}'s change between rounds against the server's difference of masked words: "
-)
+alt = f"Two scatter plots, {names[0]}'s change between rounds against the server's difference of masked words: "
 said = ", ".join(f"{name}, largest error {error:.1e}" for name, error in errors.items())
 plots.show(plots.describe(fig, alt + said + "."))
 print(said)
@@ -377,15 +398,25 @@ rate = stats.mean_interval(rates)
 opened = coarse.decode(coarse.from_ring(observed - weak_mask(found[0], len(victim))))
 chance = (2 * coarse.limit + 1) / 2**32
 error = np.abs(opened - updates[names[0]]).max()
-print(f"{blocks * size:,} seeds tried; fitting: {len(found)}; the right one among them: {hidden in found}")
-print(f"a wrong seed passes one value once in {1 / chance:,.0f} tries; eight values were looked at")
-print(f"largest error of the vector that was read: {error:.1e}, half a step of the grid")
-print(f"{rate} seeds a second of processor time (95%, mean rate of {blocks} blocks, one core, this run)")
+print(
+    f"{blocks * size:,} seeds tried; fitting: {len(found)}; the right one among them: {hidden in found}"
+)
+print(
+    f"a wrong seed passes one value once in {1 / chance:,.0f} tries; eight values were looked at"
+)
+print(
+    f"largest error of the vector that was read: {error:.1e}, half a step of the grid"
+)
+print(
+    f"{rate} seeds a second of processor time (95%, mean rate of {blocks} blocks, one core, this run)"
+)
 hours = [2**32 / r / 3600 for r in (rate.estimate, rate.high, rate.low)]
 print(
     f"all 2^32 seeds at that rate, one core: {hours[0]:.1f} hours [{hours[1]:.1f}, {hours[2]:.1f}], extrapolated"
 )
-print(f"all 2^256 keys at that rate: 10^{np.log10(2.0**256 / rate.estimate / 3.15e7):.0f} years")
+print(
+    f"all 2^256 keys at that rate: 10^{np.log10(2.0**256 / rate.estimate / 3.15e7):.0f} years"
+)
 
 # %% [markdown]
 # The interval is of this machine's mean rate in this run, not of an attacker's: rented machines divide the hours by their
@@ -400,7 +431,9 @@ print(f"all 2^256 keys at that rate: 10^{np.log10(2.0**256 / rate.estimate / 3.1
 four = seen[:4].sum(axis=0, dtype=np.uint32)
 meant = on_grid[:4].sum(axis=0, dtype=np.uint32)
 apart = grid.decode(grid.from_ring(four - meant))
-print(f"errors: {apart.min():.2f} to {apart.max():.2f}; a sum of four updates lies between -4 and 4")
+print(
+    f"errors: {apart.min():.2f} to {apart.max():.2f}; a sum of four updates lies between -4 and 4"
+)
 
 # %% [markdown]
 # Noise: four masks miss their opposite. Somebody must be able to rebuild them, and not the server alone. So each hospital
@@ -412,11 +445,15 @@ print(f"errors: {apart.min():.2f} to {apart.max():.2f}; a sum of four updates li
 prime, secret, a, b = 101, 42, 17, 88
 shares = {x: (secret + a * x + b * x * x) % prime for x in (1, 2, 3, 4, 5)}
 fitting = np.zeros(prime, dtype=int)
-for c, d in np.ndindex(prime, prime):  # every parabola that has share 1 at 1, and so one value at 0
+for c, d in np.ndindex(
+    prime, prime
+):  # every parabola that has share 1 at 1, and so one value at 0
     other = (shares[1] - c - d) % prime
     fitting[other] += (other + 2 * c + 4 * d) % prime == shares[2]
 print(f"shares modulo {prime}: {shares}")
-print(f"parabolas through shares 1 and 2, by secret: {fitting.min()} to {fitting.max()} for {prime} secrets")
+print(
+    f"parabolas through shares 1 and 2, by secret: {fitting.min()} to {fitting.max()} for {prime} secrets"
+)
 
 # %% [markdown]
 # Lagrange's formula gives the value at 0 from points (i, share_i): the sum of share_i times the product, over the other
@@ -474,7 +511,9 @@ def pair_key(own: keys.AgreementKey, peer: str, owner: str) -> bytes:
     return solved.mask_key(own.agree(agreement[peer].public), round_id, owner, peer)
 
 
-pair_keys = {(i, j): pair_key(agreement[names[i]], names[j], names[i]) for i, j in pairs}
+pair_keys = {
+    (i, j): pair_key(agreement[names[i]], names[j], names[i]) for i, j in pairs
+}
 seen = solved.mask_pairwise(on_grid, stretched(pair_keys))
 pieces = shamir.split(agreement["Hospital E"].to_bytes(), [1, 2, 3, 4, 5], threshold=3)
 held = {holder: int.from_bytes(pieces[holder], "big") for holder in (1, 3, 4)}
@@ -482,7 +521,9 @@ again = keys.AgreementKey(solved.recover(held, shamir.PRIME).to_bytes(32, "big")
 
 repaired = seen[:4].sum(axis=0, dtype=np.uint32)
 for name in names[:4]:
-    masks.add_mask(repaired, pair_key(again, name, "Hospital E"), -1)  # what each had added for E
+    masks.add_mask(
+        repaired, pair_key(again, name, "Hospital E"), -1
+    )  # what each had added for E
 print("the sum of the four is exact:", (repaired == meant).all())
 
 # %% [markdown]
@@ -494,7 +535,9 @@ print("the sum of the four is exact:", (repaired == meant).all())
 # %%
 late = seen[4].copy()
 for name in names[:4]:
-    masks.add_mask(late, pair_key(again, name, "Hospital E"), 1)  # E had subtracted them
+    masks.add_mask(
+        late, pair_key(again, name, "Hospital E"), 1
+    )  # E had subtracted them
 print("the server reads E's vector, exactly:", (late == on_grid[4]).all())
 
 # %% [markdown]
@@ -590,8 +633,14 @@ def rebuilt_by(helpers: tuple[int, ...], value: bytes, threshold: int) -> bool:
 used = 3  # the threshold of this lab
 secrets_of_e = {"key": agreement["Hospital E"].to_bytes(), "seed": seed}
 for threshold in range(used, 6):
-    opened = [what for what, value in secrets_of_e.items() if rebuilt_by((1, 2, 3), value, threshold)]
-    print(f"threshold {threshold}: three helpers' pieces give {' and '.join(opened) or 'no secret'} of E")
+    opened = [
+        what
+        for what, value in secrets_of_e.items()
+        if rebuilt_by((1, 2, 3), value, threshold)
+    ]
+    print(
+        f"threshold {threshold}: three helpers' pieces give {' and '.join(opened) or 'no secret'} of E"
+    )
 
 # %% [markdown]
 # At the threshold of this lab three helpers need nobody: their pieces give both of E's secrets, and with them E's vector.
@@ -624,22 +673,31 @@ pd.DataFrame(rows).set_index("hospitals that help the server")
 
 
 # %%
-def new_round(model: bytes = b"model 1", odd_one: bytes = b"model 1") -> tuple[dict, list, tuple]:
+def new_round(
+    model: bytes = b"model 1", odd_one: bytes = b"model 1"
+) -> tuple[dict, list, tuple]:
     """Return clients that advertised their keys, the advertisements, and the round's terms; E may differ."""
     identities = {name: secagg.Identity.generate() for name in names}
     roster = {name: one.public for name, one in identities.items()}
     terms = (roster, 3, grid, secagg.fresh_round_id())
     digests = {name: odd_one if name == "Hospital E" else model for name in names}
-    clients = {name: secagg.Client(name, identities[name], *terms, digests[name]) for name in names}
+    clients = {
+        name: secagg.Client(name, identities[name], *terms, digests[name])
+        for name in names
+    }
     return clients, [client.advertise() for client in clients.values()], (*terms, model)
 
 
 def both_secrets_of_e() -> None:
     clients, shown, terms = new_round()
     server = secagg.Server(*terms)
-    mail = server.shares({name: one.share(server.advertisements(shown)) for name, one in clients.items()})
+    mail = server.shares(
+        {name: one.share(server.advertisements(shown)) for name, one in clients.items()}
+    )
     clients["Hospital A"].masked(updates["Hospital A"], mail["Hospital A"])
-    clients["Hospital A"].consistency(messages.SurvivorList(terms[3], names, ("Hospital E",)))
+    clients["Hospital A"].consistency(
+        messages.SurvivorList(terms[3], names, ("Hospital E",))
+    )
 
 
 def own_key_in_the_place_of_bs() -> None:
@@ -682,7 +740,10 @@ for attempt in attempts:
     except secagg.SecAggError as error:
         answer = str(error)
     rows.append(
-        {"the server tries": attempt.__name__.replace("_", " "), "Hospital A stops": answer.split(":")[0]}
+        {
+            "the server tries": attempt.__name__.replace("_", " "),
+            "Hospital A stops": answer.split(":")[0],
+        }
     )
 pd.set_option("display.max_colwidth", None)
 pd.DataFrame(rows).set_index("the server tries")
@@ -693,7 +754,9 @@ pd.DataFrame(rows).set_index("the server tries")
 # %%
 settings = {"threshold": 3, "encoding": grid, "model_digest": b"model 1"}
 drop = {"Hospital E": "masked", "Hospital B": "unmask"}
-result = secagg.secure_sum(updates, drop=drop, round_id=secagg.fresh_round_id(), **settings)
+result = secagg.secure_sum(
+    updates, drop=drop, round_id=secagg.fresh_round_id(), **settings
+)
 expected = sum(updates[name] for name in result.survivors)
 error = np.abs(result.total - expected).max()
 print(f"in the sum: {', '.join(result.survivors)}; largest error {error:.1e}")
@@ -711,12 +774,17 @@ dropout_explorer()
 
 # %%
 sizes = profile.pick(
-    smoke=(1000,), laptop=(1000, 100_000, 1_000_000), full=(1000, 100_000, 1_000_000, 10_000_000)
+    smoke=(1000,),
+    laptop=(1000, 100_000, 1_000_000),
+    full=(1000, 100_000, 1_000_000, 10_000_000),
 )
 rng, rows = np.random.default_rng(0), []
 for values in sizes:
     vectors = {name: rng.uniform(-1, 1, values) for name in names}
-    runs = [secagg.secure_sum(vectors, round_id=secagg.fresh_round_id(), **settings) for _ in range(6)][1:]
+    runs = [
+        secagg.secure_sum(vectors, round_id=secagg.fresh_round_id(), **settings)
+        for _ in range(6)
+    ][1:]
     client = sorted(1e3 * max(run.client_seconds.values()) for run in runs)
     server = sorted(1e3 * run.server_seconds for run in runs)
     rows.append(
@@ -727,7 +795,9 @@ for values in sizes:
             "sent by one hospital, bytes a value": f"{sum(runs[0].bytes_up.values()) / 5 / values:.2f}",
         }
     )
-print("5 hospitals, all stay, uniform vectors (seed 0); processor time, median [least, most] of 5 rounds")
+print(
+    "5 hospitals, all stay, uniform vectors (seed 0); processor time, median [least, most] of 5 rounds"
+)
 pd.DataFrame(rows).set_index("values")
 
 # %% [markdown]
@@ -739,10 +809,15 @@ pd.DataFrame(rows).set_index("values")
 # %%
 everybody = secagg.secure_sum(updates, round_id=secagg.fresh_round_id(), **settings)
 without_e = secagg.secure_sum(
-    updates, round_id=secagg.fresh_round_id(), drop={"Hospital E": "advertise"}, **settings
+    updates,
+    round_id=secagg.fresh_round_id(),
+    drop={"Hospital E": "advertise"},
+    **settings,
 )
 guess = everybody.total - without_e.total
-print(f"largest error of E's update, read from two sums: {np.abs(guess - updates['Hospital E']).max():.1e}")
+print(
+    f"largest error of E's update, read from two sums: {np.abs(guess - updates['Hospital E']).max():.1e}"
+)
 
 # %% [markdown]
 # Secure aggregation hides who said what *within* a sum. It does not say how much a sum tells, and an exact sum tells much.

@@ -61,7 +61,9 @@ profile = profiles.current()
 scene = capstone.scene()
 clinics = scene.clinics
 names = clinics.names
-solved = Solved("11")  # solved.NAME: your function once it has passed, labkit's until then
+solved = Solved(
+    "11"
+)  # solved.NAME: your function once it has passed, labkit's until then
 banner("11", clinics.pooled())
 
 # %% [markdown]
@@ -86,9 +88,13 @@ for hospital in scene.hospitals:
     model = models.logistic_regression(30, 2)
     for _ in range(300):  # plain gradient descent on its own patients
         change = gradient_sum(model, own.train_x, own.train_y, None) / len(own.train_y)
-        model = unflatten(models.logistic_regression(30, 2), flatten(model) - 0.3 * change)
+        model = unflatten(
+            models.logistic_regression(30, 2), flatten(model) - 0.3 * change
+        )
     alone[hospital.name] = measure(model, own)
-print("trained alone, tested on everybody's test patients (interval over them; seed 0):")
+print(
+    "trained alone, tested on everybody's test patients (interval over them; seed 0):"
+)
 print("\n".join(f"{name}: {found.percent(1)}" for name, found in alone.items()))
 
 # %% [markdown]
@@ -119,7 +125,9 @@ print(scene.noise.statement(scene.training.rounds, observer="the server"))
 
 
 # %%
-def contribution(gradients: np.ndarray, max_grad_norm: float, step: float) -> np.ndarray:
+def contribution(
+    gradients: np.ndarray, max_grad_norm: float, step: float
+) -> np.ndarray:
     """Return what a hospital sends before noise and masks: whole numbers (d,) of type int64.
 
     Scale each row of `gradients` (n, d) down to Euclidean norm `max_grad_norm` (shorter rows stay),
@@ -162,12 +170,18 @@ rng = np.random.default_rng(0)
 rows = rng.normal(0, 1, (80, 62))
 moved = [
     np.linalg.norm(
-        (solved.contribution(rows, 1.0, 1e-3) - solved.contribution(np.delete(rows, i, 0), 1.0, 1e-3)) * 1e-3
+        (
+            solved.contribution(rows, 1.0, 1e-3)
+            - solved.contribution(np.delete(rows, i, 0), 1.0, 1e-3)
+        )
+        * 1e-3
     )
     for i in range(80)
 ]
 grid = grid_of(scene.federation)
-print(f"leaving one of 80 patients out moves the sum by {min(moved):.3f} to {max(moved):.3f} clipping norms")
+print(
+    f"leaving one of 80 patients out moves the sum by {min(moved):.3f} to {max(moved):.3f} clipping norms"
+)
 print(
     f"on this coarse grid of 0.001, rounding may add up to {np.sqrt(62) * 1e-3:.3f}; rounding each row, 80 times that"
 )
@@ -196,7 +210,9 @@ def noise_share(noise_multiplier: float, threshold: int, colluders: int) -> floa
     """
     ### BEGIN SOLUTION
     if colluders >= threshold:
-        raise ValueError(f"{colluders} colluders of {threshold}: no honest share need be in a sum")
+        raise ValueError(
+            f"{colluders} colluders of {threshold}: no honest share need be in a sum"
+        )
     return noise_multiplier / np.sqrt(threshold - colluders)
     ### END SOLUTION
 
@@ -231,7 +247,9 @@ promises
 
 # %%
 for colluders in (0, 1, 2):
-    share_now = scene.noise.noise_multiplier / np.sqrt(scene.noise.threshold - colluders)
+    share_now = scene.noise.noise_multiplier / np.sqrt(
+        scene.noise.threshold - colluders
+    )
     print(
         f"planned for {colluders} who collude: a share of {share_now:.2f} clipping norms at each hospital, "
         f"{share_now * np.sqrt(5):.2f} in a full sum"
@@ -253,7 +271,11 @@ for colluders in (0, 1, 2):
 
 # %%
 def next_weights(
-    weights: np.ndarray, total: np.ndarray, sizes: dict[str, int], survivors: tuple[str, ...], rate: float
+    weights: np.ndarray,
+    total: np.ndarray,
+    sizes: dict[str, int],
+    survivors: tuple[str, ...],
+    rate: float,
 ) -> np.ndarray:
     """Return the weights (d,) after one step of gradient descent.
 
@@ -287,10 +309,16 @@ check("11.next_weights", next_weights)
 
 # %%
 plain = recipes.federation(
-    scene.hospitals, federated.Training(1, learning_rate=0.5), federated.Noise(threshold=4)
+    scene.hospitals,
+    federated.Training(1, learning_rate=0.5),
+    federated.Noise(threshold=4),
 )
 state = begin(plain)
-vectors = {name: contribute(plain, name, state, seed=0) for name in names if name != "Hospital B"}
+vectors = {
+    name: contribute(plain, name, state, seed=0)
+    for name in names
+    if name != "Hospital B"
+}
 total = grid_of(plain).value(sum(vectors.values()))
 by_hand = solved.next_weights(state.weights, total, plain.sizes, tuple(vectors), 0.5)
 by_kit = federated.federate(plain, seed=0, drop={1: {"Hospital B": "masked"}}).weights
@@ -322,7 +350,8 @@ curve
 # %%
 for epsilon in sorted({point.epsilon for point in curve.points if point.epsilon}):
     shares, full = (
-        np.array(curve.point(placement, epsilon).accuracies) for placement in ("distributed", "local")
+        np.array(curve.point(placement, epsilon).accuracies)
+        for placement in ("distributed", "local")
     )
     gain = 100 * (shares - full)
     spread = gain.std(ddof=1) / np.sqrt(len(gain))
@@ -412,14 +441,22 @@ blurred
 # before it advertised a key, before its masked vector, and after it (lab 10's stages). The model has more weights than a softmax regression, to have room for five marks.
 
 # %%
-drops = {3: {"Hospital B": "masked"}, 8: {"Hospital D": "unmask"}, 15: {"Hospital E": "advertise"}}
+drops = {
+    3: {"Hospital B": "masked"},
+    8: {"Hospital D": "unmask"},
+    15: {"Hospital E": "advertise"},
+}
 system = federated.federate(scene.federation, seed=0, drop=drops)
 system
 
 # %%
 gone = [r for r in system.rounds if r.dropped]
 rows = [
-    {"round": r.number, "vanished at": r.dropped, "in the sum": ", ".join(n[-1] for n in r.survivors)}
+    {
+        "round": r.number,
+        "vanished at": r.dropped,
+        "in the sum": ", ".join(n[-1] for n in r.survivors),
+    }
     for r in gone
 ]
 pd.DataFrame(rows).set_index("round")
@@ -469,7 +506,9 @@ check("11.rank_p", rank_p)
 
 # %%
 null_models = capstone.nulls(scene)
-report = marks.verify(system.weights, scene.enrolment, null_models, source=clinics.source)
+report = marks.verify(
+    system.weights, scene.enrolment, null_models, source=clinics.source
+)
 for name in names:
     line = report.lines[name][0]
     print(
@@ -537,7 +576,9 @@ for name in names:
 register = register.close(digest_of(start), signers["registrar"])
 for name in names:
     register = register.acknowledge(name, signers[name])
-register = register.release(digest_of(system.weights), len(system.rounds), signers["registrar"])
+register = register.release(
+    digest_of(system.weights), len(system.rounds), signers["registrar"]
+)
 heard = marks.dispute(
     register,
     [Claim("Hospital A", keys["Hospital A"]), Claim("Newcomer", keys["Hospital B"])],
@@ -567,8 +608,12 @@ heart
 for epsilon in heart.epsilons:
     arm = "without noise" if epsilon is None else f"at ε = {epsilon:g}"
     worse = heart.worse_off(epsilon)
-    print(f"shown to be worse off than alone, personalised, {arm}: {', '.join(worse) or 'nobody'}")
-print("Shown is not proven: what a hospital could lose at most, on average over splits, is")
+    print(
+        f"shown to be worse off than alone, personalised, {arm}: {', '.join(worse) or 'nobody'}"
+    )
+print(
+    "Shown is not proven: what a hospital could lose at most, on average over splits, is"
+)
 for hospital in heart.hospitals:
     found = heart.difference("personalised", hospital)
     print(f"  {hospital}: personalised - alone {found} in AUC")
@@ -584,7 +629,9 @@ for name, statement in heart.statements.items():
 # %%
 backend = profile.pick(smoke="memory", laptop="ray", full="ray")
 short = replace(scene.federation, training=replace(scene.training, rounds=3))
-on_flower = federated.simulate(short, seed=1, drop={2: {"Hospital C": "masked"}}, backend=backend)
+on_flower = federated.simulate(
+    short, seed=1, drop={2: {"Hospital C": "masked"}}, backend=backend
+)
 in_process = federated.federate(short, seed=1, drop={2: {"Hospital C": "masked"}})
 print(f"Flower ({backend}): {on_flower.summary()}")
 print(

@@ -41,14 +41,25 @@ import pandas as pd
 from labkit import plots, stats
 from labkit.course import Solved, banner, check
 from labkit.federated import Noise, federate, result, rounds
-from labkit.federated.threats import RULES, study_collusion, study_membership, study_server, verdict, watch
+from labkit.federated.threats import (
+    RULES,
+    study_collusion,
+    study_membership,
+    study_server,
+    verdict,
+    watch,
+)
 from labkit.scenarios import hospitals
 
-pd.set_option("display.max_colwidth", None)  # a sentence that is cut off says something else
+pd.set_option(
+    "display.max_colwidth", None
+)  # a sentence that is cut off says something else
 setting = hospitals.scene()
 system, federation = setting.system, setting.federation
 names, pooled = federation.hospitals.names, federation.hospitals.pooled()
-solved = Solved("12")  # solved.NAME: your function once it has passed, labkit's until then
+solved = Solved(
+    "12"
+)  # solved.NAME: your function once it has passed, labkit's until then
 banner("12", pooled)
 print(system.describe())
 
@@ -77,7 +88,9 @@ print(system.describe())
 
 
 # %%
-def who_is_in(gradients: Sequence[np.ndarray], sums: Sequence[np.ndarray]) -> np.ndarray:
+def who_is_in(
+    gradients: Sequence[np.ndarray], sums: Sequence[np.ndarray]
+) -> np.ndarray:
     """Return an estimate for each of n candidates: near 1 if its gradient is in the sums, near 0 if not.
 
     `gradients` has one array (n, d) for each round: what each candidate would add. `sums` has one array (d,) for each
@@ -167,7 +180,10 @@ plots.show(membership.plot(), poster=True)
 
 # %%
 def left_over(
-    total: np.ndarray, known: Sequence[np.ndarray], share_multiplier: float, survivors: int
+    total: np.ndarray,
+    known: Sequence[np.ndarray],
+    share_multiplier: float,
+    survivors: int,
 ) -> tuple[np.ndarray, float]:
     """Return what is left of a round's sum for hospitals that pool what they know, and the noise multiplier in it.
 
@@ -202,15 +218,25 @@ check("12.left_over", left_over)
 
 # %%
 state, grid = rounds.begin(federation), rounds.grid_of(federation)
-sent = {name: grid.value(rounds.contribute(federation, name, state, seed=0)) for name in names}
+sent = {
+    name: grid.value(rounds.contribute(federation, name, state, seed=0))
+    for name in names
+}
 for colluders in range(len(names)):
     known = [sent[name] for name in names[:colluders]]
-    _, multiplier = solved.left_over(sum(sent.values()), known, federation.noise.share_multiplier, len(names))
+    _, multiplier = solved.left_over(
+        sum(sent.values()), known, federation.noise.share_multiplier, len(names)
+    )
     observer = "another hospital" if colluders else "everyone who gets the model"
     promise = federation.noise.statement(
-        federation.training.rounds, observer=observer, colluders=colluders, survivors=len(names)
+        federation.training.rounds,
+        observer=observer,
+        colluders=colluders,
+        survivors=len(names),
     )
-    print(f"{colluders} colluding: noise multiplier {multiplier:.2f}; {promise}, unit patient")
+    print(
+        f"{colluders} colluding: noise multiplier {multiplier:.2f}; {promise}, unit patient"
+    )
 
 # %% [markdown]
 # **Predict.** Four hospitals collude against the fifth, the largest. Its noise share is all that is left. How many more
@@ -273,14 +299,18 @@ check("12.dense_leak", dense_leak)
 def first_layer(vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the first layer's part of a flat vector: (hidden, d) and (hidden,)."""
     d, hidden = pooled.train_x.shape[1], hospitals.HIDDEN
-    return vector[: d * hidden].reshape(hidden, d), vector[d * hidden : d * hidden + hidden]
+    return vector[: d * hidden].reshape(hidden, d), vector[
+        d * hidden : d * hidden + hidden
+    ]
 
 
 def read_exactly(vector: np.ndarray, records: np.ndarray) -> int:
     """Return how many of the records are among the candidates, each value to 1e-3."""
     found = solved.dense_leak(*first_layer(vector))
     gaps = (
-        np.abs(found[:, None] - records[None]).max(2).min(0) if len(found) else np.full(len(records), np.inf)
+        np.abs(found[:, None] - records[None]).max(2).min(0)
+        if len(found)
+        else np.full(len(records), np.inf)
     )
     return int((gaps < 1e-3).sum())
 
@@ -310,7 +340,9 @@ for who, size in (
         {
             "the server sees": who,
             "in the clear": stats.clopper_pearson(hits, trials).percent(0),
-            "clipped, with the system's noise": stats.clopper_pearson(noisy_hits, trials).percent(0),
+            "clipped, with the system's noise": stats.clopper_pearson(
+                noisy_hits, trials
+            ).percent(0),
         }
     )
 print(
@@ -349,7 +381,10 @@ server.table()
 
 # %%
 def boosted_update(
-    wanted: np.ndarray, others: Mapping[str, np.ndarray], sizes: Mapping[str, int], attacker: str
+    wanted: np.ndarray,
+    others: Mapping[str, np.ndarray],
+    sizes: Mapping[str, int],
+    attacker: str,
 ) -> np.ndarray:
     """Return the update (d,) that the attacker sends so that the global change becomes `wanted` (d,).
 
@@ -395,7 +430,8 @@ attacker = min(sizes, key=sizes.get)
 trained = federate(averaging, seed=0, secure=False, keep_states=True)
 late = trained.states[-2]
 honest = {
-    n: rounds.grid_of(averaging).value(rounds.contribute(averaging, n, late, seed=0)) / sizes[n]
+    n: rounds.grid_of(averaging).value(rounds.contribute(averaging, n, late, seed=0))
+    / sizes[n]
     for n in names
 }
 wanted = -2 * (late.weights - start.weights)
@@ -406,8 +442,12 @@ bound = max(np.linalg.norm(update) for update in honest.values())
 
 def after(updates: Mapping[str, np.ndarray]) -> stats.Interval:
     """Return the accuracy after the server added the weighted mean of these updates."""
-    mean = sum(sizes[name] * update for name, update in updates.items()) / sum(sizes.values())
-    return result.measure(rounds.unflatten(averaging.make_model(), late.weights + mean), pooled)
+    mean = sum(sizes[name] * update for name, update in updates.items()) / sum(
+        sizes.values()
+    )
+    return result.measure(
+        rounds.unflatten(averaging.make_model(), late.weights + mean), pooled
+    )
 
 
 def bounded(update: np.ndarray) -> np.ndarray:
@@ -425,7 +465,10 @@ print(
 )
 print(f"{averaging.hospitals.source}; seed 0, one split; intervals over test patients")
 pd.DataFrame(
-    [{"updates": name, "accuracy": after(updates).percent(1)} for name, updates in cases.items()]
+    [
+        {"updates": name, "accuracy": after(updates).percent(1)}
+        for name, updates in cases.items()
+    ]
 ).set_index("updates")
 
 # %% [markdown]
@@ -440,7 +483,9 @@ pd.DataFrame(
 
 
 # %%
-def median_needs_clear(rule: Callable[[np.ndarray], np.ndarray], updates: np.ndarray) -> bool:
+def median_needs_clear(
+    rule: Callable[[np.ndarray], np.ndarray], updates: np.ndarray
+) -> bool:
     """Return whether `rule` needs more than the sum: True if two sets with the same sum give different results.
 
     `rule` takes updates (hospitals, d) and returns (d,). `updates` (hospitals, d) is one set to start from. Results that
@@ -481,8 +526,12 @@ check("12.median_needs_clear", median_needs_clear)
 example = np.stack(list(honest.values()))
 rules = {
     "mean": lambda u: u.mean(0),
-    "sum, then clipped as a whole": lambda u: u.sum(0) * min(1, bound / np.linalg.norm(u.sum(0))),
-    "each clipped by the server": lambda u: np.stack([bounded(one) for one in u]).sum(0),
+    "sum, then clipped as a whole": lambda u: (
+        u.sum(0) * min(1, bound / np.linalg.norm(u.sum(0)))
+    ),
+    "each clipped by the server": lambda u: np.stack([bounded(one) for one in u]).sum(
+        0
+    ),
     "median of each weight": lambda u: np.median(u, axis=0),
     "trimmed mean": lambda u: np.sort(u, axis=0)[1:-1].mean(0),
 }
@@ -511,7 +560,9 @@ for name, rule in rules.items():
 
 # %%
 def severity(
-    attack: tuple[float, float], controlled: tuple[float, float] | None, levels: Mapping[str, float]
+    attack: tuple[float, float],
+    controlled: tuple[float, float] | None,
+    levels: Mapping[str, float],
 ) -> tuple[str, str]:
     """Return (severity, status) by the rule above.
 
@@ -522,7 +573,11 @@ def severity(
 
     ### BEGIN SOLUTION
     def level(value: float) -> str:
-        reached = [name for name in ("low", "medium", "high", "critical") if value >= levels[name]]
+        reached = [
+            name
+            for name in ("low", "medium", "high", "critical")
+            if value >= levels[name]
+        ]
         return reached[-1] if reached else "none"
 
     left = attack if controlled is None else controlled
@@ -554,7 +609,10 @@ check("12.severity", severity)
 
 # %%
 LEVELS = {"low": 0.02, "medium": 0.05, "high": 0.1, "critical": 0.5}
-arms = {arm: membership.row(arm, "all rounds, outsider") for arm in ("no clipping, no noise", "as built")}
+arms = {
+    arm: membership.row(arm, "all rounds, outsider")
+    for arm in ("no clipping, no noise", "as built")
+}
 attack, left = ((row.tpr.low, row.tpr.high) for row in arms.values())
 print(
     "members found in all rounds' sums at 1% false positives:",
@@ -591,7 +649,10 @@ for name, text in worst.numbers().items():
 # %%
 written = found.report(Path(".labkit") / "threat-analysis-12")
 for path in written:
-    print(path.name, f"{path.stat().st_size / 1000:.0f} kB, figures inside, nothing is fetched")
+    print(
+        path.name,
+        f"{path.stat().st_size / 1000:.0f} kB, figures inside, nothing is fetched",
+    )
 
 # %%
 for sentence in f"{verdict(found)} {RULES}".split(". "):

@@ -46,9 +46,13 @@ from labkit.governance import finders, notes, redaction
 from labkit.membership.reports import curves, intervals
 from labkit.scenarios import review_board
 
-pd.set_option("display.max_colwidth", None)  # a sentence that is cut off says something else
+pd.set_option(
+    "display.max_colwidth", None
+)  # a sentence that is cut off says something else
 scene = review_board.scene()
-solved = Solved("13")  # solved.NAME: your function once it has passed, labkit's until then
+solved = Solved(
+    "13"
+)  # solved.NAME: your function once it has passed, labkit's until then
 banner("13", scene.dataset)
 
 # %% [markdown]
@@ -64,7 +68,9 @@ charter = governance.fill(
     escalation="the medical director",
     incident="the privacy officer on call",
 )
-display(Markdown(charter.replace("\n## ", "\n#### ").replace("# Privacy", "### Privacy", 1)))
+display(
+    Markdown(charter.replace("\n## ", "\n#### ").replace("# Privacy", "### Privacy", 1))
+)
 
 # %% [markdown]
 # Now the letters.
@@ -205,7 +211,9 @@ n = int(scene.members.sum())
 private = {name: submissions[name] for name in ("Atlas", "Cygnus")}
 drawn = {name: solved.sampler_of(one.log, n) for name, one in private.items()}
 for name, sampler in drawn.items():
-    allowed = solved.recompute_epsilon(*facts, "poisson" if sampler == "poisson" else "epochs")
+    allowed = solved.recompute_epsilon(
+        *facts, "poisson" if sampler == "poisson" else "epochs"
+    )
     print(
         f"{name}: {sampler}; claimed ε = {private[name].project.claim.epsilon:.2f}, what may be claimed: {allowed:.2f}"
     )
@@ -215,7 +223,9 @@ fig, axes = plots.figure(8.0, 3.0, ncols=2, sharey=True)
 spread = 1.96 * (n * chosen.sample_rate * (1 - chosen.sample_rate)) ** 0.5
 for ax, (name, one) in zip(axes, private.items(), strict=True):
     sizes = [len(batch) for batch in one.log]
-    ax.axhspan(n * chosen.sample_rate - spread, n * chosen.sample_rate + spread, color="0.9")
+    ax.axhspan(
+        n * chosen.sample_rate - spread, n * chosen.sample_rate + spread, color="0.9"
+    )
     ax.plot(sizes, ".", color=plots.COLOURS[0], linestyle="none")
     ax.set(title=f"{name}: sizes of {len(sizes)} batches", xlabel="step")
 axes[0].set_ylabel("records in the batch")
@@ -233,7 +243,9 @@ plots.show(
 
 # %%
 conformed = audit.conformance(
-    submissions["Atlas"].project.train_step, noise_multiplier=chosen.noise_multiplier, seed=review_board.SEED
+    submissions["Atlas"].project.train_step,
+    noise_multiplier=chosen.noise_multiplier,
+    seed=review_board.SEED,
 )
 print(conformed.summary())
 for failed in conformed.failed[:3]:
@@ -298,11 +310,15 @@ rows = []
 for name, one in submissions.items():
     scores, members = one.attacked.scores, one.attacked.members
     point = intervals.operating_point(scores, members, 0.01)
-    hard = ~members | scene.wrong  # all non-members, and of the members those with a wrong label
+    hard = (
+        ~members | scene.wrong
+    )  # all non-members, and of the members those with a wrong label
     rows.append(
         {
             "submission": name,
-            "balanced accuracy": intervals.balanced_accuracy(scores, members, seed=0).percent(1),
+            "balanced accuracy": intervals.balanced_accuracy(
+                scores, members, seed=0
+            ).percent(1),
             "AUC": str(intervals.auc(scores, members)),
             "TPR at 1% FPR": point.tpr.percent(1),
             f"named, {mistakes} wrongly": f"{solved.named_patients(scores, members, mistakes)} of {members.sum()}",
@@ -319,7 +335,8 @@ pd.DataFrame(rows).set_index("submission")
 
 # %%
 curve_of = [
-    curves.of_one(name, one.attacked.scores, one.attacked.members) for name, one in submissions.items()
+    curves.of_one(name, one.attacked.scores, one.attacked.members)
+    for name, one in submissions.items()
 ]
 statement = scene.statement()
 plots.show(
@@ -449,7 +466,9 @@ before, after = review_board.unredacted(scene), submissions["Borealis"].attacked
 change = intervals.auc_difference(before.scores, after.scores, before.members)
 for name, result in (("not redacted", before), ("redacted", after)):
     at = intervals.operating_point(result.scores, result.members, 0.01)
-    print(f"{name}: AUC {intervals.auc(result.scores, result.members)}, TPR at 1% FPR {at.tpr.percent(1)}")
+    print(
+        f"{name}: AUC {intervals.auc(result.scores, result.members)}, TPR at 1% FPR {at.tpr.percent(1)}"
+    )
 print(f"not redacted minus redacted, paired over the same records: {change}")
 
 # %% [markdown]
@@ -517,7 +536,9 @@ reviews = {name: governance.review(one.project) for name, one in submissions.ite
 rows = []
 for name, result in reviews.items():
     severities = [finding.severity for finding in result.findings]
-    missing = [outcome.essential for outcome in result.outcomes if outcome.status == "not run"]
+    missing = [
+        outcome.essential for outcome in result.outcomes if outcome.status == "not run"
+    ]
     rows.append(
         {
             "submission": name,
@@ -533,7 +554,9 @@ pd.DataFrame(rows).set_index("submission")
 for name, result in reviews.items():
     print(name)
     for finding in result.findings:
-        if finding.severity in ("critical", "high") and not finding.title.startswith("Unanswered"):
+        if finding.severity in ("critical", "high") and not finding.title.startswith(
+            "Unanswered"
+        ):
             print(
                 textwrap.fill(
                     f"{finding.severity}: {finding.title.rstrip('.')}. {finding.evidence}",
@@ -573,7 +596,11 @@ for name, result in reviews.items():
 law = governance.regulation_map()
 print(textwrap.fill(law.summary(), 110))
 law.table().loc[
-    [row for row in law.table().index.unique() if row.startswith(("Recital 26", "Article 17", "Article 15"))]
+    [
+        row
+        for row in law.table().index.unique()
+        if row.startswith(("Recital 26", "Article 17", "Article 15"))
+    ]
 ]
 
 # %% [markdown]
@@ -591,7 +618,10 @@ print(law.find("gdpr.recital_26").limits)
 # %%
 borealis = reviews["Borealis"]
 assessment = governance.impact_assessment(
-    borealis.outcomes, borealis.decision, system="Borealis, triage of notes", owner=borealis.owner
+    borealis.outcomes,
+    borealis.decision,
+    system="Borealis, triage of notes",
+    owner=borealis.owner,
 )
 section = assessment[assessment.index("## 3.") : assessment.index("## 5.")]
 display(Markdown(section.replace("## ", "### ")))
@@ -601,7 +631,9 @@ print(f"left for people to write: {assessment.count('MISSING: to be')} places")
 # The meeting itself takes an hour. The script gives everybody their minutes, and keeps the vote to the end.
 
 # %%
-meeting = governance.fill("meeting", system="Atlas", owner="team Atlas", claim=str(scene.statement()))
+meeting = governance.fill(
+    "meeting", system="Atlas", owner="team Atlas", claim=str(scene.statement())
+)
 display(Markdown(meeting.replace("# Meeting", "### Meeting", 1)))
 
 # %% [markdown]
@@ -609,8 +641,14 @@ display(Markdown(meeting.replace("# Meeting", "### Meeting", 1)))
 
 # %%
 for name, result in reviews.items():
-    written = result.report(Path(".labkit") / f"review-13-{name.lower()}", reviewer="you")
-    print(", ".join(f"{path.name} ({path.stat().st_size / 1000:.0f} kB)" for path in written))
+    written = result.report(
+        Path(".labkit") / f"review-13-{name.lower()}", reviewer="you"
+    )
+    print(
+        ", ".join(
+            f"{path.name} ({path.stat().st_size / 1000:.0f} kB)" for path in written
+        )
+    )
 
 # %% [markdown]
 # ## What you can now defend in an interview

@@ -46,7 +46,9 @@ from labkit.evidence import Evidence
 from labkit.federated import drawing
 
 pd.set_option("display.max_colwidth", None)
-solved = Solved("14")  # solved.NAME: your function once it has passed, labkit's until then
+solved = Solved(
+    "14"
+)  # solved.NAME: your function once it has passed, labkit's until then
 banner("14")
 
 # %% [markdown]
@@ -57,7 +59,8 @@ banner("14")
 # %%
 questions = interview.questions()
 table = pd.crosstab(
-    [one.area for one in questions], [f"{one.level} {bank.LEVELS[one.level]}" for one in questions]
+    [one.area for one in questions],
+    [f"{one.level} {bank.LEVELS[one.level]}" for one in questions],
 )
 table.index.name, table.columns.name = "area", "level"
 print(f"{len(questions)} questions, {len(numbers.everything())} numbers")
@@ -111,7 +114,10 @@ epsilons = np.linspace(0, 8, 81)
 fig, ax = plots.figure(6.4, 3.6)
 for style, prior in zip(("-", "--", ":"), (0.001, 0.01, 0.5), strict=True):
     ax.plot(
-        epsilons, [solved.posterior_bound(prior, e) for e in epsilons], style, label=f"before: {prior:.1%}"
+        epsilons,
+        [solved.posterior_bound(prior, e) for e in epsilons],
+        style,
+        label=f"before: {prior:.1%}",
     )
 ax.set(
     xlabel="ε",
@@ -151,7 +157,11 @@ def missing_facts(claim: Mapping[str, Any]) -> list[str]:
         *("unit", "neighbouring", "delta", "accountant"),
         *("sampler", "sample_rate", "steps", "tuning_runs"),
     ]
-    needed = [fact for fact in facts if fact != "sample_rate" or claim.get("sampler") != "full"]
+    needed = [
+        fact
+        for fact in facts
+        if fact != "sample_rate" or claim.get("sampler") != "full"
+    ]
     return [fact for fact in needed if claim.get(fact) is None]
     ### END SOLUTION
 
@@ -179,7 +189,13 @@ check("14.missing_facts", missing_facts)
 # %%
 letters = {
     "a blog post": {"epsilon": 3.0},
-    "a paper": {"epsilon": 3.0, "delta": 1e-5, "accountant": "RDP", "sampler": "poisson", "steps": 4000},
+    "a paper": {
+        "epsilon": 3.0,
+        "delta": 1e-5,
+        "accountant": "RDP",
+        "sampler": "poisson",
+        "steps": 4000,
+    },
     "a census": {
         "epsilon": 3.0,
         "delta": 0.0,
@@ -209,7 +225,10 @@ display(HTML(sheets.card_html(bank.find("dp-tradeoff-business"))))
 
 # %%
 def choose_epsilon(
-    steps: Sequence[Mapping[str, float | None]], threshold: float, cap: float, most_tpr: float
+    steps: Sequence[Mapping[str, float | None]],
+    threshold: float,
+    cap: float,
+    most_tpr: float,
 ) -> float | None:
     """Return the ε to release, or None for no release yet.
 
@@ -287,7 +306,9 @@ display(HTML(sheets.card_html(bank.find("court-plan"))))
 plans = {
     "lab 09's": watermark.Plan(alpha=0.01),
     "one line convicts": watermark.Plan(alpha=0.01, needed=1),
-    "likeness alone": watermark.Plan(queries={"mistakes": 200, "agreement": 200}, alpha=0.01, needed=1),
+    "likeness alone": watermark.Plan(
+        queries={"mistakes": 200, "agreement": 200}, alpha=0.01, needed=1
+    ),
     "the mark alone": watermark.Plan(queries={"mark": 100}, alpha=0.01, needed=1),
 }
 pd.DataFrame(
@@ -310,7 +331,9 @@ record = Path(".labkit") / "evidence-09.json"
 if record.exists():
     display(Evidence.load(record).table())
 else:
-    print("no record of lab 09 in this folder yet: run that lab, and this cell shows your own trial")
+    print(
+        "no record of lab 09 in this folder yet: run that lab, and this cell shows your own trial"
+    )
 
 # %% [markdown]
 # ## 6. Drill
@@ -327,7 +350,9 @@ panel = interview.start()
 # %%
 standing = pd.DataFrame(interview.Study().weak_spots(questions)).set_index("area")
 shares = [*bank.SIGNALS, "all"]
-standing[shares] = standing[shares].map(lambda share: "-" if pd.isna(share) else f"{share:.0%}")
+standing[shares] = standing[shares].map(
+    lambda share: "-" if pd.isna(share) else f"{share:.0%}"
+)
 standing
 
 # %% [markdown]
@@ -355,8 +380,12 @@ for id, belief in folk.items():
 display(HTML(whiteboard.as_html()))
 
 # %%
-on_my_board = [False] * len(whiteboard.RUBRIC)  # change to True what you drew, in the order of the rubric
-pd.Series(whiteboard.score(on_my_board), name="share of the rubric").map("{:.0%}".format)
+on_my_board = [False] * len(
+    whiteboard.RUBRIC
+)  # change to True what you drew, in the order of the rubric
+pd.Series(whiteboard.score(on_my_board), name="share of the rubric").map(
+    "{:.0%}".format
+)
 
 # %% [markdown]
 # <details><summary>What is compared in the next cell</summary>
@@ -366,7 +395,11 @@ pd.Series(whiteboard.score(on_my_board), name="share of the rubric").map("{:.0%}
 # </details>
 
 # %%
-plots.show(drawing.architecture([f"Hospital {letter}" for letter in "ABCDE"], dropped=("Hospital D",)))
+plots.show(
+    drawing.architecture(
+        [f"Hospital {letter}" for letter in "ABCDE"], dropped=("Hospital D",)
+    )
+)
 
 # %% [markdown]
 # ## 8. A mock interview
