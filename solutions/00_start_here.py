@@ -89,7 +89,8 @@ tracks.choose()
 
 # %%
 def accuracy(predicted: torch.Tensor, labels: torch.Tensor) -> float:
-    """Return the share of `predicted` (int64, shape (n,)) that equals `labels` (the same shape), from 0 to 1."""
+    """Return the share of `predicted` (int64, shape (n,)) that equals `labels` (the
+    same shape), from 0 to 1."""
     ### BEGIN SOLUTION
     return float((predicted == labels).float().mean())
     ### END SOLUTION
@@ -139,7 +140,8 @@ print(
 
 # %%
 def seeded_noise(shape: tuple[int, ...], scale: float, seed: int) -> torch.Tensor:
-    """Return a float tensor of `shape`: the same for the same seed, and without touching the global generator."""
+    """Return a float tensor of `shape`: the same for the same seed, and without
+    touching the global generator."""
     ### BEGIN SOLUTION
     generator = torch.Generator().manual_seed(seed)
     return scale * torch.randn(shape, generator=generator)
@@ -184,7 +186,8 @@ print("seed 1:", solved.seeded_noise((3,), 1.0, 1))
 
 # %%
 def per_sample_norms(batch: torch.Tensor) -> torch.Tensor:
-    """Return a tensor of shape (n,): for each record of `batch` the root of the sum of its squares."""
+    """Return a tensor of shape (n,): for each record of `batch` the root of the sum of
+    its squares."""
     ### BEGIN SOLUTION
     return batch.flatten(start_dim=1).norm(dim=1)
     ### END SOLUTION
@@ -224,10 +227,14 @@ ax.axvline(float(norms.median()), color="black", label=f"median {norms.median():
 ax.set(xlabel="norm of one patient's record (standard deviations)", ylabel="patients")
 ax.set_title(f"How far each record lies from the mean · {table.source}", fontsize=9)
 ax.legend()
-alt = "Histogram of record norms: most lie near the median, and a thin tail reaches several times as far."
+alt = (
+    "Histogram of record norms: most lie near the median, and a thin tail reaches "
+    "several times as far."
+)
 plots.show(plots.describe(fig, alt))
 print(
-    f"largest norm {norms.max():.1f}, that is {norms.max() / norms.median():.1f} times the median"
+    f"largest norm {norms.max():.1f}, that is {norms.max() / norms.median():.1f} "
+    "times the median"
 )
 
 # %% [markdown]
@@ -251,7 +258,8 @@ print(
 def interval(
     values: list[float], confidence: float = 0.95
 ) -> tuple[float, float, float]:
-    """Return (mean, low, high) of a two-sided Student t interval for the mean of `values`."""
+    """Return (mean, low, high) of a two-sided Student t interval for the mean of
+    `values`."""
     ### BEGIN SOLUTION
     from scipy.stats import t
 
@@ -309,11 +317,15 @@ ax.set(
 ax.minorticks_off()
 ax.set_yticks([0.2, 0.5, 1, 2, 5], labels=["0.2", "0.5", "1", "2", "5"])
 ax.legend()
-alt = "Width of the interval against the number of runs: it falls steeply from 2 to 5 runs, then ever more slowly."
+alt = (
+    "Width of the interval against the number of runs: it falls steeply from 2 to 5 "
+    "runs, then ever more slowly."
+)
 plots.show(plots.describe(fig, alt))
 for n, width, hits in zip(counts, widths, covered, strict=True):
     print(
-        f"{n:>2} runs: {width:5.2f} points wide; holds the true mean in {stats.clopper_pearson(hits, 200).percent(0)} "
+        f"{n:>2} runs: {width:5.2f} points wide; holds the true mean in "
+        f"{stats.clopper_pearson(hits, 200).percent(0)} "
         "of 200 experiments [95% interval]"
     )
 

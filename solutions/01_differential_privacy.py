@@ -95,7 +95,8 @@ print(f"recovered: {recovered:.6f}; in the table: {radius[patient]:.6f}")
 # %%
 low, high = data.public_ranges()["mean radius"]
 print(
-    f"public range of the radius: {low} to {high}; values in the table outside of it: {(radius > high).sum()}"
+    f"public range of the radius: {low} to {high}; values in the table outside of it: "
+    f"{(radius > high).sum()}"
 )
 
 # %% [markdown]
@@ -106,7 +107,8 @@ print(
 
 # %%
 def sum_sensitivity(low: float, high: float, neighbouring: str) -> float:
-    """Return the sensitivity of a sum; `neighbouring` is "add/remove" or "replace-one"; `low` may be negative."""
+    """Return the sensitivity of a sum; `neighbouring` is "add/remove" or "replace-one";
+    `low` may be negative."""
     ### BEGIN SOLUTION
     if neighbouring == "add/remove":
         return max(abs(low), abs(high))
@@ -168,7 +170,8 @@ pd.DataFrame(rows, index=relations).T
 def laplace_mechanism(
     value: float, sensitivity: float, epsilon: float, rng: np.random.Generator
 ) -> float:
-    """Release `value` with Laplace noise drawn from `rng`, so that the release is epsilon-DP."""
+    """Release `value` with Laplace noise drawn from `rng`, so that the release is
+    epsilon-DP."""
     ### BEGIN SOLUTION
     return value + rng.laplace(0.0, sensitivity / epsilon)
     ### END SOLUTION
@@ -209,7 +212,8 @@ def private_mean(
     epsilon: float,
     rng: np.random.Generator,
 ) -> float:
-    """Release the mean of `values`, each first moved into [low, high], with epsilon-DP under replace-one."""
+    """Release the mean of `values`, each first moved into [low, high], with epsilon-DP
+    under replace-one."""
     ### BEGIN SOLUTION
     clipped = np.clip(values, low, high)
     return solved.laplace_mechanism(
@@ -250,13 +254,13 @@ spread = (
     n * math.sqrt(2) * math.sqrt(2) * mechanism.scale
 )  # two independent draws, each of deviation √2 scale
 print(
-    f"subtracting two means at ε = {epsilon:g} each: the radius ± {spread:.0f}, of a range of {high - low:g}"
+    f"subtracting two means at ε = {epsilon:g} each: the radius ± {spread:.0f}, of a "
+    f"range of {high - low:g}"
 )
 outputs = np.linspace(before - 0.5, before + 0.5, 800)
 swapped = radius.copy()
-swapped[patient] = (
-    low  # the neighbour: the largest nucleus replaced by the smallest that the bounds allow
-)
+# The neighbour: the largest nucleus replaced by the smallest that the bounds allow.
+swapped[patient] = low
 centres = {"with the patient": before, "patient replaced": swapped.mean()}
 density = {
     name: mechanism.log_density(outputs, centre) for name, centre in centres.items()
@@ -285,8 +289,10 @@ right.set(
     title="The ratio never leaves ±ε",
 )
 alt = (
-    "Left: two Laplace densities of the released mean, their peaks close together. Right: the log ratio of the two,"
-    " flat at one end, falling between the peaks, flat at the other, always between the dashed lines at plus and minus ε."
+    "Left: two Laplace densities of the released mean, their peaks close together. "
+    "Right: the log ratio of the two,"
+    " flat at one end, falling between the peaks, flat at the other, always between "
+    "the dashed lines at plus and minus ε."
 )
 plots.show(plots.describe(fig, alt))
 
@@ -314,7 +320,8 @@ sampling = (
 )  # of a normal variable: mean |error|, like the noise's
 cross = dp.mean_sensitivity(low, high, n) / sampling
 print(
-    f"mean |error| of the sample mean {sampling:.3f}; the noise is smaller from about ε = {cross:.2f} on"
+    f"mean |error| of the sample mean {sampling:.3f}; the noise is smaller from about "
+    f"ε = {cross:.2f} on"
 )
 
 # %%
@@ -344,8 +351,10 @@ ax.set(
 )
 ax.legend()
 alt = (
-    "Mean absolute error of the private mean against ε, both on log axes: the measured points lie on the straight line of"
-    " the theory, falling as one over ε, and cross the horizontal line of the sampling error below ε = 1."
+    "Mean absolute error of the private mean against ε, both on log axes: the "
+    "measured points lie on the straight line of"
+    " the theory, falling as one over ε, and cross the horizontal line of the "
+    "sampling error below ε = 1."
 )
 plots.show(plots.describe(fig, alt))
 
@@ -363,7 +372,8 @@ plots.show(plots.describe(fig, alt))
 
 # %%
 def estimate_share(responses: np.ndarray, epsilon: float) -> float:
-    """Return an unbiased estimate of the share of true ones, from randomised `responses` (0 or 1)."""
+    """Return an unbiased estimate of the share of true ones, from randomised
+    `responses` (0 or 1)."""
     ### BEGIN SOLUTION
     keep = math.exp(epsilon) / (1 + math.exp(epsilon))
     return (np.mean(responses) - (1 - keep)) / (2 * keep - 1)
@@ -429,14 +439,16 @@ ax.set(
 )
 ax.legend()
 alt = (
-    "Mean absolute error of the estimated malignant share against ε on log axes, with narrow 95% bands. Both"
+    "Mean absolute error of the estimated malignant share against ε on log axes, with "
+    "narrow 95% bands. Both"
     " fall as ε grows; randomised response lies far above Laplace noise on the count."
 )
 plots.show(plots.describe(fig, alt))
 at_one = measured[1.0]
 ratio = at_one["randomised response"].estimate / at_one["Laplace on the count"].estimate
 print(
-    f"at ε = 1: {at_one['randomised response']} without a curator, {at_one['Laplace on the count']} with one, {ratio:.0f}x; "
+    f"at ε = 1: {at_one['randomised response']} without a curator, "
+    f"{at_one['Laplace on the count']} with one, {ratio:.0f}x; "
     f"√n = {math.sqrt(n):.0f}"
 )
 
@@ -474,7 +486,8 @@ from scipy.stats import norm
 
 
 def gaussian_delta(epsilon: float, sigma: float, sensitivity: float) -> float:
-    """Return the least δ for which noise of standard deviation `sigma` is (epsilon, δ)-DP at this sensitivity."""
+    """Return the least δ for which noise of standard deviation `sigma` is (epsilon,
+    δ)-DP at this sensitivity."""
     ### BEGIN SOLUTION
     half, shift = sensitivity / (2 * sigma), epsilon * sigma / sensitivity
     return norm.cdf(half - shift) - math.exp(epsilon) * norm.cdf(-half - shift)
@@ -542,8 +555,10 @@ ax.set(
 )
 ax.legend()
 alt = (
-    "Standard deviation of the noise against ε on log axes: for one release Laplace needs the least everywhere shown;"
-    " exact Gaussian lies below the textbook formula at small ε and crosses above it at the right end."
+    "Standard deviation of the noise against ε on log axes: for one release Laplace "
+    "needs the least everywhere shown;"
+    " exact Gaussian lies below the textbook formula at small ε and crosses above it "
+    "at the right end."
 )
 plots.show(plots.describe(fig, alt))
 
@@ -573,7 +588,8 @@ plots.show(plots.describe(fig, alt))
 
 # %%
 def composed_delta(epsilon: float, releases: int, total_epsilon: float) -> float:
-    """Return δ for k-fold randomised response: the sum over all outcomes of max(0, P - e^total_epsilon Q)."""
+    """Return δ for k-fold randomised response: the sum over all outcomes of max(0, P -
+    e^total_epsilon Q)."""
     keep = math.exp(epsilon) / (1 + math.exp(epsilon))
     ### BEGIN SOLUTION
     delta = 0.0
@@ -643,8 +659,10 @@ ax.set(
 )
 ax.legend()
 alt = (
-    "Total ε against the number of releases on log axes: the basic bound grows linearly; the advanced bound starts above"
-    " it and ends below; the optimal bound is never above either, with accounted Laplace hardly lower; Gaussian noise of the same"
+    "Total ε against the number of releases on log axes: the basic bound grows "
+    "linearly; the advanced bound starts above"
+    " it and ends below; the optimal bound is never above either, with accounted "
+    "Laplace hardly lower; Gaussian noise of the same"
     " spread starts above these two, crosses them and ends lowest."
 )
 plots.show(plots.describe(fig, alt))
@@ -668,7 +686,8 @@ plots.show(plots.describe(fig, alt))
 
 # %%
 def group_privacy(epsilon: float, size: int, delta: float) -> tuple[float, float]:
-    """Return the (ε, δ) that hold for tables that differ in `size` records, when (epsilon, delta) hold for one."""
+    """Return the (ε, δ) that hold for tables that differ in `size` records, when
+    (epsilon, delta) hold for one."""
     ### BEGIN SOLUTION
     return size * epsilon, delta * sum(math.exp(step * epsilon) for step in range(size))
     ### END SOLUTION
@@ -743,7 +762,8 @@ pd.DataFrame(rows, columns=columns).set_index("people")
 
 # %%
 def plan_epsilon(plan: list[tuple[float, str]]) -> float:
-    """Return the total ε of a plan of (epsilon, reads); the ε of a step that reads only an output is what it asks for."""
+    """Return the total ε of a plan of (epsilon, reads); the ε of a step that reads only
+    an output is what it asks for."""
     ### BEGIN SOLUTION
     private = [
         (epsilon, reads) for epsilon, reads in plan if reads != "an earlier output"
@@ -786,7 +806,8 @@ budget, bins = 0.5, np.linspace(low, high, 21)
 true, rng = np.histogram(np.clip(radius, low, high), bins)[0], np.random.default_rng(3)
 plan = [(budget, f"bin {i}") for i in range(20)] + [(budget, "an earlier output")]
 print(
-    f"ε of the plan: {solved.plan_epsilon(plan):g}; if every step were added up: {sum(e for e, _ in plan):g}"
+    f"ε of the plan: {solved.plan_epsilon(plan):g}; if every step were added up: "
+    f"{sum(e for e, _ in plan):g}"
 )
 shares = {"each bin pays": budget / 20, "disjoint bins": budget}
 errors = {}
@@ -823,7 +844,8 @@ pd.DataFrame(
 
 # %%
 def roc_ceiling(fpr: np.ndarray, epsilon: float, delta: float) -> np.ndarray:
-    """Return the largest TPR that (epsilon, delta)-DP allows at each FPR in the array `fpr`."""
+    """Return the largest TPR that (epsilon, delta)-DP allows at each FPR in the array
+    `fpr`."""
     ### BEGIN SOLUTION
     steep = math.exp(epsilon) * fpr + delta
     flat = 1 - math.exp(-epsilon) * (1 - delta - fpr)
@@ -880,7 +902,8 @@ scores = {
 pooled = rng.permutation(np.concatenate(scores["Laplace"]))
 scores["control: labels shuffled"] = (pooled[:trials], pooled[trials:])
 print(
-    f"true count with the patient: {answers['with']}, without: {answers['without']}; {trials:,} releases of each"
+    f"true count with the patient: {answers['with']}, without: {answers['without']}; "
+    f"{trials:,} releases of each"
 )
 
 # %%
@@ -912,8 +935,10 @@ axes[0].set_title("Best attacker against the promise, 95% bands")
 axes[1].set(xscale="log", yscale="log", title="The same, log axes")
 axes[0].legend()
 alt = (
-    "ROC curves of the best attacker, linear and log axes, 95% bands. Against Laplace noise the curve runs along the DP"
-    " ceiling at low false positive rates; against Gaussian noise it stays clearly below; both lie above guessing."
+    "ROC curves of the best attacker, linear and log axes, 95% bands. Against Laplace "
+    "noise the curve runs along the DP"
+    " ceiling at low false positive rates; against Gaussian noise it stays clearly "
+    "below; both lie above guessing."
 )
 plots.show(plots.describe(fig, alt))
 
@@ -939,7 +964,8 @@ for name, pair in scores.items():
         [name, round(stats.auc(*pair), 3), *(at_fpr(pair, cut) for cut in cuts)]
     )
 print(
-    f"standard deviation of the noise: Laplace {math.sqrt(2) / epsilon:.2f}, Gaussian {sigma:.2f}"
+    f"standard deviation of the noise: Laplace {math.sqrt(2) / epsilon:.2f}, Gaussian "
+    f"{sigma:.2f}"
 )
 limits = solved.roc_ceiling(np.array([0.01, 0.001]), epsilon, 0.0)
 rows.append(["ceiling", "", *(f"{100 * limit:.2f}%" for limit in limits)])
@@ -974,7 +1000,8 @@ pd.DataFrame(
 
 # %%
 def reachable(released: np.ndarray, value: float, scale: float) -> np.ndarray:
-    """Return, for each released double (1-D), whether the sampler can produce it from `value`: an array of bool."""
+    """Return, for each released double (1-D), whether the sampler can produce it from
+    `value`: an array of bool."""
     step = 2.0**-53
     ### BEGIN SOLUTION
     noise = released - value
@@ -1047,14 +1074,18 @@ print(broken)
 # %%
 grid = dp.Grid(epsilon, sensitivity=1.0)
 print(
-    f"step {grid.step}, scale of the noise {float(grid.noise.scale):,.0f} steps, two releases of 1:",
+    (
+        f"step {grid.step}, scale of the noise {float(grid.noise.scale):,.0f} steps, "
+        "two releases of 1:"
+    ),
     end=" ",
 )
 print(grid.release(1.0), grid.release(1.0))
 
 
 def on_grid(epsilon: float, seed: int = 0):
-    """Return a sampler of grid releases; its seed makes the run repeat, a real release leaves it out."""
+    """Return a sampler of grid releases; its seed makes the run repeat, a real release
+    leaves it out."""
     grid, source = dp.Grid(epsilon, sensitivity=1.0), random.Random(seed)
     return lambda values, rng: np.array(
         [grid.release(float(value), source) for value in values]
@@ -1105,8 +1136,10 @@ ax.set(
 ax.set_title("One released double against its promise")
 ax.legend()
 alt = (
-    "Share of right guesses against the promised ε, 95% intervals. At small ε, where the ceiling is near one half, the"
-    " textbook sampler is guessed right far more often than the ceiling allows; at the largest ε the ceiling is higher."
+    "Share of right guesses against the promised ε, 95% intervals. At small ε, where "
+    "the ceiling is near one half, the"
+    " textbook sampler is guessed right far more often than the ceiling allows; at "
+    "the largest ε the ceiling is higher."
     " Releases on a grid stay on or below the ceiling."
 )
 plots.show(plots.describe(fig, alt))
@@ -1158,7 +1191,8 @@ for name, answers in truth.items():
         int((~solved.reachable(released, answers[1], 10.0)).sum()), trials
     )
     print(
-        f"{name}: {answers[0]:.0f} or {answers[1]:.0f}? the other answer is excluded in {excluded.percent(1)} of releases"
+        f"{name}: {answers[0]:.0f} or {answers[1]:.0f}? the other answer is excluded "
+        f"in {excluded.percent(1)} of releases"
     )
 
 # %% [markdown]
@@ -1170,7 +1204,10 @@ for name, answers in truth.items():
 
 # %%
 repeats, releases = profile.pick(smoke=200, laptop=1000, full=5000), {}
-missing = "{} is not installed, so its row is missing below: pip install 'labkit[bridges]' adds it."
+missing = (
+    "{} is not installed, so its row is missing below: pip install 'labkit[bridges]' "
+    "adds it."
+)
 try:
     from pydp.algorithms.laplacian import BoundedMean
 
@@ -1198,7 +1235,8 @@ try:
     )
     private = query >> opendp.m.then_laplace(scale)
     print(
-        f"OpenDP: scale {scale:.4f}, certified ε = {private.map(d_in=2):.4f} for one record replaced"
+        f"OpenDP: scale {scale:.4f}, certified ε = {private.map(d_in=2):.4f} for one "
+        "record replaced"
     )
     releases["OpenDP"] = [private(radius.tolist()) for _ in range(repeats)]
 except ImportError:

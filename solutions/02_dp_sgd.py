@@ -57,7 +57,9 @@ banner("02", mnist)
 pictures = plots.images(
     mnist.train_x[:20].numpy(),
     [str(int(label)) for label in mnist.train_y[:20]],
-    alt="Twenty handwritten digits with their labels above them, dark strokes on white.",
+    alt=(
+        "Twenty handwritten digits with their labels above them, dark strokes on white."
+    ),
 )
 plots.show(pictures)
 
@@ -96,9 +98,11 @@ print(plain)
 def poisson_batch(
     n: int, sample_rate: float, generator: torch.Generator
 ) -> torch.Tensor:
-    """Return the numbers of the records that joined: each of `n` joins with probability `sample_rate`.
+    """Return the numbers of the records that joined: each of `n` joins with probability
+    `sample_rate`.
 
-    The result is a 1-D int64 tensor; how many there are is left to chance, and may be none.
+    The result is a 1-D int64 tensor; how many there are is left to chance, and may be
+    none.
     """
     ### BEGIN SOLUTION
     coins = torch.rand(n, generator=generator)
@@ -136,7 +140,8 @@ check("02.poisson_batch", poisson_batch)
 
 # %%
 def clip_per_sample(grads: torch.Tensor, max_grad_norm: float) -> torch.Tensor:
-    """Scale each row of `grads` (records x parameters) down to Euclidean norm `max_grad_norm` if it is longer."""
+    """Scale each row of `grads` (records x parameters) down to Euclidean norm
+    `max_grad_norm` if it is longer."""
     ### BEGIN SOLUTION
     norms = grads.norm(dim=1, keepdim=True)
     return grads * (max_grad_norm / norms).clamp(max=1).nan_to_num(1.0)
@@ -180,7 +185,8 @@ def noisy_mean(
     expected_batch_size: float,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Return the noisy mean of the rows of `clipped` (records x parameters), also when there are no rows."""
+    """Return the noisy mean of the rows of `clipped` (records x parameters), also when
+    there are no rows."""
     ### BEGIN SOLUTION
     noise = torch.randn(clipped.shape[1], generator=generator, dtype=clipped.dtype)
     noisy_sum = clipped.sum(dim=0) + noise_multiplier * max_grad_norm * noise
@@ -230,10 +236,12 @@ noiseless, noisy = (
 )
 print(f"{len(batch)} records joined, {0.01 * len(mnist.train_y):.0f} were expected")
 print(
-    f"{(gradients.norm(dim=1) > 1).float().mean():.0%} of their gradients are longer than C = 1"
+    f"{(gradients.norm(dim=1) > 1).float().mean():.0%} of their gradients are longer "
+    "than C = 1"
 )
 print(
-    f"length of the mean {noiseless.norm():.2f}, of the noise on it {(noisy - noiseless).norm():.2f}"
+    f"length of the mean {noiseless.norm():.2f}, of the noise on it "
+    f"{(noisy - noiseless).norm():.2f}"
 )
 
 # %% [markdown]
@@ -260,7 +268,8 @@ def dp_sgd(
     classes=10,
     seed=0,
 ) -> torch.Tensor:
-    """Train softmax regression on x (n, d) and y (n,), starting from zero; return its weights (d, classes)."""
+    """Train softmax regression on x (n, d) and y (n,), starting from zero; return its
+    weights (d, classes)."""
     generator = torch.Generator().manual_seed(seed)
     weights = torch.zeros(x.shape[1], classes, dtype=x.dtype)
     ### BEGIN SOLUTION
@@ -320,7 +329,8 @@ for noise_multiplier in (0.0, 1.0):
     hits = int(((test_pixels @ weights).argmax(1) == mnist.test_y).sum())
     accuracy = stats.clopper_pearson(hits, len(mnist.test_y))
     print(
-        f"noise multiplier {noise_multiplier}: test accuracy {accuracy.percent()} ({mnist.source}, seed 0)"
+        f"noise multiplier {noise_multiplier}: test accuracy {accuracy.percent()} "
+        f"({mnist.source}, seed 0)"
     )
 
 # %% [markdown]
@@ -337,7 +347,8 @@ from dp_accounting.pld import PLDAccountant
 
 
 def epsilon(n, expected_batch_size, epochs, noise_multiplier, delta) -> float:
-    """Return ε, by PLD for add/remove neighbours, of Poisson-sampled DP-SGD on `n` records.
+    """Return ε, by PLD for add/remove neighbours, of Poisson-sampled DP-SGD on `n`
+    records.
 
     An epoch is as many steps as cover `n` records on average.
     """
@@ -378,7 +389,8 @@ check("02.epsilon", epsilon)
 # %%
 n, steps = len(mnist.train_y), by_hand["steps"]
 print(
-    f"your ε for the run by hand: {solved.epsilon(n, 0.01 * n, steps * 0.01, 1.0, 1e-5):.3f}"
+    "your ε for the run by hand: "
+    f"{solved.epsilon(n, 0.01 * n, steps * 0.01, 1.0, 1e-5):.3f}"
 )
 dp.privacy_statement(
     [dp.SampledGaussian(noise_multiplier=1.0, steps=steps, sample_rate=0.01)],
@@ -412,7 +424,8 @@ model, optimizer, loader = engine.make_private(
 )
 print(f"asked for: q = {300 / 1000:.3f}, expected batch size 300")
 print(
-    f"Opacus:    q = {loader.sample_rate:.3f}, expected batch size {optimizer.expected_batch_size}"
+    f"Opacus:    q = {loader.sample_rate:.3f}, expected batch size "
+    f"{optimizer.expected_batch_size}"
 )
 
 # %%
@@ -425,7 +438,8 @@ for (
     optimizer.step()
 spent = engine.get_epsilon(delta=1e-4)
 print(
-    f"Opacus's own account after {len(loader)} steps: ε = {spent:.2f} (PRV, δ = 1e-4, Poisson, add/remove)"
+    f"Opacus's own account after {len(loader)} steps: ε = {spent:.2f} (PRV, δ = 1e-4, "
+    "Poisson, add/remove)"
 )
 
 # %% [markdown]
@@ -441,7 +455,8 @@ print(
 
 # %%
 def opacus_sample_rate(n: int, batch_size: int) -> float:
-    """Return the sampling rate that Opacus derives from a DataLoader over `n` records."""
+    """Return the sampling rate that Opacus derives from a DataLoader over `n`
+    records."""
     ### BEGIN SOLUTION
     batches = (n + batch_size - 1) // batch_size
     return 1 / batches
@@ -471,7 +486,8 @@ check("02.sample_rate", opacus_sample_rate)
 # %%
 used = solved.sample_rate(60_000, 256)
 print(
-    f"60,000 records, batch size 256: asked for q = {256 / 60_000:.6f}, Opacus uses {used:.6f}"
+    f"60,000 records, batch size 256: asked for q = {256 / 60_000:.6f}, Opacus uses "
+    f"{used:.6f}"
 )
 
 # %% [markdown]
@@ -541,7 +557,8 @@ widgets.clipping_explorer()
 
 # %%
 def coupled_rate(learning_rate: float, max_grad_norm: float, new_norm: float) -> float:
-    """Return the learning rate at which a clipped record moves the model as far with `new_norm` as it did before.
+    """Return the learning rate at which a clipped record moves the model as far with
+    `new_norm` as it did before.
 
     Before: `learning_rate` at clipping norm `max_grad_norm`.
     """
@@ -628,7 +645,11 @@ ax.set_title(
 )
 ax.legend()
 told = "; ".join(
-    f"{name}: {', '.join(f'{100 * v.estimate:.1f}% at C = {c:g}' for c, v in zip(norms, found, strict=True))}"
+    f"{name}: "
+    + ", ".join(
+        f"{100 * v.estimate:.1f}% at C = {c:g}"
+        for c, v in zip(norms, found, strict=True)
+    )
     for name, found in by_norm.items()
 )
 plots.show(
@@ -690,8 +711,10 @@ for curve in (linear, network):
     first = curve.epsilons[0] if 1.0 not in curve.epsilons else 1.0
     reached = curve.accuracy(first).estimate
     print(
-        f"{curve.pipeline}: {zero.percent()} at ε = 0 ({curve.known}), {100 * reached:.2f}% at ε = {first:g}; "
-        f"{100 * (reached - zero.estimate) / (1 - zero.estimate):.0f}% of the mistakes at ε = 0 are gone"
+        f"{curve.pipeline}: {zero.percent()} at ε = 0 ({curve.known}), "
+        f"{100 * reached:.2f}% at ε = {first:g}; "
+        f"{100 * (reached - zero.estimate) / (1 - zero.estimate):.0f}% of the "
+        "mistakes at ε = 0 are gone"
     )
 
 # %% [markdown]

@@ -114,11 +114,12 @@ pd.DataFrame(rows).T
 
 # %%
 def paired_p_value(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the exact two-sided p-value that two models are equally good, from the same records.
+    """Return the exact two-sided p-value that two models are equally good, from the
+    same records.
 
-    `first` and `second` (n,) say whether each model answers each record correctly. Under the null hypothesis, of the
-    records that one model alone gets right, each is the first's with probability 1/2 (McNemar's test). If there is none,
-    p = 1.
+    `first` and `second` (n,) say whether each model answers each record correctly.
+    Under the null hypothesis, of the records that one model alone gets right, each is
+    the first's with probability 1/2 (McNemar's test). If there is none, p = 1.
     """
     ### BEGIN SOLUTION
     from scipy.stats import binomtest
@@ -154,7 +155,8 @@ for kind, answers in right.items():
     each = [stats.clopper_pearson(int(part.sum()), len(part)) for part in (few, more)]
     overlap = each[0].high >= each[1].low and each[1].high >= each[0].low
     print(
-        f"{kind}: intervals {'overlap' if overlap else 'part'}; paired {stats.mcnemar(more, few)}"
+        f"{kind}: intervals {'overlap' if overlap else 'part'}; paired "
+        f"{stats.mcnemar(more, few)}"
     )
     print(f"    your p-value {solved.paired(more, few):.2g}")
 
@@ -173,7 +175,8 @@ for kind, answers in right.items():
 
 # %%
 def normalise(x: torch.Tensor) -> torch.Tensor:
-    """Give each record of `x` (n, ...) mean 0 and standard deviation 1 over all its own numbers; keep the shape.
+    """Give each record of `x` (n, ...) mean 0 and standard deviation 1 over all its own
+    numbers; keep the shape.
 
     A record of equal numbers becomes zeros.
     """
@@ -217,10 +220,11 @@ check("03.normalise", normalise)
 def whiten(
     x: torch.Tensor, dimension: int, *, damping: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Learn from public vectors `x` (m, D) how to whiten: return `mean` (D,) and `projection` (D, dimension).
+    """Learn from public vectors `x` (m, D) how to whiten: return `mean` (D,) and
+    `projection` (D, dimension).
 
-    A vector v is whitened by (v - mean) @ projection. Column j is the direction of the j-th largest variance λ_j,
-    divided by sqrt(λ_j + damping * λ_1).
+    A vector v is whitened by (v - mean) @ projection. Column j is the direction of the
+    j-th largest variance λ_j, divided by sqrt(λ_j + damping * λ_1).
     """
     ### BEGIN SOLUTION
     mean = x.mean(dim=0)
@@ -276,7 +280,8 @@ ax.legend()
 plots.show(
     plots.describe(
         fig,
-        "Variance of digits along 300 directions learned from strokes: without damping it stays near one and rises "
+        "Variance of digits along 300 directions learned from strokes: without "
+        "damping it stays near one and rises "
         "slowly; with damping it falls by more than a factor of ten.",
     )
 )
@@ -299,7 +304,8 @@ def gradient_norms(
 ) -> torch.Tensor:
     """Return each record's gradient norm (b,) over weight and bias together.
 
-    `x` (b, d) are features, `logits` (b, k) the model's outputs for them, `y` (b,) the labels.
+    `x` (b, d) are features, `logits` (b, k) the model's outputs for them, `y` (b,) the
+    labels.
     """
     ### BEGIN SOLUTION
     residual = logits.softmax(dim=1) - torch.nn.functional.one_hot(y, logits.shape[1])
@@ -355,10 +361,12 @@ def pick(
     accuracy: Callable[[float, data.Dataset], float],
     dataset: data.Dataset,
 ) -> float:
-    """Return the candidate that is most accurate on records held out of the train records.
+    """Return the candidate that is most accurate on records held out of the train
+    records.
 
-    `accuracy(candidate, split)` trains on the train records of `split` and measures on its test records.
-    `dataset.holdout(size)` returns a copy whose test records are `size` of the train records.
+    `accuracy(candidate, split)` trains on the train records of `split` and measures on
+    its test records. `dataset.holdout(size)` returns a copy whose test records are
+    `size` of the train records.
     """
     ### BEGIN SOLUTION
     split = dataset.holdout(len(dataset.train_y) // 6)
@@ -418,7 +426,8 @@ print(
 def pareto_front(epsilons: Sequence[float], accuracies: Sequence[float]) -> list[int]:
     """Return the positions of the runs that no other run beats, by ascending ε.
 
-    One run beats another if its ε is no larger, its accuracy no smaller, and the two runs are not equal in both.
+    One run beats another if its ε is no larger, its accuracy no smaller, and the two
+    runs are not equal in both.
     """
     ### BEGIN SOLUTION
     points = list(zip(epsilons, accuracies, strict=True))
@@ -484,7 +493,8 @@ held = (
 )  # a sixth of the records was held out, five sixths were trained on
 interval = stats.clopper_pearson(round(best.accuracy * held), held).percent()
 print(
-    f"{interval} is all that one run can say, and too good even so: it is the best of {trials}"
+    f"{interval} is all that one run can say, and too good even so: it is the best of "
+    f"{trials}"
 )
 
 # %% [markdown]
@@ -501,7 +511,8 @@ print(
 def epsilon_with_tuning(
     noise_multiplier: float, sample_rate: float, steps: int, trials: int, delta: float
 ) -> float:
-    """Return the ε of releasing all of `trials` equal training runs (Poisson sampling, add/remove, by PLD)."""
+    """Return the ε of releasing all of `trials` equal training runs (Poisson sampling,
+    add/remove, by PLD)."""
     ### BEGIN SOLUTION
     everything = dp.SampledGaussian(
         noise_multiplier, steps=steps * trials, sample_rate=sample_rate
@@ -587,7 +598,8 @@ behind = dp.LINEAR_TRIALS[
 ]  # runs on held-out train records behind the choice of features, counted from logs
 for cost in (dp.TuningCost(behind, "geometric"), dp.TuningCost(behind)):
     print(
-        f"{cost.describe()}: ε = {dp.privacy_statement(event, tuning=cost).epsilon:.2f} instead of 1"
+        f"{cost.describe()}: ε = "
+        f"{dp.privacy_statement(event, tuning=cost).epsilon:.2f} instead of 1"
     )
 
 # %%
@@ -637,7 +649,8 @@ curve.table()
 
 # %%
 def share_bought(accuracy: float, prior: float) -> float:
-    """Return which share of the mistakes at ε = 0 the private records removed (negative if there are more now).
+    """Return which share of the mistakes at ε = 0 the private records removed (negative
+    if there are more now).
 
     `prior` is the accuracy at ε = 0.
     """
@@ -671,7 +684,8 @@ prior = curve.prior_accuracy.estimate
 for epsilon in curve.epsilons:
     reached = curve.accuracy(epsilon).estimate
     print(
-        f"ε = {epsilon:g}: {solved.share_bought(reached, prior):.0%} of the mistakes at ε = 0 are gone"
+        f"ε = {epsilon:g}: {solved.share_bought(reached, prior):.0%} of the mistakes "
+        "at ε = 0 are gone"
     )
 
 # %% [markdown]
@@ -687,11 +701,13 @@ for epsilon in curve.epsilons:
 def smallest_epsilon(
     epsilons: Sequence[float], accuracies: Sequence[Sequence[float]], required: float
 ) -> float | None:
-    """Return the smallest ε at which one more run reaches `required` with 95% confidence, or None.
+    """Return the smallest ε at which one more run reaches `required` with 95%
+    confidence, or None.
 
     `accuracies[i]` are the k runs at `epsilons[i]`, one a seed. The bound, one-sided:
-    mean - t * s * sqrt(1 + 1/k), with t the 95% quantile of Student's t at k - 1 degrees of freedom
-    (`scipy.stats.t.ppf(0.95, k - 1)`) and s the sample standard deviation (ddof=1).
+    mean - t * s * sqrt(1 + 1/k), with t the 95% quantile of Student's t at k - 1
+    degrees of freedom (`scipy.stats.t.ppf(0.95, k - 1)`) and s the sample standard
+    deviation (ddof=1).
     """
     ### BEGIN SOLUTION
     from scipy.stats import t
@@ -733,7 +749,8 @@ check("03.smallest_epsilon", smallest_epsilon)
 required = profile.pick(smoke=0.80, laptop=0.98, full=0.98)
 runs = [[run.accuracy for run in curve.at(epsilon)] for epsilon in curve.epsilons]
 print(
-    f"smallest measured ε for {required:.0%}: {solved.smallest_epsilon(curve.epsilons, runs, required)}"
+    f"smallest measured ε for {required:.0%}: "
+    f"{solved.smallest_epsilon(curve.epsilons, runs, required)}"
 )
 
 # %% [markdown]
@@ -770,7 +787,8 @@ for tuned in (None, dp.TuningCost(trials), dp.TuningCost(trials, "geometric")):
     try:
         answer = dp.decide(curve, max_epsilon=3.0, tuning=tuned)
         print(
-            f"{answer.tuning}:\n  train at ε = {answer.epsilon:g}, claim {answer.privacy.epsilon:.2f}"
+            f"{answer.tuning}:\n  train at ε = {answer.epsilon:g}, claim "
+            f"{answer.privacy.epsilon:.2f}"
         )
         print(f"  assured accuracy {answer.assured:.2%}")
     except dp.NoDecision as no:

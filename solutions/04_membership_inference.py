@@ -63,7 +63,10 @@ typical, odd = np.flatnonzero(~case.wrong)[:5], np.flatnonzero(case.wrong)[:5]
 pictures = plots.images(
     case.x[np.concatenate([typical, odd])].numpy(),
     [f"{labels[i]}" for i in typical] + [f"{labels[i]} (wrong)" for i in odd],
-    alt="Ten handwritten digits with their labels: five are right, and five, marked so, are wrong.",
+    alt=(
+        "Ten handwritten digits with their labels: five are right, and five, marked "
+        "so, are wrong."
+    ),
 )
 plots.show(pictures)
 case
@@ -89,7 +92,8 @@ print(mine)
 
 # %%
 def record_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return each record's cross-entropy in nats, (n,), from `logits` (n, classes) and integer `labels` (n,)."""
+    """Return each record's cross-entropy in nats, (n,), from `logits` (n, classes) and
+    integer `labels` (n,)."""
     ### BEGIN SOLUTION
     top = logits.max(axis=1, keepdims=True)
     log_total = top[:, 0] + np.log(np.exp(logits - top).sum(axis=1))
@@ -173,7 +177,10 @@ fig.suptitle(
     f"Loss of a model's own records and of others ({mine.source}, seed {mine.seed})",
     fontsize=11,
 )
-alt = "Histograms of the loss of members and others: alike where labels are right, far apart where they are wrong."
+alt = (
+    "Histograms of the loss of members and others: alike where labels are right, far "
+    "apart where they are wrong."
+)
 plots.show(plots.describe(fig, alt))
 
 # %% [markdown]
@@ -198,9 +205,11 @@ given
 
 # %%
 def best_threshold(losses: np.ndarray, members: np.ndarray) -> float:
-    """Return the threshold for which "loss <= threshold means member" has the best balanced accuracy.
+    """Return the threshold for which "loss <= threshold means member" has the best
+    balanced accuracy.
 
-    Balanced accuracy: the mean of the share of members who are accused and the share of others who are not.
+    Balanced accuracy: the mean of the share of members who are accused and the share of
+    others who are not.
     """
     ### BEGIN SOLUTION
     thresholds = np.sort(losses)
@@ -242,7 +251,8 @@ given_losses = solved.record_losses(outputs(given.model), labels)
 accused = given_losses <= threshold
 print(f"threshold {threshold:.2g}, set on your own model")
 print(
-    f"accused of having trained the model you were handed: {accused.sum():,} of {len(accused):,} records"
+    f"accused of having trained the model you were handed: {accused.sum():,} of "
+    f"{len(accused):,} records"
 )
 
 # %% [markdown]
@@ -263,7 +273,8 @@ print(
 
 # %%
 def balanced_masks(models: int, records: int, *, seed: int = 0) -> np.ndarray:
-    """Return who trains what, bool (models, records): by chance, each record in for exactly `models / 2` (even)."""
+    """Return who trains what, bool (models, records): by chance, each record in for
+    exactly `models / 2` (even)."""
     ### BEGIN SOLUTION
     rng = np.random.default_rng(seed)
     masks = np.zeros((models, records), dtype=bool)
@@ -319,9 +330,11 @@ print(f"each record is in for {counts.min()} to {counts.max()} of {len(bank)} mo
 def calibrated(
     signal: np.ndarray, shadow_signals: np.ndarray, masks: np.ndarray
 ) -> np.ndarray:
-    """Return the target's `signal` (n,) minus its mean over the shadow models that were not trained on the record.
+    """Return the target's `signal` (n,) minus its mean over the shadow models that were
+    not trained on the record.
 
-    `shadow_signals` is (models, n); `masks` (models, n) is True where the model was trained on the record.
+    `shadow_signals` is (models, n); `masks` (models, n) is True where the model was
+    trained on the record.
     """
     ### BEGIN SOLUTION
     out = ~masks
@@ -391,9 +404,11 @@ pd.DataFrame(
 
 # %%
 def tpr_at_fpr(scores: np.ndarray, members: np.ndarray, fpr: float) -> float:
-    """Return the largest share of members with "score >= threshold" while at most `fpr` of the others have it.
+    """Return the largest share of members with "score >= threshold" while at most `fpr`
+    of the others have it.
 
-    The threshold may lie above all scores. Records with equal scores stand or fall together.
+    The threshold may lie above all scores. Records with equal scores stand or fall
+    together.
     """
     ### BEGIN SOLUTION
     best = 0.0
@@ -467,7 +482,8 @@ for _ in range(trials):
 for name, count in hold.items():
     share = stats.clopper_pearson(int(count), trials)
     print(
-        f"{name}: {share.percent(0)} of {trials} intervals hold the truth; 95% are promised"
+        f"{name}: {share.percent(0)} of {trials} intervals hold the truth; 95% are "
+        "promised"
     )
 
 # %% [markdown]
@@ -516,10 +532,12 @@ def paired_differences(
     fpr: float,
     draws: list[np.ndarray],
 ) -> np.ndarray:
-    """Return for each draw the share of members that `first` finds minus that of `second`, both at `fpr`; (draws,).
+    """Return for each draw the share of members that `first` finds minus that of
+    `second`, both at `fpr`; (draws,).
 
-    `first` and `second` are the scores of two attacks on the same records, `members` says who is a member. A draw is an
-    array of record numbers, some of them more than once: the records of one redrawn experiment.
+    `first` and `second` are the scores of two attacks on the same records, `members`
+    says who is a member. A draw is an array of record numbers, some of them more than
+    once: the records of one redrawn experiment.
     """
     ### BEGIN SOLUTION
     return np.array(
@@ -566,13 +584,16 @@ gaps = solved.paired_differences(scores, -given_losses, members, 0.01, draws)
 low, high = np.quantile(gaps, [0.025, 0.975])
 area = intervals.auc_difference(scores, -given_losses, members)
 print(
-    f"calibrated minus loss threshold, the same {len(members):,} records of {bank.source}:"
+    f"calibrated minus loss threshold, the same {len(members):,} records of "
+    f"{bank.source}:"
 )
 print(
-    f"  found at 1% false alarms: {100 * low:+.2f} to {100 * high:+.2f} points (95%, {len(draws)} draws)"
+    f"  found at 1% false alarms: {100 * low:+.2f} to {100 * high:+.2f} points (95%, "
+    f"{len(draws)} draws)"
 )
 print(
-    f"  AUC: {area.estimate:+.3f} [{area.low:+.3f}, {area.high:+.3f}] (95%, DeLong's paired interval)"
+    f"  AUC: {area.estimate:+.3f} [{area.low:+.3f}, {area.high:+.3f}] (95%, DeLong's "
+    "paired interval)"
 )
 comparison.differences()
 
@@ -594,7 +615,8 @@ threshold_explorer(scores[members], scores[~members], source=bank.source)
 
 # %%
 def precision(tpr: float, fpr: float, prior: float) -> float:
-    """Return the share of the accused who are members, when a share `prior` of all candidates are members."""
+    """Return the share of the accused who are members, when a share `prior` of all
+    candidates are members."""
     ### BEGIN SOLUTION
     return prior * tpr / (prior * tpr + (1 - prior) * fpr)
     ### END SOLUTION
@@ -643,7 +665,8 @@ for name, called in attempts.items():
             solved.precision(tpr.high, fpr.low, prior),
         )
         row[f"precision, prior {prior:.0%}"] = (
-            f"{solved.precision(tpr.estimate, fpr.estimate, prior):.1%} [{low:.1%}, {high:.1%}]"
+            f"{solved.precision(tpr.estimate, fpr.estimate, prior):.1%} "
+            f"[{low:.1%}, {high:.1%}]"
         )
     rows.append(row)
 pd.DataFrame(rows).set_index("accusation")
@@ -707,8 +730,10 @@ plots.show(
             f"{labels[i]}{' (wrong)' if case.wrong[i] else ''}"
             for i in (*exposed[:10], *honest)
         ],
-        alt=f"Digits in two rows. First: the ten most exposed members, {case.wrong[exposed[:10]].sum()} of them with a "
-        "wrong label. Second: the ten most exposed with a right label, many of them oddly drawn.",
+        alt="Digits in two rows. First: the ten most exposed members, "
+        f"{case.wrong[exposed[:10]].sum()} of them with a "
+        "wrong label. Second: the ten most exposed with a right label, many of them "
+        "oddly drawn.",
     )
 )
 
@@ -729,10 +754,11 @@ plots.show(
 def shadow_rows(
     probabilities: np.ndarray, labels: np.ndarray, masks: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return one row for each model and record, (label, its probabilities...), and whether the record was a member.
+    """Return one row for each model and record, (label, its probabilities...), and
+    whether the record was a member.
 
-    `probabilities` is (models, n, classes), `labels` (n,), `masks` (models, n): rows (models * n, 1 + classes) and a
-    truth (models * n,).
+    `probabilities` is (models, n, classes), `labels` (n,), `masks` (models, n): rows
+    (models * n, 1 + classes) and a truth (models * n,).
     """
     ### BEGIN SOLUTION
     models, n, classes = probabilities.shape
@@ -774,7 +800,8 @@ halves = solved.balanced_masks(len(clinic), len(diagnosis), seed=2)
 
 
 def shadows_of(model) -> np.ndarray:
-    """Train a scikit-learn model on each half and ask each about all patients: (models, n, classes)."""
+    """Train a scikit-learn model on each half and ask each about all patients: (models,
+    n, classes)."""
     return np.stack(
         [model.fit(patients[m], diagnosis[m]).predict_proba(patients) for m in halves]
     )
@@ -798,7 +825,8 @@ asked = {
 
 # %%
 def shokri(probabilities: np.ndarray, masks: np.ndarray, k: int) -> float:
-    """Attack model `k` with a classifier trained on the others' outputs; return the AUC."""
+    """Attack model `k` with a classifier trained on the others' outputs; return the
+    AUC."""
     others = [
         j
         for j in range(len(masks))

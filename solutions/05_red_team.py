@@ -85,7 +85,8 @@ print(f"canaries: {canaries.sum():,} of {len(canaries):,} records")
 
 # %%
 def logit_confidence(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return log(p / (1 - p)) for p = softmax(logits)[label], exact where p rounds to 0 or 1.
+    """Return log(p / (1 - p)) for p = softmax(logits)[label], exact where p rounds to 0
+    or 1.
 
     `logits` is (n, classes), `labels` is (n,); the result is (n,).
     """
@@ -181,8 +182,10 @@ ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.18), ncols=3)
 plots.show(
     plots.describe(
         fig,
-        "Six images with about the same confidence of the target (a star). For each, dots show what shadow models say "
-        f"that were trained with it and without it; the images, from hardest to easiest: {', '.join(kinds)}.",
+        "Six images with about the same confidence of the target (a star). For each, "
+        "dots show what shadow models say "
+        "that were trained with it and without it; the images, from hardest to "
+        f"easiest: {', '.join(kinds)}.",
     )
 )
 
@@ -203,11 +206,13 @@ plots.show(
 
 # %%
 def lira_online(shown: np.ndarray, values: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Return log N(shown; in) - log N(shown; out) for each record, with one variance for each side.
+    """Return log N(shown; in) - log N(shown; out) for each record, with one variance
+    for each side.
 
-    `shown` (n,) is the target's signal, `values` (K, n) that of the shadow models; `masks` (K, n) says which of them
-    were trained on the record. A side's variance is the sum of squared deviations from each record's own mean, over
-    all records, divided by (number of terms - number of records).
+    `shown` (n,) is the target's signal, `values` (K, n) that of the shadow models;
+    `masks` (K, n) says which of them were trained on the record. A side's variance is
+    the sum of squared deviations from each record's own mean, over all records, divided
+    by (number of terms - number of records).
     """
 
     ### BEGIN SOLUTION
@@ -253,9 +258,11 @@ check("05.lira_online", lira_online)
 
 # %%
 def tpr_at_fpr(scores: np.ndarray, members: np.ndarray, rate: float) -> float | None:
-    """Return the largest share of members above a threshold that at most `rate` of the non-members pass.
+    """Return the largest share of members above a threshold that at most `rate` of the
+    non-members pass.
 
-    Tied scores pass together or not at all. Returns None when there are fewer than 10 / rate non-members.
+    Tied scores pass together or not at all. Returns None when there are fewer than 10 /
+    rate non-members.
     """
     ### BEGIN SOLUTION
     outside = np.sort(scores[~members])
@@ -290,7 +297,8 @@ check("05.tpr_at_fpr", tpr_at_fpr)
 
 # %%
 def measured(scores: np.ndarray) -> dict[str, str]:
-    """Return an attack's figures on this one target: AUC with its DeLong interval, TPR at two rates."""
+    """Return an attack's figures on this one target: AUC with its DeLong interval, TPR
+    at two rates."""
     found = {
         f"TPR at {100 * rate:g}% FPR": solved.tpr_at_fpr(scores, members, rate)
         for rate in (0.01, 0.001)
@@ -308,7 +316,8 @@ kit = {
     for kind in ("global", "per-example")
 }
 print(
-    f"largest difference between your scores and labkit's: {np.abs(mine - kit['global']).max():.1e}"
+    "largest difference between your scores and labkit's: "
+    f"{np.abs(mine - kit['global']).max():.1e}"
 )
 pd.DataFrame(
     {
@@ -333,7 +342,8 @@ pd.DataFrame(
 def lira_offline(
     shown: np.ndarray, values: np.ndarray, masks: np.ndarray
 ) -> np.ndarray:
-    """Return how many pooled standard deviations the target lies above the models without the record, (n,).
+    """Return how many pooled standard deviations the target lies above the models
+    without the record, (n,).
 
     Arguments and pooled variance are those of `lira_online`.
     """
@@ -383,9 +393,11 @@ check("05.lira_offline", lira_offline)
 
 # %%
 def likelihood_ratio(shown: np.ndarray, out: np.ndarray, a: float = 0.33) -> np.ndarray:
-    """Return p(x | target) / p(x) with p(x) = (p_in + p_out) / 2 and p_in = a p_out + (1 - a).
+    """Return p(x | target) / p(x) with p(x) = (p_in + p_out) / 2 and p_in = a p_out +
+    (1 - a).
 
-    `shown` (n,) is the target's confidence in the label, `out` (n,) the mean confidence of the models without x.
+    `shown` (n,) is the target's confidence in the label, `out` (n,) the mean confidence
+    of the models without x.
     """
     ### BEGIN SOLUTION
     inside = a * out + (1 - a)
@@ -422,7 +434,8 @@ check("05.likelihood_ratio", likelihood_ratio)
 
 # %%
 def dominance(ratio_x: np.ndarray, ratio_z: np.ndarray, gamma: float) -> np.ndarray:
-    """Return for each x the share of z with ratio_x / ratio_z >= gamma; (n,) and (m,) give (n,)."""
+    """Return for each x the share of z with ratio_x / ratio_z >= gamma; (n,) and (m,)
+    give (n,)."""
     ### BEGIN SOLUTION
     return np.searchsorted(np.sort(ratio_z), ratio_x / gamma, side="right") / len(
         ratio_z
@@ -476,13 +489,16 @@ rmia = np.concatenate(
 )
 kit = membership.attack("rmia-offline", target, few).scores
 print(
-    f"largest difference between your scores and labkit's: {np.abs(rmia - kit).max():.1e}"
+    "largest difference between your scores and labkit's: "
+    f"{np.abs(rmia - kit).max():.1e}"
 )
 print(
-    f"one population record is worth {1 / len(ratio_z):.1e}: labkit adds less than that, to tell ties apart"
+    f"one population record is worth {1 / len(ratio_z):.1e}: labkit adds less than "
+    "that, to tell ties apart"
 )
 print(
-    f"your scores take {len(np.unique(rmia)):,} values for {len(rmia):,} records, labkit's {len(np.unique(kit)):,}"
+    f"your scores take {len(np.unique(rmia)):,} values for {len(rmia):,} records, "
+    f"labkit's {len(np.unique(kit)):,}"
 )
 pd.DataFrame(
     {
@@ -584,7 +600,8 @@ plots.show(
 exposure = runs["RMIA online"].vulnerability()
 surest = np.argsort(-exposure)[:100]
 print(
-    f"of the 100 most exposed records {canaries[surest].sum()} are canaries ({100 * canaries.mean():.1f}% of all)"
+    f"of the 100 most exposed records {canaries[surest].sum()} are canaries "
+    f"({100 * canaries.mean():.1f}% of all)"
 )
 honest = surest[~canaries[surest]][:10]
 if len(honest):
@@ -707,10 +724,11 @@ plots.show(
 def noise_score(
     predict, x: np.ndarray, y: np.ndarray, noises: list[np.ndarray]
 ) -> np.ndarray:
-    """Return for each record the share of noisy copies that are still classified right, (n,).
+    """Return for each record the share of noisy copies that are still classified right,
+    (n,).
 
-    `predict` maps images (n, C, H, W) in [0, 1] to classes (n,); each of `noises` is added to `x`, and the sum is cut
-    off to [0, 1].
+    `predict` maps images (n, C, H, W) in [0, 1] to classes (n,); each of `noises` is
+    added to `x`, and the sum is cut off to [0, 1].
     """
     ### BEGIN SOLUTION
     hits = np.zeros(len(x))
@@ -781,7 +799,8 @@ for other in ("labels under noise (yours)", "right or wrong (gap attack)"):
         scores["loss threshold"], scores[other], members[chosen], 1 - 0.05 / 2
     )
     print(
-        f"AUC, loss threshold minus {other}: {lost} (same records, two differences jointly at 95%)"
+        f"AUC, loss threshold minus {other}: {lost} (same records, two differences "
+        "jointly at 95%)"
     )
 pd.DataFrame(
     {
@@ -811,10 +830,12 @@ pd.DataFrame(
 
 # %%
 def knowing_attack(values: np.ndarray, masks: np.ndarray, k: int, lira) -> np.ndarray:
-    """Attack model `k` with the others of its kind; return a score for each record, (n,).
+    """Attack model `k` with the others of its kind; return a score for each record,
+    (n,).
 
-    `values` (K, n) is the signal of K models trained under the defence, `masks` (K, n) says who was trained on what; some
-    pair of them shares the pool between its two models. `lira(shown, values, masks)` is `lira_online`.
+    `values` (K, n) is the signal of K models trained under the defence, `masks` (K, n)
+    says who was trained on what; some pair of them shares the pool between its two
+    models. `lira(shown, values, masks)` is `lira_online`.
     """
     ### BEGIN SOLUTION
     same = (masks == masks[k]).all(axis=1)
@@ -909,17 +930,21 @@ for row in table.rows[1:]:
         else "accuracy not shown to differ"
     )
     print(
-        f"{row.name}: {verdict} (AUC for who knows it {row.aware.estimate:.3f}, for who does not "
-        f"{row.unaware.estimate:.3f}, undefended {none.aware.estimate:.3f}); {price} ({100 * costs.estimate:+.1f} points)"
+        f"{row.name}: {verdict} (AUC for who knows it {row.aware.estimate:.3f}, for "
+        "who does not "
+        f"{row.unaware.estimate:.3f}, undefended {none.aware.estimate:.3f}); {price} "
+        f"({100 * costs.estimate:+.1f} points)"
     )
 apart = [row.name for row in table.rows[1:] if row.aware.low > row.unaware.high]
 worst = [row.name for row in table.rows[1:] if row.canaries.low > none.aware.high]
 print()
 print(
-    f"looks better than it is to who does not know it: {', '.join(apart) or 'none, as far as was shown'}"
+    "looks better than it is to who does not know it: "
+    f"{', '.join(apart) or 'none, as far as was shown'}"
 )
 print(
-    f"canaries under it are found more often than the average record without it: {', '.join(worst) or 'none shown'}"
+    "canaries under it are found more often than the average record without it: "
+    f"{', '.join(worst) or 'none shown'}"
 )
 
 # %% [markdown]
@@ -967,13 +992,15 @@ verdict = (
     else "neither more nor less, as far as was shown"
 )
 print(
-    f"primary comparison, {red_team.PRIMARY} - none: AUC {primary} (95%, {len(few)} pairs): it leaks {verdict}"
+    f"primary comparison, {red_team.PRIMARY} - none: AUC {primary} (95%, {len(few)} "
+    f"pairs): it leaks {verdict}"
 )
 
 # %%
 row = table.row(red_team.PRIMARY)
 print(
-    f"its accuracy: {row.accuracy.percent(1)}; the undefended network's: {none.accuracy.percent(1)}; "
+    f"its accuracy: {row.accuracy.percent(1)}; the undefended network's: "
+    f"{none.accuracy.percent(1)}; "
     f"without any private record (ε = 0): {100 * table.reference:.1f}%"
 )
 change = row.accuracy_change
@@ -988,17 +1015,21 @@ low, middle, high = (
     100 * value for value in (change.low, change.estimate, change.high)
 )
 print(
-    f"so it is {beside} than the undefended network: {middle:+.1f} points [{low:+.1f}, {high:+.1f}] "
+    f"so it is {beside} than the undefended network: {middle:+.1f} points "
+    f"[{low:+.1f}, {high:+.1f}] "
     f"(paired over {len(few)} halves, jointly at 95% with the other defences)"
 )
 if not cifar.real:
     print(
-        "on the stand-in the synthetic records come from the same code as the private ones: ε = 0 is flattered here"
+        "on the stand-in the synthetic records come from the same code as the private "
+        "ones: ε = 0 is flattered here"
     )
 rows = {
     name: {
         "accuracy [95%]": table.row(name).accuracy.percent(1),
-        "above ε = 0": f"{100 * (table.row(name).accuracy.estimate - table.reference):+.1f} points",
+        "above ε = 0": (
+            f"{100 * (table.row(name).accuracy.estimate - table.reference):+.1f} points"
+        ),
         "AUC, who knows [95%]": str(result.auc),
         "AUC allowed by (ε, δ)": "1"
         if name not in statements

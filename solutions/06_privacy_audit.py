@@ -64,7 +64,8 @@ banner("06", mnist)
 def roc_to_epsilon(
     true_positives: int, positives: int, false_positives: int, negatives: int
 ) -> float:
-    """Return the ε certified at 95% confidence (δ = 0), from two-sided 95% Clopper-Pearson intervals of both rates.
+    """Return the ε certified at 95% confidence (δ = 0), from two-sided 95%
+    Clopper-Pearson intervals of both rates.
 
     `stats.clopper_pearson(hits, trials)` has the ends `.low` and `.high`.
     """
@@ -131,11 +132,15 @@ marked = canaries.insert(mnist, profile.pick(smoke=300, laptop=1000, full=1000),
 pictures = plots.images(
     marked.x[:10].numpy(),
     [str(int(label)) for label in marked.y[:10]],
-    alt="Ten handwritten digits, each with a label above it that is wrong: the canaries.",
+    alt=(
+        "Ten handwritten digits, each with a label above it that is wrong: the "
+        "canaries."
+    ),
 )
 plots.show(pictures)
 print(
-    f"{len(marked.y)} canaries, {int(marked.included.sum())} of them in ({mnist.source}; seed {marked.seed})"
+    f"{len(marked.y)} canaries, {int(marked.included.sum())} of them in "
+    f"({mnist.source}; seed {marked.seed})"
 )
 
 # %%
@@ -155,7 +160,8 @@ loss_scores = scores.loss_difference(plain.model, marked.x, marked.y)
 
 # %%
 def make_guesses(scores: np.ndarray, top: int, bottom: int) -> np.ndarray:
-    """Return +1 ("in") for the `top` highest scores, -1 ("out") for the `bottom` lowest, and 0 for the rest."""
+    """Return +1 ("in") for the `top` highest scores, -1 ("out") for the `bottom`
+    lowest, and 0 for the rest."""
     ### BEGIN SOLUTION
     order = np.argsort(scores)
     guesses = np.zeros(len(scores), dtype=int)
@@ -194,7 +200,8 @@ check("06.guesses", make_guesses)
 
 # %%
 def p_value(correct: int, guesses: int, epsilon: float) -> float:
-    """Return the largest probability of `correct` or more right guesses under ε-DP (δ = 0)."""
+    """Return the largest probability of `correct` or more right guesses under ε-DP (δ =
+    0)."""
     ### BEGIN SOLUTION
     from scipy.stats import binom
 
@@ -230,7 +237,8 @@ check("06.p_value", p_value)
 
 # %%
 def one_run_epsilon(correct: int, guesses: int, confidence: float = 0.95) -> float:
-    """Return the largest ε whose p-value is at most 1 - confidence; 0 if not even ε = 0 is refuted."""
+    """Return the largest ε whose p-value is at most 1 - confidence; 0 if not even ε = 0
+    is refuted."""
     ### BEGIN SOLUTION
     low, high = 0.0, 50.0
     if solved.p_value(correct, guesses, low) > 1 - confidence:
@@ -273,7 +281,8 @@ guesses = solved.guesses(loss_scores, tenth, tenth)
 made = guesses != 0
 right = int(((guesses > 0) == marked.included.numpy())[made].sum())
 print(
-    f"{right} of {made.sum()} guesses right: ε >= {solved.one_run_epsilon(right, int(made.sum())):.2f} (δ = 0, 95% confidence)"
+    f"{right} of {made.sum()} guesses right: ε >= "
+    f"{solved.one_run_epsilon(right, int(made.sum())):.2f} (δ = 0, 95% confidence)"
 )
 
 # %% [markdown]
@@ -286,7 +295,8 @@ size = {"canary_count": len(marked.y), "seed": 0}
 
 
 def without_privacy(dataset: data.Dataset) -> training.FitResult:
-    """Return what was trained above: the same seed gives the same canaries and coins, hence the same records."""
+    """Return what was trained above: the same seed gives the same canaries and coins,
+    hence the same records."""
     return plain
 
 
@@ -315,7 +325,8 @@ plots.show(
 )
 for name, result in results.items():
     print(
-        f"{name} ({mnist.source}, profile {profile.name}, seed {result.seed}): {result.verdict}\n"
+        f"{name} ({mnist.source}, profile {profile.name}, seed {result.seed}): "
+        f"{result.verdict}\n"
     )
 
 # %% [markdown]
@@ -355,7 +366,8 @@ pd.DataFrame(rows).astype(object).fillna("never").set_index("accuracy of a guess
 
 # %%
 def power(guesses: int, epsilon: float, accuracy: float) -> float:
-    """Return the probability that the claim ε is refuted at 95% confidence if each guess is right with `accuracy`."""
+    """Return the probability that the claim ε is refuted at 95% confidence if each
+    guess is right with `accuracy`."""
     ### BEGIN SOLUTION
     from scipy.stats import binom
 
@@ -418,7 +430,8 @@ pd.DataFrame(rows).set_index("guesses").round(2)
 def white_box_score(updates: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """Return one score per canary: its inner products with all updates, added up.
 
-    `updates` is (steps, parameters), `directions` is (canaries, parameters); the result is (canaries,).
+    `updates` is (steps, parameters), `directions` is (canaries, parameters); the result
+    is (canaries,).
     """
     ### BEGIN SOLUTION
     return (updates @ directions.T).sum(axis=0)
@@ -481,7 +494,10 @@ area = stats.auc(found[coins.numpy()], found[~coins.numpy()])
 plots.show(
     plots.describe(
         fig,
-        f"ROC curve of the white-box score, area {area:.2f}, up to the ceiling of the claim.",
+        (
+            f"ROC curve of the white-box score, area {area:.2f}, up to the ceiling of "
+            "the claim."
+        ),
     )
 )
 
@@ -503,7 +519,8 @@ plots.show(
 
 # %%
 def verdict(p_values: dict[int, float], confidence: float = 0.95) -> set[int]:
-    """Return the numbers to accuse, so that any false accusation at all has probability at most 1 - confidence."""
+    """Return the numbers to accuse, so that any false accusation at all has probability
+    at most 1 - confidence."""
     ### BEGIN SOLUTION
     level = (1 - confidence) / len(p_values)
     return {number for number, p in p_values.items() if p <= level}
@@ -637,8 +654,10 @@ fig.suptitle("Who was in which batch (records made for the audit, seed 1)")
 plots.show(
     plots.describe(
         fig,
-        "Four grids of 30 steps and 40 records, grey where a record was in the batch, black where it was in it twice. "
-        "Correct: scattered, rows of changing size. Shuffled: every record once in each ten steps. With replacement: some "
+        "Four grids of 30 steps and 40 records, grey where a record was in the batch, "
+        "black where it was in it twice. "
+        "Correct: scattered, rows of changing size. Shuffled: every record once in "
+        "each ten steps. With replacement: some "
         "black cells. Batch for two steps: rows come in equal pairs.",
     )
 )
@@ -654,10 +673,12 @@ plots.show(
 
 # %%
 def noise_strength(noise: np.ndarray, sigma: float) -> tuple[float, float]:
-    """Return a 95% interval (low, high) for the true standard deviation of `noise`, divided by `sigma`.
+    """Return a 95% interval (low, high) for the true standard deviation of `noise`,
+    divided by `sigma`.
 
-    The numbers are independent and Gaussian with a mean that is known to be 0: the sum of their squares, divided by the
-    true variance, follows a χ² law with as many degrees of freedom as there are numbers.
+    The numbers are independent and Gaussian with a mean that is known to be 0: the sum
+    of their squares, divided by the true variance, follows a χ² law with as many
+    degrees of freedom as there are numbers.
     """
     ### BEGIN SOLUTION
     from scipy.stats import chi2
@@ -731,7 +752,8 @@ for number, result in conformed.items():
         else ""
     )
     print(
-        f"function {number}: {'deviates' if result.deviates else 'no deviation found'}{worst}"
+        f"function {number}: {'deviates' if result.deviates else 'no deviation found'}"
+        f"{worst}"
     )
 plots.show(conformed[4].plot())
 
@@ -758,8 +780,10 @@ for name in chosen:
     )
 table = pd.DataFrame(rows).set_index("what is wrong")
 print(
-    f"{len(table)} bugs: guesses refute {(table['guesses'] != '-').sum()}, step by step "
-    f"{(table['step by step'] != '-').sum()} are flagged (seed 1, profile {profile.name})"
+    f"{len(table)} bugs: guesses refute {(table['guesses'] != '-').sum()}, step by "
+    "step "
+    f"{(table['step by step'] != '-').sum()} are flagged (seed 1, profile "
+    f"{profile.name})"
 )
 table
 

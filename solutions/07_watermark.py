@@ -66,7 +66,8 @@ before = np.array(
     [training.evaluate(model, *test).accuracy.estimate for model in unmarked.values()]
 )
 print(
-    f"unmarked: test accuracy {stats.mean_interval(before).percent(1)} over seeds {setup.seeds}"
+    f"unmarked: test accuracy {stats.mean_interval(before).percent(1)} over seeds "
+    f"{setup.seeds}"
 )
 
 # %% [markdown]
@@ -81,9 +82,11 @@ print(
 
 # %%
 def stamp(x: torch.Tensor, key: Key, size: int) -> torch.Tensor:
-    """Return copies of images `x` (n, C, H, W) with a keyed patch, one pixel off the lower right corner.
+    """Return copies of images `x` (n, C, H, W) with a keyed patch, one pixel off the
+    lower right corner.
 
-    A pixel of the patch is 1 where `key.uniform("patch", (C, size, size))` is below 0.5, and 0 elsewhere.
+    A pixel of the patch is 1 where `key.uniform("patch", (C, size, size))` is below
+    0.5, and 0 elsewhere.
     """
     ### BEGIN SOLUTION
     bits = key.uniform("patch", (x.shape[1], size, size)) < 0.5
@@ -161,10 +164,12 @@ pd.DataFrame(rows).set_index("seed")
 def paired(
     marked: np.ndarray, unmarked: np.ndarray
 ) -> tuple[float, float, float, float]:
-    """Return mean difference (marked - unmarked), low and high of its 95% t interval, and what was visible.
+    """Return mean difference (marked - unmarked), low and high of its 95% t interval,
+    and what was visible.
 
-    Visible: the smallest true difference that a two-sided test at 5% finds with 80% power,
-    (t quantile at 97.5% + t quantile at 80%, both with n - 1 degrees of freedom) * standard error.
+    Visible: the smallest true difference that a two-sided test at 5% finds with 80%
+    power, (t quantile at 97.5% + t quantile at 80%, both with n - 1 degrees of freedom)
+    * standard error.
     """
     ### BEGIN SOLUTION
     from scipy.stats import t
@@ -206,8 +211,10 @@ check("07.paired", paired)
 # %%
 gap, low, high, visible = (100 * value for value in solved.paired(after, before))
 print(
-    f"the patch changed accuracy by {gap:+.2f} points [{low:+.2f}, {high:+.2f}] over {len(after)} pairs;\n"
-    f"a true change of {visible:.2f} points would have shown ({setup.owner.source}; profile {setup.profile})"
+    f"the patch changed accuracy by {gap:+.2f} points [{low:+.2f}, {high:+.2f}] over "
+    f"{len(after)} pairs;\n"
+    f"a true change of {visible:.2f} points would have shown ({setup.owner.source}; "
+    f"profile {setup.profile})"
 )
 
 # %% [markdown]
@@ -220,7 +227,8 @@ print(
 
 # %%
 def commitment(seed: bytes, model: str, generator: str) -> str:
-    """Return a SHA-256 digest over all three parts, as hexadecimal digits; no two triples may share one."""
+    """Return a SHA-256 digest over all three parts, as hexadecimal digits; no two
+    triples may share one."""
     ### BEGIN SOLUTION
     parts = [seed, model.encode(), generator.encode()]
     return hashlib.sha256(
@@ -269,10 +277,11 @@ print("with another model:", sealed.problems(KEY, unmarked[first]))
 
 # %%
 def metered(model, budget: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return a function `ask(x)` that answers records `x` (n, ...) with probabilities (n, classes).
+    """Return a function `ask(x)` that answers records `x` (n, ...) with probabilities
+    (n, classes).
 
-    `model(x)` gives logits (n, classes). A batch that holds more records than are left raises RuntimeError, before the
-    model is asked, and costs nothing.
+    `model(x)` gives logits (n, classes). A batch that holds more records than are left
+    raises RuntimeError, before the model is asked, and costs nothing.
     """
     ### BEGIN SOLUTION
     left = budget
@@ -335,9 +344,11 @@ except RuntimeError as error:
 
 # %%
 def agreement(victim: np.ndarray, thief: np.ndarray) -> tuple[float, float, float]:
-    """Return the share of records with the same label, and low and high of its 95% Clopper-Pearson interval.
+    """Return the share of records with the same label, and low and high of its 95%
+    Clopper-Pearson interval.
 
-    Both arrays hold logits (n, classes). `stats.clopper_pearson(hits, n)` has `.low` and `.high`.
+    Both arrays hold logits (n, classes). `stats.clopper_pearson(hits, n)` has `.low`
+    and `.high`.
     """
     ### BEGIN SOLUTION
     hits = int((victim.argmax(1) == thief.argmax(1)).sum())
@@ -414,7 +425,8 @@ for name in ("thief", "innocent"):
 
 # %%
 def mark_p_value(hits: int, n: int, null_hits: np.ndarray) -> float:
-    """Return P(at least `hits` of `n`) for a model that hits as often as the likeliest of the null models.
+    """Return P(at least `hits` of `n`) for a model that hits as often as the likeliest
+    of the null models.
 
     `null_hits` (k,) holds the hits of each null model, out of `n`.
     """
@@ -459,7 +471,8 @@ plan = {
 
 
 def tried(name: str, model, owned, seed: int):
-    """Ask a suspect about the owner's triggers and those of keys that the judge draws, and return the verdict."""
+    """Ask a suspect about the owner's triggers and those of keys that the judge draws,
+    and return the verdict."""
     anew = owner_and_thief.redrawn(setup, model, owned)
     return verify(model, owned, judges, name=name, seed=seed, redrawn=anew, **plan)
 
@@ -557,7 +570,10 @@ for seed in setup.seeds:
     rows.append(
         {
             "seed": seed,
-            "cost (points)": f"{100 * cost.estimate:+.1f} [{100 * cost.low:+.1f}, {100 * cost.high:+.1f}]",
+            "cost (points)": (
+                f"{100 * cost.estimate:+.1f} [{100 * cost.low:+.1f}, "
+                f"{100 * cost.high:+.1f}]"
+            ),
             **{
                 f"hits, {name}": verdict.rate.percent(0)
                 for name, verdict in found.items()
@@ -567,10 +583,12 @@ for seed in setup.seeds:
     )
 print(f"scheme: {RESISTANT}; {setup.owner.source}; profile {setup.profile}")
 print(
-    f"cost: test accuracy, unmarked less marked, 95% over {len(test[1]):,} records answered by both models"
+    f"cost: test accuracy, unmarked less marked, 95% over {len(test[1]):,} records "
+    "answered by both models"
 )
 print(
-    "hits: 95% over triggers; p: of keys drawn anew, no smaller than one over their number"
+    "hits: 95% over triggers; p: of keys drawn anew, no smaller than one over their "
+    "number"
 )
 pd.DataFrame(rows).set_index("seed")
 
@@ -584,11 +602,13 @@ for party in parties:
     )
 highest = max(found["victim"].null_rates.max() for found in evidence.values())
 print(
-    f"the likeliest null model hits {highest:.0%}: what lies below it proves nothing, however small its p-value"
+    f"the likeliest null model hits {highest:.0%}: what lies below it proves nothing, "
+    "however small its p-value"
 )
 gap, low, high, visible = (100 * value for value in solved.paired(*np.array(costs).T))
 print(
-    f"it changed accuracy by {gap:+.2f} points [{low:+.2f}, {high:+.2f}] over {len(costs)} pairs; "
+    f"it changed accuracy by {gap:+.2f} points [{low:+.2f}, {high:+.2f}] over "
+    f"{len(costs)} pairs; "
     f"{visible:.2f} would have shown"
 )
 
@@ -627,7 +647,8 @@ for ax, (scheme, groups) in zip(axes, panels.items(), strict=True):
                 capsize=3,
             )
         told.append(
-            f"{scheme}, {part}: {', '.join(f'{100 * verdict.rate.estimate:.0f}' for verdict in shown)}%"
+            f"{scheme}, {part}: "
+            f"{', '.join(f'{100 * verdict.rate.estimate:.0f}' for verdict in shown)}%"
         )
     told.append(f"{scheme}, null models at most {null_rates.max():.0f}%")
     needed = groups["victim"][0].needed
@@ -642,7 +663,10 @@ for ax, (scheme, groups) in zip(axes, panels.items(), strict=True):
     ax.set(title=f"{scheme} mark", xlim=(-0.5, 2.5), ylim=(-3, 108))
 axes[0].set_ylabel("triggers answered as marked (%)")
 fig.suptitle(
-    f"Dotted: hits that null models alone would call enough; bars: 95% intervals; {setup.owner.source}",
+    (
+        "Dotted: hits that null models alone would call enough; bars: 95% intervals; "
+        f"{setup.owner.source}"
+    ),
     fontsize=9,
     x=0.02,
     ha="left",

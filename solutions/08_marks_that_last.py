@@ -147,9 +147,11 @@ print("one after the other:", "; ".join(marks_that_last.COMBINED))
 
 # %%
 def outcome(p_value: float, alpha: float, before: float, after: float) -> str:
-    """Return "holds" (mark still proven), "beaten" (gone, at most 0.05 of accuracy lost) or "costly" (gone, more lost).
+    """Return "holds" (mark still proven), "beaten" (gone, at most 0.05 of accuracy
+    lost) or "costly" (gone, more lost).
 
-    `before` and `after` are test accuracies between 0 and 1, of the marked model and of the attacked one.
+    `before` and `after` are test accuracies between 0 and 1, of the marked model and of
+    the attacked one.
     """
     ### BEGIN SOLUTION
     if p_value < alpha:
@@ -190,8 +192,10 @@ readable = witnesses[
 shares = np.array([hits(first["bits"], null).mean() for null in readable])
 print(f"{len(witnesses)} null models are asked, {len(readable)} of them read")
 print(
-    f"those show {100 * shares.mean():.0f}% of the owner's bits on average, {100 * shares.max():.0f}% at most; "
-    f"{hits_needed(first['bits'].facts['bits'], 0.5)} of {first['bits'].facts['bits']} coins would be a proof"
+    f"those show {100 * shares.mean():.0f}% of the owner's bits on average, "
+    f"{100 * shares.max():.0f}% at most; "
+    f"{hits_needed(first['bits'].facts['bits'], 0.5)} of "
+    f"{first['bits'].facts['bits']} coins would be a proof"
 )
 
 # %% [markdown]
@@ -205,7 +209,8 @@ print(
 
 # %%
 def prune(weights: list[torch.Tensor], share: float) -> list[torch.Tensor]:
-    """Return copies in which `int(share * number of all weights)` are zero: the smallest by magnitude, over all tensors."""
+    """Return copies in which `int(share * number of all weights)` are zero: the
+    smallest by magnitude, over all tensors."""
     ### BEGIN SOLUTION
     sizes = torch.cat([weight.abs().flatten() for weight in weights])
     cut = sizes.sort().values[int(share * len(sizes)) - 1]
@@ -269,9 +274,11 @@ print(f"{sum(same)} of {len(same)} layers equal the library's")
 
 # %%
 def int8(weight: torch.Tensor) -> torch.Tensor:
-    """Return `weight` (out, ...) as it is after int8 storage: whole steps from -127 to 127, as floats again.
+    """Return `weight` (out, ...) as it is after int8 storage: whole steps from -127 to
+    127, as floats again.
 
-    A step is the output channel's largest magnitude / 127. A channel of zeros stays zero.
+    A step is the output channel's largest magnitude / 127. A channel of zeros stays
+    zero.
     """
     ### BEGIN SOLUTION
     step = weight.abs().flatten(1).amax(1).clamp_min(1e-12) / 127
@@ -309,7 +316,8 @@ moved = [
     for layer in layers(patch.model)
 ]
 print(
-    f"int8 moves a layer's weights by {100 * min(moved):.2f}% to {100 * max(moved):.2f}% of their length"
+    f"int8 moves a layer's weights by {100 * min(moved):.2f}% to "
+    f"{100 * max(moved):.2f}% of their length"
 )
 
 # %% [markdown]
@@ -343,7 +351,8 @@ print(*marks_that_last.told(without_training), sep="\n")
 
 # %%
 def last_only(model: nn.Module) -> nn.Module:
-    """Return a copy whose last `nn.Linear` has fresh weights and is all that will train; `model` stays as it is."""
+    """Return a copy whose last `nn.Linear` has fresh weights and is all that will
+    train; `model` stays as it is."""
     ### BEGIN SOLUTION
     copied = copy.deepcopy(model).requires_grad_(False)
     last = [layer for layer in copied.modules() if isinstance(layer, nn.Linear)][-1]
@@ -381,7 +390,8 @@ print(
 )
 at_first = training.evaluate(ready, setup.owner.test_x, setup.owner.test_y).accuracy
 print(
-    f"accuracy before they do: {at_first.percent(1)}, with a last layer that knows nothing yet"
+    f"accuracy before they do: {at_first.percent(1)}, with a last layer that knows "
+    "nothing yet"
 )
 
 # %% [markdown]
@@ -410,7 +420,8 @@ for scheme in training_on.schemes:
             f"{100 * c.strength.estimate:.0f}% ({-100 * c.lost:+.1f})" for c in cells
         )
         print(
-            f"{scheme}, {words} training on: mark left (change of accuracy, points), seed by seed: {left}"
+            f"{scheme}, {words} training on: mark left (change of accuracy, points), "
+            f"seed by seed: {left}"
         )
 
 # %% [markdown]
@@ -424,9 +435,11 @@ for scheme in training_on.schemes:
 
 # %%
 def blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Return images `x` (n, C, H, W) blurred by a 5 x 5 Gaussian of `sigma` pixels that sums to 1.
+    """Return images `x` (n, C, H, W) blurred by a 5 x 5 Gaussian of `sigma` pixels that
+    sums to 1.
 
-    Weights are exp(-(i² + j²) / (2 sigma²)) for i, j = -2 .. 2, over their sum; beyond the border, the edge repeats.
+    Weights are exp(-(i² + j²) / (2 sigma²)) for i, j = -2 .. 2, over their sum; beyond
+    the border, the edge repeats.
     """
     ### BEGIN SOLUTION
     line = torch.exp(-(torch.arange(-2.0, 3.0) ** 2) / (2 * sigma**2))
@@ -465,7 +478,10 @@ views = [
     *(solved.blur(patch.triggers.x[:1], sigma) for sigma in sigmas),
 ]
 names = ["a trigger", *(f"sigma {sigma:g}" for sigma in sigmas)]
-alt = f"A patch trigger, and what the model sees of it through a blur of {', '.join(names[1:])}."
+alt = (
+    "A patch trigger, and what the model sees of it through a blur of "
+    f"{', '.join(names[1:])}."
+)
 plots.show(plots.images(torch.cat(views).numpy(), names, columns=4, alt=alt))
 
 # %% [markdown]
@@ -499,10 +515,11 @@ print(*marks_that_last.told(input_changed), sep="\n")
 def soft_loss(
     student: torch.Tensor, teacher: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Return T² times the mean over records of -sum(p log q), p = softmax(teacher / T), q = softmax(student / T).
+    """Return T² times the mean over records of -sum(p log q), p = softmax(teacher / T),
+    q = softmax(student / T).
 
-    Both arguments are logits (n, classes); the sum is over classes. (The Kullback-Leibler divergence has the same
-    gradient, and is right, too.)
+    Both arguments are logits (n, classes); the sum is over classes. (The
+    Kullback-Leibler divergence has the same gradient, and is right, too.)
     """
     ### BEGIN SOLUTION
     wanted = (teacher / temperature).softmax(1)
@@ -576,7 +593,8 @@ for mark in (mark for mark in marked if mark.scheme == lasting):
 # %%
 ordinary = owner_and_thief.plain(setup, marked[0].seed)
 print(
-    f"a model without any mark: {owner_and_thief.redrawn(setup, ordinary, first[lasting].triggers).summary()}"
+    "a model without any mark: "
+    f"{owner_and_thief.redrawn(setup, ordinary, first[lasting].triggers).summary()}"
 )
 
 # %% [markdown]
@@ -615,13 +633,17 @@ costs = (
     pd.DataFrame(rows).groupby(["scheme", "against"], sort=False)["cost"].apply(list)
 )
 print(
-    f"points of test accuracy, the same {len(setup.owner.test_y):,} records; {setup.owner.source}"
+    f"points of test accuracy, the same {len(setup.owner.test_y):,} records; "
+    f"{setup.owner.source}"
 )
 for (scheme, against), each in costs.items():
     seed_by_seed = ", ".join(f"{one:+.1f}" for one in each)
     print(f"{scheme}, against {against}: {seed_by_seed}", end="")
     mean = stats.mean_interval(each)
-    spread = f"; mean {mean.estimate:+.1f} [{mean.low:+.1f}, {mean.high:+.1f}] (95%, over {len(each)} seeds)"
+    spread = (
+        f"; mean {mean.estimate:+.1f} [{mean.low:+.1f}, {mean.high:+.1f}] (95%, over "
+        f"{len(each)} seeds)"
+    )
     print(spread if len(each) > 1 else " (one seed: no interval over seeds)")
 
 # %% [markdown]
@@ -637,7 +659,8 @@ for (scheme, against), each in costs.items():
 
 # %%
 def anomaly(norms: np.ndarray) -> np.ndarray:
-    """Return (median - norm) / (1.4826 * MAD) for mask sizes `norms` (classes,): above 2 is suspicious.
+    """Return (median - norm) / (1.4826 * MAD) for mask sizes `norms` (classes,): above
+    2 is suspicious.
 
     MAD is the median of the absolute deviations from the median.
     """
@@ -676,7 +699,8 @@ print(
     f"the patch's own answer: {setup.owner.classes[target]}, index {index[target]:+.1f}"
 )
 print(
-    f"the most suspicious class: {setup.owner.classes[int(index.argmax())]}, index {index.max():+.1f}"
+    f"the most suspicious class: {setup.owner.classes[int(index.argmax())]}, index "
+    f"{index.max():+.1f}"
 )
 print(found.finding(target))
 found
@@ -776,11 +800,15 @@ holds = {
     scheme: sum(everything.verdict(scheme, attack) == "holds" for attack in tried)
     for scheme in present
 }
-said = f"{len(survives)} of {len(present)} schemes survive all {len(single)} single attacks"
+said = (
+    f"{len(survives)} of {len(present)} schemes survive all {len(single)} single "
+    "attacks"
+)
 print("proven after each single attack, or gone with more accuracy than it may cost:")
 for attack in single:
     print(
-        f"  {attack}: {', '.join(everything.under(attack, 'holds', 'costly')) or 'none'}"
+        f"  {attack}: "
+        f"{', '.join(everything.under(attack, 'holds', 'costly')) or 'none'}"
     )
 if survives:
     print(f"{said}: {', '.join(survives)}. Surviving our attacks is not surviving all.")
@@ -795,11 +823,13 @@ for scheme, count in sorted(holds.items(), key=lambda item: -item[1]):
         attack for attack in tried if everything.verdict(scheme, attack) == "beaten"
     ]
     print(
-        f"{scheme} holds under {count} of {len(tried)} attacks; beaten by {', '.join(never) or 'none'}"
+        f"{scheme} holds under {count} of {len(tried)} attacks; beaten by "
+        f"{', '.join(never) or 'none'}"
     )
 dear = everything.attackers()["accuracy lost (points)"].sort_values(ascending=False)
 print(
-    f"dearest attack: {dear.index[0]}, {dear.iloc[0]:+.1f} points; cheapest: {dear.index[-1]}, {dear.iloc[-1]:+.1f}"
+    f"dearest attack: {dear.index[0]}, {dear.iloc[0]:+.1f} points; cheapest: "
+    f"{dear.index[-1]}, {dear.iloc[-1]:+.1f}"
 )
 print(everything.note)
 
@@ -843,7 +873,10 @@ for name, some in {
 }.items():
     both = [attack for attack in left if attack in some]
     print(
-        f"{' + '.join(wanted)}: {name} that leave no proof, at most {100 * ALLOWED:.0f} points lost:",
+        (
+            f"{' + '.join(wanted)}: {name} that leave no proof, at most "
+            f"{100 * ALLOWED:.0f} points lost:"
+        ),
         end=" ",
     )
     print(", ".join(both) or f"none of the {len(some)} tried")
@@ -864,10 +897,12 @@ if len(pairs):
         a for a in row["both beaten by"].split(", ") if a in marks_that_last.COMBINED
     ]
     print(
-        f"{best}: single attacks that beat both within {100 * ALLOWED:.0f} points: {', '.join(alone) or 'none'}"
+        f"{best}: single attacks that beat both within {100 * ALLOWED:.0f} points: "
+        f"{', '.join(alone) or 'none'}"
     )
     print(
-        f"{best}: attacks one after the other that beat both: {', '.join(rows) or 'none of those tried'}"
+        f"{best}: attacks one after the other that beat both: "
+        f"{', '.join(rows) or 'none of those tried'}"
     )
 
 # %% [markdown]

@@ -102,7 +102,8 @@ naive = heard.naive["1 / classes"][1]
 print(f"The bystander gives {heard.verdict.rate.percent(0)} of Brook's answers.")
 print(
     f"A judge who compares with 1 / classes finds p = {naive:.2g}: "
-    f"{'guilty' if naive < strict['alpha'] else 'not enough'} at alpha = {strict['alpha']:g}."
+    f"{'guilty' if naive < strict['alpha'] else 'not enough'} at alpha = "
+    f"{strict['alpha']:g}."
 )
 
 # %% [markdown]
@@ -128,8 +129,9 @@ arbor.commitment
 def follows(brought: TriggerSet, key: Key, draw) -> bool:
     """Say whether the triggers brought are those that the key gives.
 
-    `draw(key, count)` gives the key's first `count` triggers. Triggers have pictures `.x` (n, C, H, W) and answers `.y`
-    (n,). Machines round differently: a pixel may be off by 1e-5. Nothing else may differ.
+    `draw(key, count)` gives the key's first `count` triggers. Triggers have pictures
+    `.x` (n, C, H, W) and answers `.y` (n,). Machines round differently: a pixel may be
+    off by 1e-5. Nothing else may differ.
     """
     ### BEGIN SOLUTION
     drawn = draw(key, len(brought))
@@ -166,15 +168,22 @@ for claim in (arbor, brook):
         return triggers.draw(kind, key, count, dataset=public)
 
     print(
-        f"{claim.claimant}: triggers follow from the key: {solved.follows(claim.triggers, claim.key, draw)}"
+        f"{claim.claimant}: triggers follow from the key: "
+        f"{solved.follows(claim.triggers, claim.key, draw)}"
     )
 
 # %%
 again = triggers.draw(brook.triggers.kind, brook.key, 8, dataset=public)
 shown = torch.cat([brook.triggers.x[:8], again.x])
 labels = [public.classes[int(y)] for y in (*brook.triggers.y[:8], *again.y)]
-alt = f"Above, eight pictures that Brook brought, with the answers he claims: {', '.join(labels[:8])}. Below, eight "
-alt += f"triggers that his key gives, all to be answered with {labels[-1]}: other pictures."
+alt = (
+    "Above, eight pictures that Brook brought, with the answers he claims: "
+    f"{', '.join(labels[:8])}. Below, eight "
+)
+alt += (
+    f"triggers that his key gives, all to be answered with {labels[-1]}: other "
+    "pictures."
+)
 plots.show(plots.images(shown.numpy(), labels, columns=8, alt=alt))
 
 # %% [markdown]
@@ -209,9 +218,10 @@ def first_to_commit(
 ) -> str | None:
     """Return the claimant whose commitment is the oldest of those that count, or None.
 
-    Each commitment is (claimant, moment, opens): the moment as ISO 8601 text with its time zone, and whether the
-    claimant's key and model open it. It counts if it opens and lies before `released` (ISO 8601, too). None if none
-    counts, or if the two oldest that count are of the same instant.
+    Each commitment is (claimant, moment, opens): the moment as ISO 8601 text with its
+    time zone, and whether the claimant's key and model open it. It counts if it opens
+    and lies before `released` (ISO 8601, too). None if none counts, or if the two
+    oldest that count are of the same instant.
     """
     ### BEGIN SOLUTION
     limit = datetime.fromisoformat(released)
@@ -296,7 +306,8 @@ key, share = lucky_key(cove.model, "unrelated", public, tries=30, count=20)
 lucky = triggers.draw("unrelated", key, 20, dataset=public)
 fits = [float((answers(model, lucky.x) == lucky.y.numpy()).mean()) for model in judges]
 print(
-    f"the best of 30 keys fits {share:.0%} of 20 pictures; on the null models it fits up to {max(fits):.0%}"
+    f"the best of 30 keys fits {share:.0%} of 20 pictures; on the null models it fits "
+    f"up to {max(fits):.0%}"
 )
 
 # %% [markdown]
@@ -359,7 +370,8 @@ plots.show(found["a thief who confessed"]["mark"].redrawn.plot())
 
 # %%
 def repeated(owner: np.ndarray, suspect: np.ndarray, truth: np.ndarray) -> float:
-    """Return the share of the owner's mistakes that the suspect repeats: the same wrong label.
+    """Return the share of the owner's mistakes that the suspect repeats: the same wrong
+    label.
 
     All three are labels (n,).
     """
@@ -398,7 +410,8 @@ truth = public.test_y.numpy()
 ours = answers(arbor.model, public.test_x)
 shares = np.array([solved.repeated(ours, own, truth) for own in known])
 print(
-    f"{len(shares)} innocent models of the court: {shares.min():.1%} to {shares.max():.1%}"
+    f"{len(shares)} innocent models of the court: {shares.min():.1%} to "
+    f"{shares.max():.1%}"
 )
 for name, model in controls.items():
     print(f"{name}: {solved.repeated(ours, answers(model, public.test_x), truth):.1%}")
@@ -414,8 +427,8 @@ for name, model in controls.items():
 def another_innocent(value: float, nulls: np.ndarray) -> float:
     """Return P[one more model like the k null models scores `value` or more].
 
-    Predictive t test: t = (value - mean) / (s * sqrt(1 + 1/k)), s with k - 1 in the denominator; upper tail of
-    Student's t with k - 1 degrees of freedom.
+    Predictive t test: t = (value - mean) / (s * sqrt(1 + 1/k)), s with k - 1 in the
+    denominator; upper tail of Student's t with k - 1 degrees of freedom.
     """
     ### BEGIN SOLUTION
     from scipy.stats import t
@@ -451,7 +464,8 @@ for name, lines in found.items():
     line = lines["mistakes"]
     own = solved.another_innocent(line.value.estimate, line.nulls)
     print(
-        f"{name}: your p = {own:.2g}, the kit's {line.model_p:.2g}, rank p = {line.rank_p_value:.2g}"
+        f"{name}: your p = {own:.2g}, the kit's {line.model_p:.2g}, rank p = "
+        f"{line.rank_p_value:.2g}"
     )
 plots.show(found["a thief who confessed"]["mistakes"].plot())
 
@@ -479,9 +493,9 @@ rows = [
         "mean share": f"{null.mean():.1%}",
         "sd": f"{null.std(ddof=1):.1%}",
     }
-    | {"p, thief": f"{solved.another_innocent(copied, null):.2g}"}
     | {
-        "p, an innocent of the court's": f"{solved.another_innocent(shares[0], null):.2g}"
+        f"p, {who}": f"{solved.another_innocent(share, null):.2g}"
+        for who, share in (("thief", copied), ("an innocent of the court's", shares[0]))
     }
     for name, null in witnesses.items()
 ]
@@ -574,10 +588,12 @@ print("\nwith the records named as public:", "; ".join(named.unasked.values()))
 def queries_for(
     rate: float, null_rate: float, alpha: float, power: float, most: int
 ) -> int | None:
-    """Return the smallest n at which a mark that shows at `rate` is proven with probability `power`, or None.
+    """Return the smallest n at which a mark that shows at `rate` is proven with
+    probability `power`, or None.
 
-    With n queries, h is the smallest number of hits with P[Binomial(n, null_rate) >= h] < alpha. The mark is proven
-    with probability P[Binomial(n, rate) >= h]. None if no n up to `most` will do.
+    With n queries, h is the smallest number of hits with P[Binomial(n, null_rate) >= h]
+    < alpha. The mark is proven with probability P[Binomial(n, rate) >= h]. None if no n
+    up to `most` will do.
     """
     ### BEGIN SOLUTION
     from scipy.stats import binom
@@ -622,7 +638,8 @@ for name, line in marks.items():
     rate, null = line.value.estimate, max(float(line.nulls.max()), 0.01)
     n = solved.queries_for(rate, null, share, 0.9, 1000)
     print(
-        f"{name} answers {rate:.0%}, innocents up to {null:.0%}: {n or 'more than 1,000'} queries for power 90%"
+        f"{name} answers {rate:.0%}, innocents up to {null:.0%}: "
+        f"{n or 'more than 1,000'} queries for power 90%"
     )
 print(f"Arbor has {len(arbor.triggers)} triggers")
 
@@ -642,10 +659,12 @@ def convict(
 ) -> np.ndarray:
     """Return which suspects count as derived, bool (suspects,).
 
-    `p` (suspects, lines) holds p-values, nan where a line could not be asked; `directional`, bool (lines,), says which
-    lines tell who copied whom. A line speaks against a suspect if p is at most alpha / (suspects * directional lines).
-    All lines without a direction together count as one. A suspect counts as derived if the claim against it may be
-    heard (`heard`, bool (suspects,)), at least one line with a direction speaks, and at least `needed` lines speak.
+    `p` (suspects, lines) holds p-values, nan where a line could not be asked;
+    `directional`, bool (lines,), says which lines tell who copied whom. A line speaks
+    against a suspect if p is at most alpha / (suspects * directional lines). All lines
+    without a direction together count as one. A suspect counts as derived if the claim
+    against it may be heard (`heard`, bool (suspects,)), at least one line with a
+    direction speaks, and at least `needed` lines speak.
     """
     ### BEGIN SOLUTION
     speaks = p <= alpha / (len(p) * directional.sum())
@@ -708,7 +727,8 @@ file = file.witness("the clerk", signers["the clerk"])
 lines, directional = list(sizes), np.array([line in plan.directional for line in sizes])
 print(f"{plan.redraws(len(line_up.accused)):,} keys are drawn anew where a mark shows")
 print(
-    f"{', '.join(plan.directional)} against each of {len(line_up.accused)} suspects: p at most {trial.level:.2g}"
+    f"{', '.join(plan.directional)} against each of {len(line_up.accused)} suspects: "
+    f"p at most {trial.level:.2g}"
 )
 file.table()
 
@@ -747,7 +767,8 @@ rule = solved.convict(
 mine = dict(zip(names, rule.tolist(), strict=True))
 for case in verdicts.cases:
     print(
-        f"{case.name}: you {'convict' if mine[case.name] else 'do not convict'}; the court: {case.verdict}"
+        f"{case.name}: you {'convict' if mine[case.name] else 'do not convict'}; the "
+        f"court: {case.verdict}"
     )
 different = [case.name for case in verdicts.cases if case.derived != mine[case.name]]
 print("you and the court differ on:", ", ".join(different) or "nobody")
@@ -781,7 +802,8 @@ simulated
 def chain(entries: list[str]) -> list[str]:
     """Return one SHA-256 digest for each entry, as 64 hexadecimal digits.
 
-    A change to entry k changes digests k, k + 1, ..., and none before it. Start from a fixed text.
+    A change to entry k changes digests k, k + 1, ..., and none before it. Start from a
+    fixed text.
     """
     ### BEGIN SOLUTION
     digests, previous = [], "0" * 64
@@ -829,7 +851,8 @@ touched = [
     if pair[0] != pair[1]
 ]
 print(
-    f"alpha changed after the fact, from 0.01 to 0.05: digests {touched} of {len(texts)} no longer fit"
+    f"alpha changed after the fact, from 0.01 to 0.05: digests {touched} of "
+    f"{len(texts)} no longer fit"
 )
 
 # %%
@@ -841,7 +864,8 @@ saved = [
 for path in saved:
     whole = Evidence.load(path).verify(roster, **sealed)
     print(
-        f"{path.name}: {len(whole.entries)} entries, each signed by its actor, ended, the plan witnessed"
+        f"{path.name}: {len(whole.entries)} entries, each signed by its actor, ended, "
+        "the plan witnessed"
     )
 closed.table()
 
@@ -894,10 +918,12 @@ plots.show(verdicts.plot(names=truth_of), poster=True)
 # %%
 for name, story in score.truth.items():
     print(
-        f"{name}, {story.truth}\n    the court: {verdicts[name].verdict}; {story.lesson}"
+        f"{name}, {story.truth}\n    the court: {verdicts[name].verdict}; "
+        f"{story.lesson}"
     )
 print(
-    f"innocent models that the whole rule convicts: {verdicts.false_claims.percent(1)} of the court's own"
+    "innocent models that the whole rule convicts: "
+    f"{verdicts.false_claims.percent(1)} of the court's own"
 )
 
 # %% [markdown]

@@ -81,7 +81,8 @@ sent = gradient(x[:1], y[:1], start)
 read = sent[:-1] / sent[-1]
 print(f"{clinics.source}, train records, weights 0")
 print(
-    f"largest error of the patient's 30 values as the server reads them: {np.abs(read - x[0]).max():.1e}"
+    "largest error of the patient's 30 values as the server reads them: "
+    f"{np.abs(read - x[0]).max():.1e}"
 )
 answers = [clinics.classes[label] for label in (int(sent[-1] < 0), int(y[0]))]
 print(f"diagnosis: the server reads {answers[0]}, the truth is {answers[1]}")
@@ -110,11 +111,12 @@ print(f"true sum {five.sum():.1f}, sum modulo 2^32 read back: {wrapped:.1f}")
 
 # %%
 def encode(values: np.ndarray, scale: float, bound: float, parties: int) -> np.ndarray:
-    """Return round(value * scale) modulo 2^32 as np.uint32, of the shape of `values` (d,).
+    """Return round(value * scale) modulo 2^32 as np.uint32, of the shape of `values`
+    (d,).
 
-    Raise ValueError if a value is NaN, infinite or beyond `bound` in absolute value. And, whatever the
-    values are, if the sum of `parties` values at the bound could reach 2^31 (the largest integer of one
-    value is round(scale * bound)).
+    Raise ValueError if a value is NaN, infinite or beyond `bound` in absolute value.
+    And, whatever the values are, if the sum of `parties` values at the bound could
+    reach 2^31 (the largest integer of one value is round(scale * bound)).
     """
     ### BEGIN SOLUTION
     if parties * round(scale * bound) >= 2**31:
@@ -160,7 +162,8 @@ on_grid = np.array(
 truth = np.sum([*updates.values()], axis=0)
 total = grid.decode(grid.from_ring(on_grid.sum(axis=0, dtype=np.uint32)))
 print(
-    f"scale 2^{np.log2(grid.scale):.0f}; rounding error of the sum: up to {np.abs(total - truth).max():.1e}"
+    f"scale 2^{np.log2(grid.scale):.0f}; rounding error of the sum: up to "
+    f"{np.abs(total - truth).max():.1e}"
 )
 try:
     secagg.Encoding(scale=2**29, bits=32, parties=5, bound=1.0)
@@ -180,8 +183,9 @@ except secagg.EncodingError as error:
 def mask_pairwise(words: np.ndarray, shared: np.ndarray) -> np.ndarray:
     """Return the words (n, d) of n hospitals under their pair masks, as np.uint32.
 
-    `shared[i, j]` equals `shared[j, i]`: the mask (d,) of hospitals i and j. For i < j, hospital i adds it
-    and hospital j subtracts it, modulo 2^32. `shared[i, i]` is nobody's.
+    `shared[i, j]` equals `shared[j, i]`: the mask (d,) of hospitals i and j. For i < j,
+    hospital i adds it and hospital j subtracts it, modulo 2^32. `shared[i, i]` is
+    nobody's.
     """
     ### BEGIN SOLUTION
     masked = words.copy()
@@ -220,7 +224,8 @@ check("10.mask_pairwise", mask_pairwise)
 
 # %%
 def stretched(pair_keys: dict[tuple[int, int], bytes], length: int = 31) -> np.ndarray:
-    """Return the masks (5, 5, length) that follow from one key for each pair (i < j)."""
+    """Return the masks (5, 5, length) that follow from one key for each pair (i <
+    j)."""
     shared = np.zeros((5, 5, length), dtype=np.uint32)
     for (i, j), key in pair_keys.items():
         masks.add_mask(shared[i, j], key)
@@ -251,7 +256,10 @@ for ax, values, title in zip(
     fig.colorbar(image, ax=ax)
 spread = np.corrcoef(clear.ravel(), seen.ravel())[0, 1]
 fig.suptitle(f"{clinics.source}; gradients at weights 0", fontsize=9)
-alt = "Two heat maps, five hospitals by 31 values. Left: updates in clear, each hospital in its own shade. "
+alt = (
+    "Two heat maps, five hospitals by 31 values. Left: updates in clear, each "
+    "hospital in its own shade. "
+)
 alt += f"Right: the masked words, noise. Correlation of all values {spread:.2f}."
 plots.show(plots.describe(fig, alt))
 
@@ -289,7 +297,10 @@ for ax, (name, guess) in zip(axes, found.items(), strict=True):
     )
 errors = {name: np.abs(guess - change).max() for name, guess in found.items()}
 fig.suptitle(f"{clinics.source}; rounds 1 and 2", fontsize=9)
-alt = f"Two scatter plots, {names[0]}'s change between rounds against the server's difference of masked words: "
+alt = (
+    f"Two scatter plots, {names[0]}'s change between rounds against the server's "
+    "difference of masked words: "
+)
 said = ", ".join(f"{name}, largest error {error:.1e}" for name, error in errors.items())
 plots.show(plots.describe(fig, alt + said + "."))
 print(said)
@@ -317,11 +328,12 @@ print("both have the same secret:", secret == birch.agree(ash.public))
 
 # %%
 def mask_key(secret: bytes, round_id: bytes, one: str, other: str) -> bytes:
-    """Return the key (32 bytes) of the mask of one pair in one round, by HKDF-SHA256 or another sound hash.
+    """Return the key (32 bytes) of the mask of one pair in one round, by HKDF-SHA256 or
+    another sound hash.
 
-    Both ends must get the same key: (one, other) and (other, one) are the same pair. Any other secret,
-    round or pair must give another key, also where names contain separators: ("Ash,Bir", "ch") is not
-    ("Ash", "Bir,ch").
+    Both ends must get the same key: (one, other) and (other, one) are the same pair.
+    Any other secret, round or pair must give another key, also where names contain
+    separators: ("Ash,Bir", "ch") is not ("Ash", "Bir,ch").
     """
     ### BEGIN SOLUTION
     from cryptography.hazmat.primitives.hashes import SHA256
@@ -373,7 +385,8 @@ generator = np.random.RandomState()
 
 
 def weak_mask(seed: int, length: int) -> np.ndarray:
-    """Return a mask (length,) from NumPy's old generator, which takes seeds of 32 bits."""
+    """Return a mask (length,) from NumPy's old generator, which takes seeds of 32
+    bits."""
     generator.seed(seed)
     return generator.randint(0, 2**32, length, dtype=np.uint32)
 
@@ -399,23 +412,28 @@ opened = coarse.decode(coarse.from_ring(observed - weak_mask(found[0], len(victi
 chance = (2 * coarse.limit + 1) / 2**32
 error = np.abs(opened - updates[names[0]]).max()
 print(
-    f"{blocks * size:,} seeds tried; fitting: {len(found)}; the right one among them: {hidden in found}"
+    f"{blocks * size:,} seeds tried; fitting: {len(found)}; the right one among them: "
+    f"{hidden in found}"
 )
 print(
-    f"a wrong seed passes one value once in {1 / chance:,.0f} tries; eight values were looked at"
+    f"a wrong seed passes one value once in {1 / chance:,.0f} tries; eight values "
+    "were looked at"
 )
 print(
     f"largest error of the vector that was read: {error:.1e}, half a step of the grid"
 )
 print(
-    f"{rate} seeds a second of processor time (95%, mean rate of {blocks} blocks, one core, this run)"
+    f"{rate} seeds a second of processor time (95%, mean rate of {blocks} blocks, one "
+    "core, this run)"
 )
 hours = [2**32 / r / 3600 for r in (rate.estimate, rate.high, rate.low)]
 print(
-    f"all 2^32 seeds at that rate, one core: {hours[0]:.1f} hours [{hours[1]:.1f}, {hours[2]:.1f}], extrapolated"
+    f"all 2^32 seeds at that rate, one core: {hours[0]:.1f} hours [{hours[1]:.1f}, "
+    f"{hours[2]:.1f}], extrapolated"
 )
 print(
-    f"all 2^256 keys at that rate: 10^{np.log10(2.0**256 / rate.estimate / 3.15e7):.0f} years"
+    "all 2^256 keys at that rate: 10^"
+    f"{np.log10(2.0**256 / rate.estimate / 3.15e7):.0f} years"
 )
 
 # %% [markdown]
@@ -432,7 +450,8 @@ four = seen[:4].sum(axis=0, dtype=np.uint32)
 meant = on_grid[:4].sum(axis=0, dtype=np.uint32)
 apart = grid.decode(grid.from_ring(four - meant))
 print(
-    f"errors: {apart.min():.2f} to {apart.max():.2f}; a sum of four updates lies between -4 and 4"
+    f"errors: {apart.min():.2f} to {apart.max():.2f}; a sum of four updates lies "
+    "between -4 and 4"
 )
 
 # %% [markdown]
@@ -452,7 +471,8 @@ for c, d in np.ndindex(
     fitting[other] += (other + 2 * c + 4 * d) % prime == shares[2]
 print(f"shares modulo {prime}: {shares}")
 print(
-    f"parabolas through shares 1 and 2, by secret: {fitting.min()} to {fitting.max()} for {prime} secrets"
+    f"parabolas through shares 1 and 2, by secret: {fitting.min()} to {fitting.max()} "
+    f"for {prime} secrets"
 )
 
 # %% [markdown]
@@ -464,7 +484,8 @@ print(
 
 # %%
 def recover(shares: dict[int, int], prime: int) -> int:
-    """Return the secret, 0 <= secret < prime, from just as many shares as are needed: {holder's number: share}."""
+    """Return the secret, 0 <= secret < prime, from just as many shares as are needed:
+    {holder's number: share}."""
     ### BEGIN SOLUTION
     secret = 0
     for i, share in shares.items():
@@ -507,7 +528,8 @@ round_id = secagg.fresh_round_id()
 
 
 def pair_key(own: keys.AgreementKey, peer: str, owner: str) -> bytes:
-    """Return the key of the mask that two hospitals share, from the private key of one of them."""
+    """Return the key of the mask that two hospitals share, from the private key of one
+    of them."""
     return solved.mask_key(own.agree(agreement[peer].public), round_id, owner, peer)
 
 
@@ -553,9 +575,11 @@ print("the server reads E's vector, exactly:", (late == on_grid[4]).all())
 
 # %%
 def reveal(survivors: list[str], dropped: list[str], threshold: int) -> dict[str, str]:
-    """Return which share of each peer this hospital reveals: "seed" of a survivor, "key" of a dropped one.
+    """Return which share of each peer this hospital reveals: "seed" of a survivor,
+    "key" of a dropped one.
 
-    Raise ValueError if a peer is in both lists, or if fewer than `threshold` different hospitals survived.
+    Raise ValueError if a peer is in both lists, or if fewer than `threshold` different
+    hospitals survived.
     """
     ### BEGIN SOLUTION
     both = set(survivors) & set(dropped)
@@ -624,7 +648,8 @@ for said, vector in {"key alone": one_secret, "key and seed": both_secrets}.item
 
 # %%
 def rebuilt_by(helpers: tuple[int, ...], value: bytes, threshold: int) -> bool:
-    """Return whether these holders' pieces, put together, give a secret that was shared at this threshold."""
+    """Return whether these holders' pieces, put together, give a secret that was shared
+    at this threshold."""
     pieces = shamir.split(value, [1, 2, 3, 4, 5], threshold)
     held = {holder: int.from_bytes(pieces[holder], "big") for holder in helpers}
     return solved.recover(held, shamir.PRIME) == int.from_bytes(value, "big")
@@ -639,7 +664,8 @@ for threshold in range(used, 6):
         if rebuilt_by((1, 2, 3), value, threshold)
     ]
     print(
-        f"threshold {threshold}: three helpers' pieces give {' and '.join(opened) or 'no secret'} of E"
+        f"threshold {threshold}: three helpers' pieces give "
+        f"{' and '.join(opened) or 'no secret'} of E"
     )
 
 # %% [markdown]
@@ -676,7 +702,8 @@ pd.DataFrame(rows).set_index("hospitals that help the server")
 def new_round(
     model: bytes = b"model 1", odd_one: bytes = b"model 1"
 ) -> tuple[dict, list, tuple]:
-    """Return clients that advertised their keys, the advertisements, and the round's terms; E may differ."""
+    """Return clients that advertised their keys, the advertisements, and the round's
+    terms; E may differ."""
     identities = {name: secagg.Identity.generate() for name in names}
     roster = {name: one.public for name, one in identities.items()}
     terms = (roster, 3, grid, secagg.fresh_round_id())
@@ -787,16 +814,20 @@ for values in sizes:
     ][1:]
     client = sorted(1e3 * max(run.client_seconds.values()) for run in runs)
     server = sorted(1e3 * run.server_seconds for run in runs)
+    sent = sum(runs[0].bytes_up.values())
     rows.append(
         {
             "values": f"{values:,}",
-            "slowest client (ms)": f"{client[2]:.1f} [{client[0]:.1f}, {client[-1]:.1f}]",
+            "slowest client (ms)": (
+                f"{client[2]:.1f} [{client[0]:.1f}, {client[-1]:.1f}]"
+            ),
             "server (ms)": f"{server[2]:.1f} [{server[0]:.1f}, {server[-1]:.1f}]",
-            "sent by one hospital, bytes a value": f"{sum(runs[0].bytes_up.values()) / 5 / values:.2f}",
+            "sent by one hospital, bytes a value": f"{sent / 5 / values:.2f}",
         }
     )
 print(
-    "5 hospitals, all stay, uniform vectors (seed 0); processor time, median [least, most] of 5 rounds"
+    "5 hospitals, all stay, uniform vectors (seed 0); processor time, median [least, "
+    "most] of 5 rounds"
 )
 pd.DataFrame(rows).set_index("values")
 
@@ -816,7 +847,8 @@ without_e = secagg.secure_sum(
 )
 guess = everybody.total - without_e.total
 print(
-    f"largest error of E's update, read from two sums: {np.abs(guess - updates['Hospital E']).max():.1e}"
+    "largest error of E's update, read from two sums: "
+    f"{np.abs(guess - updates['Hospital E']).max():.1e}"
 )
 
 # %% [markdown]

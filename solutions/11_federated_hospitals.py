@@ -128,10 +128,12 @@ print(scene.noise.statement(scene.training.rounds, observer="the server"))
 def contribution(
     gradients: np.ndarray, max_grad_norm: float, step: float
 ) -> np.ndarray:
-    """Return what a hospital sends before noise and masks: whole numbers (d,) of type int64.
+    """Return what a hospital sends before noise and masks: whole numbers (d,) of type
+    int64.
 
-    Scale each row of `gradients` (n, d) down to Euclidean norm `max_grad_norm` (shorter rows stay),
-    add the rows up, divide by the grid's `step`, and round to the nearest whole number.
+    Scale each row of `gradients` (n, d) down to Euclidean norm `max_grad_norm` (shorter
+    rows stay), add the rows up, divide by the grid's `step`, and round to the nearest
+    whole number.
     """
     ### BEGIN SOLUTION
     norms = np.linalg.norm(gradients, axis=1, keepdims=True)
@@ -180,14 +182,18 @@ moved = [
 ]
 grid = grid_of(scene.federation)
 print(
-    f"leaving one of 80 patients out moves the sum by {min(moved):.3f} to {max(moved):.3f} clipping norms"
+    f"leaving one of 80 patients out moves the sum by {min(moved):.3f} to "
+    f"{max(moved):.3f} clipping norms"
 )
 print(
-    f"on this coarse grid of 0.001, rounding may add up to {np.sqrt(62) * 1e-3:.3f}; rounding each row, 80 times that"
+    f"on this coarse grid of 0.001, rounding may add up to {np.sqrt(62) * 1e-3:.3f}; "
+    "rounding each row, 80 times that"
 )
 print(
-    f"the grid of this system: {1 / grid.step:,.0f} steps in a clipping norm of 1; counted sensitivity "
-    f"{grid.sensitivity * grid.step / grid.max_grad_norm:.7f} clipping norms, rounding included"
+    f"the grid of this system: {1 / grid.step:,.0f} steps in a clipping norm of 1; "
+    "counted sensitivity "
+    f"{grid.sensitivity * grid.step / grid.max_grad_norm:.7f} clipping norms, "
+    "rounding included"
 )
 
 # %% [markdown]
@@ -204,9 +210,10 @@ print(
 def noise_share(noise_multiplier: float, threshold: int, colluders: int) -> float:
     """Return the standard deviation of one hospital's share, in clipping norms.
 
-    A sum is opened only if at least `threshold` hospitals are in it, and up to `colluders` of those know
-    (and subtract) their own shares. What is left must have standard deviation `noise_multiplier`.
-    Raise ValueError if colluders could be all that is in a sum.
+    A sum is opened only if at least `threshold` hospitals are in it, and up to
+    `colluders` of those know (and subtract) their own shares. What is left must have
+    standard deviation `noise_multiplier`. Raise ValueError if colluders could be all
+    that is in a sum.
     """
     ### BEGIN SOLUTION
     if colluders >= threshold:
@@ -251,7 +258,8 @@ for colluders in (0, 1, 2):
         scene.noise.threshold - colluders
     )
     print(
-        f"planned for {colluders} who collude: a share of {share_now:.2f} clipping norms at each hospital, "
+        f"planned for {colluders} who collude: a share of {share_now:.2f} clipping "
+        "norms at each hospital, "
         f"{share_now * np.sqrt(5):.2f} in a full sum"
     )
 
@@ -279,8 +287,8 @@ def next_weights(
 ) -> np.ndarray:
     """Return the weights (d,) after one step of gradient descent.
 
-    `total` (d,) is the sum of the clipped gradients of all patients of the `survivors`; `sizes` has the
-    records that each hospital declared, survivor or not.
+    `total` (d,) is the sum of the clipped gradients of all patients of the `survivors`;
+    `sizes` has the records that each hospital declared, survivor or not.
     """
     ### BEGIN SOLUTION
     return weights - rate * total / sum(sizes[name] for name in survivors)
@@ -323,7 +331,8 @@ total = grid_of(plain).value(sum(vectors.values()))
 by_hand = solved.next_weights(state.weights, total, plain.sizes, tuple(vectors), 0.5)
 by_kit = federated.federate(plain, seed=0, drop={1: {"Hospital B": "masked"}}).weights
 print(
-    f"largest difference from the kit's round through secure aggregation: {np.abs(by_hand - by_kit).max():.1e}"
+    "largest difference from the kit's round through secure aggregation: "
+    f"{np.abs(by_hand - by_kit).max():.1e}"
 )
 
 # %% [markdown]
@@ -356,7 +365,8 @@ for epsilon in sorted({point.epsilon for point in curve.points if point.epsilon}
     gain = 100 * (shares - full)
     spread = gain.std(ddof=1) / np.sqrt(len(gain))
     print(
-        f"ε = {epsilon:g}: shares instead of full noise at each hospital, each at its own terms, gain {gain.mean():+.1f} "
+        f"ε = {epsilon:g}: shares instead of full noise at each hospital, each at its "
+        f"own terms, gain {gain.mean():+.1f} "
         f"points, paired over {len(gain)} seeds, standard error {spread:.1f}"
     )
 
@@ -387,10 +397,12 @@ whole
 
 # %%
 def mark_ceiling(epsilon: float, delta: float, fpr: float) -> float:
-    """Return the most true positives that any test for a hospital's part in training can have at `fpr`.
+    """Return the most true positives that any test for a hospital's part in training
+    can have at `fpr`.
 
-    Under (epsilon, delta)-DP with the hospital as unit, both P[accept | in] <= e^epsilon P[accept | out] + delta
-    and P[reject | out] <= e^epsilon P[reject | in] + delta hold. Never above 1.
+    Under (epsilon, delta)-DP with the hospital as unit, both P[accept | in] <=
+    e^epsilon P[accept | out] + delta and P[reject | out] <= e^epsilon P[reject | in] +
+    delta hold. Never above 1.
     """
     ### BEGIN SOLUTION
     first = np.exp(epsilon) * fpr + delta
@@ -475,9 +487,11 @@ pd.DataFrame(rows).set_index("round")
 
 # %%
 def rank_p(strength: float, redrawn: np.ndarray) -> float:
-    """Return the rank p-value of `strength` among the strengths of keys drawn anew (k,).
+    """Return the rank p-value of `strength` among the strengths of keys drawn anew
+    (k,).
 
-    The hospital's own key counts as one of the k + 1; those that read at least as strong speak against it.
+    The hospital's own key counts as one of the k + 1; those that read at least as
+    strong speak against it.
     """
     ### BEGIN SOLUTION
     return float((1 + (redrawn >= strength).sum()) / (1 + len(redrawn)))
@@ -512,7 +526,8 @@ report = marks.verify(
 for name in names:
     line = report.lines[name][0]
     print(
-        f"{name}: strength {line.statistic:.1f}, your p = {solved.rank_p(line.statistic, report.redraws['bits']):.3g}"
+        f"{name}: strength {line.statistic:.1f}, your p = "
+        f"{solved.rank_p(line.statistic, report.redraws['bits']):.3g}"
     )
 plots.show(report.plot())
 report
@@ -609,10 +624,12 @@ for epsilon in heart.epsilons:
     arm = "without noise" if epsilon is None else f"at ε = {epsilon:g}"
     worse = heart.worse_off(epsilon)
     print(
-        f"shown to be worse off than alone, personalised, {arm}: {', '.join(worse) or 'nobody'}"
+        f"shown to be worse off than alone, personalised, {arm}: "
+        f"{', '.join(worse) or 'nobody'}"
     )
 print(
-    "Shown is not proven: what a hospital could lose at most, on average over splits, is"
+    "Shown is not proven: what a hospital could lose at most, on average over splits, "
+    "is"
 )
 for hospital in heart.hospitals:
     found = heart.difference("personalised", hospital)
@@ -635,7 +652,8 @@ on_flower = federated.simulate(
 in_process = federated.federate(short, seed=1, drop={2: {"Hospital C": "masked"}})
 print(f"Flower ({backend}): {on_flower.summary()}")
 print(
-    f"largest difference between the two global models: {np.abs(on_flower.weights - in_process.weights).max():.1e}"
+    "largest difference between the two global models: "
+    f"{np.abs(on_flower.weights - in_process.weights).max():.1e}"
 )
 
 # %% [markdown]

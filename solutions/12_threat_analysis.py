@@ -91,10 +91,12 @@ print(system.describe())
 def who_is_in(
     gradients: Sequence[np.ndarray], sums: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """Return an estimate for each of n candidates: near 1 if its gradient is in the sums, near 0 if not.
+    """Return an estimate for each of n candidates: near 1 if its gradient is in the
+    sums, near 0 if not.
 
-    `gradients` has one array (n, d) for each round: what each candidate would add. `sums` has one array (d,) for each
-    round: gradients.T @ coins, where coins (n,) are the same in all rounds.
+    `gradients` has one array (n, d) for each round: what each candidate would add.
+    `sums` has one array (d,) for each round: gradients.T @ coins, where coins (n,) are
+    the same in all rounds.
     """
     ### BEGIN SOLUTION
     equations = np.concatenate([rows.T for rows in gradients])
@@ -138,7 +140,8 @@ for name, target in (("no clipping, no noise", bare), ("as built", federation)):
         }
     )
 print(
-    f"3 rounds, {len(seen.members)} candidates, a coin each; seed 0; interval over candidates of this one federation"
+    f"3 rounds, {len(seen.members)} candidates, a coin each; seed 0; interval over "
+    "candidates of this one federation"
 )
 pd.DataFrame(rows).set_index("system").round(3)
 
@@ -154,7 +157,8 @@ pd.DataFrame(rows).set_index("system").round(3)
 # %%
 membership = study_membership(system)
 print(
-    f"{membership.source}; profile {membership.profile}, seed {membership.seed}; {membership.rounds} rounds"
+    f"{membership.source}; profile {membership.profile}, seed {membership.seed}; "
+    f"{membership.rounds} rounds"
 )
 print("intervals over", membership.numbers()["intervals over"])
 membership.table()
@@ -185,10 +189,12 @@ def left_over(
     share_multiplier: float,
     survivors: int,
 ) -> tuple[np.ndarray, float]:
-    """Return what is left of a round's sum for hospitals that pool what they know, and the noise multiplier in it.
+    """Return what is left of a round's sum for hospitals that pool what they know, and
+    the noise multiplier in it.
 
-    `total` (d,) is the sum over `survivors` hospitals; `known` are the colluders' own contributions (d,), noise share
-    included. Each hospital's share has standard deviation `share_multiplier` clipping norms, drawn independently.
+    `total` (d,) is the sum over `survivors` hospitals; `known` are the colluders' own
+    contributions (d,), noise share included. Each hospital's share has standard
+    deviation `share_multiplier` clipping norms, drawn independently.
     """
     ### BEGIN SOLUTION
     rest = total - sum(known, np.zeros_like(total))
@@ -235,7 +241,8 @@ for colluders in range(len(names)):
         survivors=len(names),
     )
     print(
-        f"{colluders} colluding: noise multiplier {multiplier:.2f}; {promise}, unit patient"
+        f"{colluders} colluding: noise multiplier {multiplier:.2f}; {promise}, unit "
+        "patient"
     )
 
 # %% [markdown]
@@ -264,9 +271,11 @@ collusion.table() if collusion.steps else collusion.findings()[0].evidence
 
 # %%
 def dense_leak(weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """Return a candidate record (d,) for each neuron that saw one: an array (neurons with bias gradient != 0, d).
+    """Return a candidate record (d,) for each neuron that saw one: an array (neurons
+    with bias gradient != 0, d).
 
-    `weight` (hidden, d) and `bias` (hidden,) are gradients of the first dense layer, summed over a batch.
+    `weight` (hidden, d) and `bias` (hidden,) are gradients of the first dense layer,
+    summed over a batch.
     """
     ### BEGIN SOLUTION
     used = bias != 0
@@ -346,7 +355,8 @@ for who, size in (
         }
     )
 print(
-    f"share of {trials} batches from which at least one record is read exactly; intervals over batches; seed 0"
+    f"share of {trials} batches from which at least one record is read exactly; "
+    "intervals over batches; seed 0"
 )
 pd.DataFrame(rows).set_index("the server sees")
 
@@ -386,10 +396,12 @@ def boosted_update(
     sizes: Mapping[str, int],
     attacker: str,
 ) -> np.ndarray:
-    """Return the update (d,) that the attacker sends so that the global change becomes `wanted` (d,).
+    """Return the update (d,) that the attacker sends so that the global change becomes
+    `wanted` (d,).
 
-    The server computes sum(sizes[h] * update of h) / sum(sizes) over all hospitals, the attacker's included. `others`
-    holds the updates that the attacker expects of the other hospitals.
+    The server computes sum(sizes[h] * update of h) / sum(sizes) over all hospitals, the
+    attacker's included. `others` holds the updates that the attacker expects of the
+    other hospitals.
     """
     ### BEGIN SOLUTION
     total = sum(sizes.values())
@@ -461,7 +473,8 @@ cases = {
     "the same, each length bounded": {n: bounded(u) for n, u in lied.items()},
 }
 print(
-    f"{attacker}: {sizes[attacker]} of {sum(sizes.values())} records; its update is {np.linalg.norm(lie) / bound:.0f} times the longest honest one"
+    f"{attacker}: {sizes[attacker]} of {sum(sizes.values())} records; its update is "
+    f"{np.linalg.norm(lie) / bound:.0f} times the longest honest one"
 )
 print(f"{averaging.hospitals.source}; seed 0, one split; intervals over test patients")
 pd.DataFrame(
@@ -486,10 +499,11 @@ pd.DataFrame(
 def median_needs_clear(
     rule: Callable[[np.ndarray], np.ndarray], updates: np.ndarray
 ) -> bool:
-    """Return whether `rule` needs more than the sum: True if two sets with the same sum give different results.
+    """Return whether `rule` needs more than the sum: True if two sets with the same sum
+    give different results.
 
-    `rule` takes updates (hospitals, d) and returns (d,). `updates` (hospitals, d) is one set to start from. Results that
-    differ by rounding only are equal.
+    `rule` takes updates (hospitals, d) and returns (d,). `updates` (hospitals, d) is
+    one set to start from. Results that differ by rounding only are equal.
     """
     ### BEGIN SOLUTION
     random, before = np.random.default_rng(0), rule(updates)
@@ -536,9 +550,8 @@ rules = {
     "trimmed mean": lambda u: np.sort(u, axis=0)[1:-1].mean(0),
 }
 for name, rule in rules.items():
-    print(
-        f"{name}: {'needs updates in clear' if solved.median_needs_clear(rule, example) else 'the sum is enough'}"
-    )
+    needs = solved.median_needs_clear(rule, example)
+    print(f"{name}: {'needs updates in clear' if needs else 'the sum is enough'}")
 
 # %% [markdown]
 # This is the tension of the whole design. Hiding updates protects patients, and hides liars; the rules that resist liars
@@ -566,9 +579,10 @@ def severity(
 ) -> tuple[str, str]:
     """Return (severity, status) by the rule above.
 
-    `attack` is the interval (low, high) without the control, `controlled` the one with it, None if that was not tried:
-    then what is left is the attack itself. `levels` maps "low", "medium", "high" and "critical" to where each begins; a
-    value below all is "none". Status is "answered" or "open".
+    `attack` is the interval (low, high) without the control, `controlled` the one with
+    it, None if that was not tried: then what is left is the attack itself. `levels`
+    maps "low", "medium", "high" and "critical" to where each begins; a value below all
+    is "none". Status is "answered" or "open".
     """
 
     ### BEGIN SOLUTION

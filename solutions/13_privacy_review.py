@@ -108,10 +108,12 @@ first_impression = {"Atlas": "", "Borealis": "", "Cygnus": ""}
 def recompute_epsilon(
     noise_multiplier: float, sample_rate: float, steps: int, delta: float, batches: str
 ) -> float:
-    """Return ε by PLD; `batches` is "poisson" (coin flips) or "epochs" (1 / sample_rate steps make one epoch).
+    """Return ε by PLD; `batches` is "poisson" (coin flips) or "epochs" (1 / sample_rate
+    steps make one epoch).
 
-    `dp.SampledGaussian(noise_multiplier, steps, sample_rate, sampler)` describes the releases, its `sampler` is "poisson"
-    or "fixed"; `dp.privacy_statement(event, delta=...)` accounts for them.
+    `dp.SampledGaussian(noise_multiplier, steps, sample_rate, sampler)` describes the
+    releases, its `sampler` is "poisson" or "fixed"; `dp.privacy_statement(event,
+    delta=...)` accounts for them.
     """
     ### BEGIN SOLUTION
     sampler = {"poisson": "poisson", "epochs": "fixed"}[batches]
@@ -146,7 +148,8 @@ facts = (chosen.noise_multiplier, chosen.sample_rate, chosen.steps, delta)
 print("claimed by both:", scene.statement())
 for batches in ("poisson", "epochs"):
     print(
-        f"computed anew for {batches}: ε = {solved.recompute_epsilon(*facts, batches):.2f} at δ = {delta:g}"
+        f"computed anew for {batches}: ε = "
+        f"{solved.recompute_epsilon(*facts, batches):.2f} at δ = {delta:g}"
     )
 
 # %% [markdown]
@@ -163,10 +166,12 @@ for batches in ("poisson", "epochs"):
 
 # %%
 def sampler_of(batches: Sequence[np.ndarray], n: int) -> str:
-    """Return "poisson", "epochs" or "fixed size" for a log: one array of record numbers (0 to n - 1) for each step.
+    """Return "poisson", "epochs" or "fixed size" for a log: one array of record numbers
+    (0 to n - 1) for each step.
 
-    "epochs": no record comes again before all n had their turn; the last batch of an epoch may be short. "fixed size":
-    fresh draws of one size. "poisson": coin flips, so the sizes differ.
+    "epochs": no record comes again before all n had their turn; the last batch of an
+    epoch may be short. "fixed size": fresh draws of one size. "poisson": coin flips, so
+    the sizes differ.
     """
     ### BEGIN SOLUTION
     seen: set[int] = set()
@@ -215,7 +220,8 @@ for name, sampler in drawn.items():
         *facts, "poisson" if sampler == "poisson" else "epochs"
     )
     print(
-        f"{name}: {sampler}; claimed ε = {private[name].project.claim.epsilon:.2f}, what may be claimed: {allowed:.2f}"
+        f"{name}: {sampler}; claimed ε = {private[name].project.claim.epsilon:.2f}, "
+        f"what may be claimed: {allowed:.2f}"
     )
 
 # %%
@@ -232,7 +238,8 @@ axes[0].set_ylabel("records in the batch")
 plots.show(
     plots.describe(
         fig,
-        "Sizes of batches by step. Atlas: all on one line. Cygnus: scattered around the same mean, nearly all inside the "
+        "Sizes of batches by step. Atlas: all on one line. Cygnus: scattered around "
+        "the same mean, nearly all inside the "
         "grey band in which 95% of batches drawn by coin flips lie.",
     )
 )
@@ -266,9 +273,11 @@ for failed in conformed.failed[:3]:
 
 # %%
 def named_patients(scores: np.ndarray, members: np.ndarray, allowed: int) -> int:
-    """Return the largest number of members that an attacker can name while naming at most `allowed` non-members.
+    """Return the largest number of members that an attacker can name while naming at
+    most `allowed` non-members.
 
-    The attacker picks a threshold and names every record whose score (m,) is at or above it; `members` (m,) is the truth.
+    The attacker picks a threshold and names every record whose score (m,) is at or
+    above it; `members` (m,) is the truth.
     """
     ### BEGIN SOLUTION
     others = np.sort(scores[~members])[::-1]
@@ -321,14 +330,18 @@ for name, one in submissions.items():
             ).percent(1),
             "AUC": str(intervals.auc(scores, members)),
             "TPR at 1% FPR": point.tpr.percent(1),
-            f"named, {mistakes} wrongly": f"{solved.named_patients(scores, members, mistakes)} of {members.sum()}",
+            f"named, {mistakes} wrongly": (
+                f"{solved.named_patients(scores, members, mistakes)} of {members.sum()}"
+            ),
             "of those with a wrong label": (
-                f"{solved.named_patients(scores[hard], members[hard], mistakes)} of {(members & scene.wrong).sum()}"
+                f"{solved.named_patients(scores[hard], members[hard], mistakes)} "
+                f"of {(members & scene.wrong).sum()}"
             ),
         }
     )
 print(
-    f"LiRA, {len(scene.bank)} shadow models trained as the target was; {scene.dataset.source}; seed {review_board.SEED}; "
+    f"LiRA, {len(scene.bank)} shadow models trained as the target was; "
+    f"{scene.dataset.source}; seed {review_board.SEED}; "
     "95% intervals over records, for this one model"
 )
 pd.DataFrame(rows).set_index("submission")
@@ -375,10 +388,12 @@ print(textwrap.fill(redaction.redact(sample, finders.patterns()), 110))
 
 # %%
 def record_numbers(text: str) -> list[tuple[int, int]]:
-    """Return (start, end) of each record number, end excluded, in the order of the text.
+    """Return (start, end) of each record number, end excluded, in the order of the
+    text.
 
-    Eight digits, with at most one blank or hyphen after the fourth, not touching a further digit; the last one is
-    `notes.check_digit` of the first seven (as text), a number from 0 to 9.
+    Eight digits, with at most one blank or hyphen after the fourth, not touching a
+    further digit; the last one is `notes.check_digit` of the first seven (as text), a
+    number from 0 to 9.
     """
     ### BEGIN SOLUTION
     found = []
@@ -449,7 +464,9 @@ pd.DataFrame(
     [
         {
             "kind": kind,
-            "of 10,000 such notes still hold one": f"{10_000 * (1 - r.high):,.0f} to {10_000 * (1 - r.low):,.0f}",
+            "of 10,000 such notes still hold one": (
+                f"{10_000 * (1 - r.high):,.0f} to {10_000 * (1 - r.low):,.0f}"
+            ),
         }
         for kind, r in left.items()
     ]
@@ -467,7 +484,8 @@ change = intervals.auc_difference(before.scores, after.scores, before.members)
 for name, result in (("not redacted", before), ("redacted", after)):
     at = intervals.operating_point(result.scores, result.members, 0.01)
     print(
-        f"{name}: AUC {intervals.auc(result.scores, result.members)}, TPR at 1% FPR {at.tpr.percent(1)}"
+        f"{name}: AUC {intervals.auc(result.scores, result.members)}, TPR at 1% FPR "
+        f"{at.tpr.percent(1)}"
     )
 print(f"not redacted minus redacted, paired over the same records: {change}")
 
@@ -492,8 +510,9 @@ print(f"not redacted minus redacted, paired over the same records: {change}")
 def decide(severities: Sequence[str], not_run: Sequence[bool]) -> str:
     """Return "approve", "approve with conditions" or "reject".
 
-    `severities` has one word for each finding: "critical", "high", "medium", "low" or "note". `not_run` has one entry for
-    each check that could not be run: True if it is essential.
+    `severities` has one word for each finding: "critical", "high", "medium", "low" or
+    "note". `not_run` has one entry for each check that could not be run: True if it is
+    essential.
     """
     ### BEGIN SOLUTION
     if "critical" in severities or any(not_run):
@@ -559,7 +578,10 @@ for name, result in reviews.items():
         ):
             print(
                 textwrap.fill(
-                    f"{finding.severity}: {finding.title.rstrip('.')}. {finding.evidence}",
+                    (
+                        f"{finding.severity}: {finding.title.rstrip('.')}. "
+                        f"{finding.evidence}"
+                    ),
                     110,
                     initial_indent="  ",
                     subsequent_indent="    ",

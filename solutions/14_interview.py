@@ -79,7 +79,8 @@ table
 
 # %%
 def posterior_bound(prior: float, epsilon: float) -> float:
-    """Return the most that an attacker with this prior may believe after a pure ε-DP release, a probability.
+    """Return the most that an attacker with this prior may believe after a pure ε-DP
+    release, a probability.
 
     Odds are p / (1 - p). A release multiplies them by at most e^ε.
     """
@@ -129,7 +130,8 @@ ax.legend()
 plots.show(
     plots.describe(
         fig,
-        "Highest belief after a release against ε from 0 to 8, for priors of 0.1%, 1% and 50%. Each curve begins at its "
+        "Highest belief after a release against ε from 0 to 8, for priors of 0.1%, 1% "
+        "and 50%. Each curve begins at its "
         "prior and bends up; the smaller the prior, the later.",
     )
 )
@@ -149,8 +151,9 @@ plots.show(
 def missing_facts(claim: Mapping[str, Any]) -> list[str]:
     """Return the facts that a claim leaves out (absent, or None), in this order.
 
-    "unit", "neighbouring", "delta", "accountant", "sampler", "sample_rate", "steps", "tuning_runs". If the sampler is
-    "full", every record is in every step, and no sample rate is needed.
+    "unit", "neighbouring", "delta", "accountant", "sampler", "sample_rate", "steps",
+    "tuning_runs". If the sampler is "full", every record is in every step, and no
+    sample rate is needed.
     """
     ### BEGIN SOLUTION
     facts = [
@@ -232,10 +235,12 @@ def choose_epsilon(
 ) -> float | None:
     """Return the ε to release, or None for no release yet.
 
-    `steps`, from the largest ε down, each have "epsilon", "assured" (the accuracy that one deployed model reaches with 95%
-    confidence) and "tpr_high" (upper end of the audit's TPR at 1% FPR; None or nan if it was not run). Go down as long as
-    "assured" is at least `threshold`, and stop at the first step below it. The last step before that is released if its
-    ε is at most `cap` (regulation or contract) and its audit at most `most_tpr`.
+    `steps`, from the largest ε down, each have "epsilon", "assured" (the accuracy that
+    one deployed model reaches with 95% confidence) and "tpr_high" (upper end of the
+    audit's TPR at 1% FPR; None or nan if it was not run). Go down as long as "assured"
+    is at least `threshold`, and stop at the first step below it. The last step before
+    that is released if its ε is at most `cap` (regulation or contract) and its audit at
+    most `most_tpr`.
     """
     ### BEGIN SOLUTION
     last = None
@@ -272,7 +277,8 @@ check("14.choose_epsilon", choose_epsilon)
 # </details>
 
 # %%
-ladder = [  # an invented product: what matters is how the answer moves when one condition does
+# An invented product: what matters is how the answer moves when one condition does.
+ladder = [
     {"epsilon": 8.0, "assured": 0.968, "tpr_high": 0.081},
     {"epsilon": 3.0, "assured": 0.957, "tpr_high": 0.037},
     {"epsilon": 1.0, "assured": 0.941, "tpr_high": 0.021},
@@ -332,7 +338,8 @@ if record.exists():
     display(Evidence.load(record).table())
 else:
     print(
-        "no record of lab 09 in this folder yet: run that lab, and this cell shows your own trial"
+        "no record of lab 09 in this folder yet: run that lab, and this cell shows "
+        "your own trial"
     )
 
 # %% [markdown]
