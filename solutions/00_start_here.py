@@ -34,9 +34,8 @@ import torch
 from labkit import data, doctor, plots, stats
 from labkit.course import Solved, banner, check, overview, tracks
 
-solved = Solved(
-    "00"
-)  # solved.NAME: your function once it has passed, labkit's until then
+# solved.NAME: your function once it has passed, labkit's until then
+solved = Solved("00")
 banner("00", data.load("breast_cancer"))
 
 # %% [markdown]

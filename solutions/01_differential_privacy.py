@@ -45,9 +45,8 @@ from labkit.dp.mechanisms import floating_point
 
 profile = profiles.current()
 cancer = data.load("breast_cancer")
-solved = Solved(
-    "01"
-)  # solved.NAME: your function once it has passed, labkit's until then
+# solved.NAME: your function once it has passed, labkit's until then
+solved = Solved("01")
 banner("01", cancer)
 table = data.breast_cancer_table()
 radius = table["mean radius"].to_numpy()
@@ -250,9 +249,8 @@ check("01.private_mean", private_mean)
 # %%
 epsilon = 1.0
 mechanism = dp.Laplace(epsilon, dp.mean_sensitivity(low, high, n))
-spread = (
-    n * math.sqrt(2) * math.sqrt(2) * mechanism.scale
-)  # two independent draws, each of deviation √2 scale
+# Two independent draws, each of deviation √2 scale.
+spread = n * math.sqrt(2) * math.sqrt(2) * mechanism.scale
 print(
     f"subtracting two means at ε = {epsilon:g} each: the radius ± {spread:.0f}, of a "
     f"range of {high - low:g}"
@@ -315,9 +313,8 @@ error = [
     )
     for e in epsilons
 ]
-sampling = (
-    radius.std(ddof=1) / math.sqrt(n) * math.sqrt(2 / math.pi)
-)  # of a normal variable: mean |error|, like the noise's
+# The mean |error| of a normal variable, as the noise's is measured too.
+sampling = radius.std(ddof=1) / math.sqrt(n) * math.sqrt(2 / math.pi)
 cross = dp.mean_sensitivity(low, high, n) / sampling
 print(
     f"mean |error| of the sample mean {sampling:.3f}; the noise is smaller from about "
@@ -627,9 +624,8 @@ check("01.composed_delta", composed_delta)
 # %%
 per_release, delta = 0.1, 1e-5
 releases = [1, 3, 10, 30, 100, 300]
-gaussian = (
-    math.sqrt(2) / per_release
-)  # the same standard deviation as the Laplace noise
+# The same standard deviation as the Laplace noise.
+gaussian = math.sqrt(2) / per_release
 curves = {
     "basic": [dp.basic_composition(per_release, k) for k in releases],
     "advanced": [dp.advanced_composition(per_release, k, delta) for k in releases],

@@ -43,9 +43,8 @@ profile = profiles.current()
 mnist = data.load("mnist")
 if profile.name == "smoke":
     mnist = mnist.take(2000, 500)
-solved = Solved(
-    "02"
-)  # solved.NAME: your function once it has passed, labkit's until then
+# solved.NAME: your function once it has passed, labkit's until then
+solved = Solved("02")
 banner("02", mnist)
 
 # %% [markdown]
@@ -429,10 +428,8 @@ print(
 )
 
 # %%
-for (
-    x,
-    y,
-) in loader:  # one epoch: the loop that you know, with nothing private to see in it
+# One epoch: the loop that you know, with nothing private to see in it.
+for x, y in loader:
     optimizer.zero_grad()
     torch.nn.functional.cross_entropy(model(x), y).backward()
     optimizer.step()
@@ -727,11 +724,12 @@ for curve in (linear, network):
 # an older formula. The run is the same; what can be proven about it has improved.
 
 # %%
+# Noise multiplier, epochs, ε as published.
 published = [
     (1.3, 15, 1.16),
     (1.1, 60, 2.91),
     (0.7, 45, 6.86),
-]  # noise multiplier, epochs, ε as published
+]
 rate = 240 / 60_000
 rows = []
 for noise_multiplier, epochs, readme in published:

@@ -44,9 +44,8 @@ profile = profiles.current()
 mnist = data.load("mnist")
 if profile.name == "smoke":
     mnist = mnist.take(2000, 500)
-solved = Solved(
-    "03"
-)  # solved.NAME: your function once it has passed, labkit's until then
+# solved.NAME: your function once it has passed, labkit's until then
+solved = Solved("03")
 banner("03", mnist)
 
 # %% [markdown]
@@ -488,9 +487,8 @@ found.table().head(8)
 
 # %%
 best = found.runs[front[-1]]
-held = (
-    found.n_train // 5
-)  # a sixth of the records was held out, five sixths were trained on
+# A sixth of the records was held out, five sixths were trained on.
+held = found.n_train // 5
 interval = stats.clopper_pearson(round(best.accuracy * held), held).percent()
 print(
     f"{interval} is all that one run can say, and too good even so: it is the best of "
@@ -593,9 +591,8 @@ found.cost(epsilon=1.0).round(2)
 # saying so is part of an honest answer.
 
 # %%
-behind = dp.LINEAR_TRIALS[
-    "mnist"
-]  # runs on held-out train records behind the choice of features, counted from logs
+# Runs on held-out train records behind the choice of features, counted from logs.
+behind = dp.LINEAR_TRIALS["mnist"]
 for cost in (dp.TuningCost(behind, "geometric"), dp.TuningCost(behind)):
     print(
         f"{cost.describe()}: ε = "

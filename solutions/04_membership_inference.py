@@ -46,9 +46,8 @@ from labkit.widgets import threshold_explorer
 profile = profiles.current()
 case = handed_over.case(data.load("mnist"))
 cancer = data.load("breast_cancer")
-solved = Solved(
-    "04"
-)  # solved.NAME: your function once it has passed, labkit's until then
+# solved.NAME: your function once it has passed, labkit's until then
+solved = Solved("04")
 banner("04", case.dataset, cancer)
 
 # %% [markdown]
@@ -468,9 +467,8 @@ rng, trials, effect = (
     profile.pick(smoke=100, laptop=400, full=2000),
     2.0,
 )
-truth = float(
-    norm.sf(norm.isf(0.01) - effect)
-)  # members' scores lie two standard deviations higher
+# Members' scores lie two standard deviations higher.
+truth = float(norm.sf(norm.isf(0.01) - effect))
 is_member = np.arange(2000) < 1000
 hold = {"threshold taken as known": 0, "threshold's own chance counted": 0}
 for _ in range(trials):
@@ -500,9 +498,8 @@ reports = {
     name: membership.attack(name, target, bank, **options).report()
     for name, options in attacks.items()
 }
-assert np.allclose(
-    reports["watson"].result.scores, scores
-)  # labkit's calibration is the one of your exercise
+# The same calibration as in your exercise.
+assert np.allclose(reports["watson"].result.scores, scores)
 comparison = membership.compare(list(reports.values()))
 plots.show(comparison.plot(), poster=True)
 
@@ -688,9 +685,8 @@ control = reports["watson"].control
 print(f"AUC {reports['watson'].auc}; shuffled {control.auc}, p = {control.p_value:.3g}")
 blind = membership.attack("blind", target, bank).report()
 print(f"blind attack, members a random half: AUC {blind.auc}")
-by_digit = replace(
-    target, members=labels < 5
-)  # "members" are small digits, "others" large ones
+# "members" are small digits, "others" large ones.
+by_digit = replace(target, members=labels < 5)
 careless = membership.attack("blind", by_digit, bank).report()
 print(f"blind attack, members the digits 0 to 4: AUC {careless.auc}")
 reports["watson"]

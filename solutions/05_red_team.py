@@ -44,9 +44,8 @@ from labkit.widgets import ceiling_explorer
 
 profile = profiles.current()
 cifar = data.load("cifar10")
-solved = Solved(
-    "05"
-)  # solved.NAME: your function once it has passed, labkit's until then
+# solved.NAME: your function once it has passed, labkit's until then
+solved = Solved("05")
 banner("05", cifar)
 
 # %% [markdown]
@@ -62,9 +61,8 @@ banner("05", cifar)
 # %%
 scene = red_team.scene(cifar)
 bank, canaries = scene.bank, scene.canaries
-plain = bank.select(
-    queries=1
-)  # each image shown as it is; the mirror image comes later
+# Each image shown as it is; the mirror image comes later.
+plain = bank.select(queries=1)
 target, shadows = plain.target(0), plain.without(0)
 labels, members = bank.labels, target.members
 right = target.logits[:, 0].argmax(1) == labels
@@ -646,9 +644,8 @@ def brief(rate: stats.Interval | intervals.Refused) -> str:
 
 
 strangers = red_team.strangers(bank)
-others = range(
-    red_team.KNOWN_LESS, len(bank)
-)  # the first models of the bank are the attacker's here
+# The first models of the bank are the attacker's here.
+others = range(red_team.KNOWN_LESS, len(bank))
 knowing = {
     "no shadow model: loss threshold": [
         membership.attack("loss", bank.target(k), bank) for k in others

@@ -45,9 +45,8 @@ from labkit.widgets import audit_explorer
 
 profile = profiles.current()
 mnist = data.load("mnist").take(profile.pick(smoke=600, laptop=2000, full=10_000), 1000)
-solved = Solved(
-    "06"
-)  # solved.NAME: your function once it has passed, labkit's until then
+# solved.NAME: your function once it has passed, labkit's until then
+solved = Solved("06")
 banner("06", mnist)
 
 # %% [markdown]

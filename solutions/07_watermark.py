@@ -47,9 +47,8 @@ setup, KEY, RESISTANT = (
     owner_and_thief.KEY,
     owner_and_thief.RESISTANT,
 )
-solved = Solved(
-    "07"
-)  # solved.NAME: your function once it has passed, labkit's until then
+# solved.NAME: your function once it has passed, labkit's until then
+solved = Solved("07")
 banner("07", setup.owner)
 setup
 
@@ -321,9 +320,8 @@ check("07.metered", metered)
 ask = solved.metered(lambda x: training.logits(victim.model, x), budget=100)
 soft = ask(setup.thief_x[:100])
 hard = soft.argmax(1)
-one = int(
-    (soft.max(1).values - 0.5).abs().argmin()
-)  # the answer nearest to a coin flip
+# The answer nearest to a coin flip.
+one = int((soft.max(1).values - 0.5).abs().argmin())
 shown = {
     name: round(float(p), 2)
     for name, p in zip(setup.owner.classes, soft[one], strict=True)
@@ -459,15 +457,17 @@ check("07.mark_p_value", mark_p_value)
 
 # %%
 everyone = owner_and_thief.nulls(setup)
+# One plays a suspect: the negative control.
 innocent, judges = (
     everyone[0],
     everyone[1:],
-)  # one plays a suspect: the negative control
+)
+# Fixed before any suspect is asked.
 plan = {
     "alpha": 1e-3,
     "minimum": setup.minimum,
     "source": setup.owner.source,
-}  # fixed before any suspect is asked
+}
 
 
 def tried(name: str, model, owned, seed: int):

@@ -56,9 +56,8 @@ from labkit.widgets import cell_explorer
 
 pd.set_option("display.max_colwidth", None)
 setup = owner_and_thief.project()
-solved = Solved(
-    "08"
-)  # solved.NAME: your function once it has passed, labkit's until then
+# solved.NAME: your function once it has passed, labkit's until then
+solved = Solved("08")
 banner("08", setup.owner)
 setup
 
@@ -186,9 +185,8 @@ check("08.outcome", outcome)
 
 # %%
 witnesses = owner_and_thief.nulls(setup)
-readable = witnesses[
-    : setup.null_count
-]  # the others are lab 05's, of another architecture
+# The others are lab 05's, of another architecture.
+readable = witnesses[: setup.null_count]
 shares = np.array([hits(first["bits"], null).mean() for null in readable])
 print(f"{len(witnesses)} null models are asked, {len(readable)} of them read")
 print(

@@ -64,12 +64,10 @@ from labkit.watermark.marks import triggers
 from labkit.widgets import suspects_explorer
 
 setup = owner_and_thief.project()
-public = (
-    setup.owner
-)  # its test records are the court's: no model was trained or tuned on them
-solved = Solved(
-    "09"
-)  # solved.NAME: your function once it has passed, labkit's until then
+# Its test records are the court's: no model was trained or tuned on them.
+public = setup.owner
+# solved.NAME: your function once it has passed, labkit's until then
+solved = Solved("09")
 banner("09", public)
 
 # %% [markdown]
@@ -710,9 +708,8 @@ trial = open_trial(
 signers = {
     name: Signer.new() for name in ("Arbor", "the court", "the clerk", "the expert")
 }
-roster = {
-    name: signer.public for name, signer in signers.items()
-}  # published before the trial
+# Published before the trial.
+roster = {name: signer.public for name, signer in signers.items()}
 file = Evidence("09/2025", "Arbor and Brook against five models")
 file = file.add(
     "Arbor",

@@ -46,9 +46,8 @@ from labkit.widgets import dropout_explorer, message_flow
 profile = profiles.current()
 clinics = federated.load_hospitals("breast_cancer", count=5, seed=0)
 names = clinics.names
-solved = Solved(
-    "10"
-)  # solved.NAME: your function once it has passed, labkit's until then
+# solved.NAME: your function once it has passed, labkit's until then
+solved = Solved("10")
 banner("10", clinics.pooled())
 
 # %% [markdown]
@@ -156,9 +155,10 @@ check("10.encode", encode)
 # %%
 grid = secagg.Encoding.finest(bound=1.0, parties=len(names))
 updates = {name: gradient(*records[name], start) for name in names}
+# (5, 31) words.
 on_grid = np.array(
     [solved.encode(updates[name], grid.scale, grid.bound, 5) for name in names]
-)  # (5, 31) words
+)
 truth = np.sum([*updates.values()], axis=0)
 total = grid.decode(grid.from_ring(on_grid.sum(axis=0, dtype=np.uint32)))
 print(
@@ -543,9 +543,8 @@ again = keys.AgreementKey(solved.recover(held, shamir.PRIME).to_bytes(32, "big")
 
 repaired = seen[:4].sum(axis=0, dtype=np.uint32)
 for name in names[:4]:
-    masks.add_mask(
-        repaired, pair_key(again, name, "Hospital E"), -1
-    )  # what each had added for E
+    # What each had added for E.
+    masks.add_mask(repaired, pair_key(again, name, "Hospital E"), -1)
 print("the sum of the four is exact:", (repaired == meant).all())
 
 # %% [markdown]
@@ -557,9 +556,8 @@ print("the sum of the four is exact:", (repaired == meant).all())
 # %%
 late = seen[4].copy()
 for name in names[:4]:
-    masks.add_mask(
-        late, pair_key(again, name, "Hospital E"), 1
-    )  # E had subtracted them
+    # E had subtracted them.
+    masks.add_mask(late, pair_key(again, name, "Hospital E"), 1)
 print("the server reads E's vector, exactly:", (late == on_grid[4]).all())
 
 # %% [markdown]

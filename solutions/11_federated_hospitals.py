@@ -61,9 +61,8 @@ profile = profiles.current()
 scene = capstone.scene()
 clinics = scene.clinics
 names = clinics.names
-solved = Solved(
-    "11"
-)  # solved.NAME: your function once it has passed, labkit's until then
+# solved.NAME: your function once it has passed, labkit's until then
+solved = Solved("11")
 banner("11", clinics.pooled())
 
 # %% [markdown]

@@ -51,15 +51,13 @@ from labkit.federated.threats import (
 )
 from labkit.scenarios import hospitals
 
-pd.set_option(
-    "display.max_colwidth", None
-)  # a sentence that is cut off says something else
+# A sentence that is cut off says something else.
+pd.set_option("display.max_colwidth", None)
 setting = hospitals.scene()
 system, federation = setting.system, setting.federation
 names, pooled = federation.hospitals.names, federation.hospitals.pooled()
-solved = Solved(
-    "12"
-)  # solved.NAME: your function once it has passed, labkit's until then
+# solved.NAME: your function once it has passed, labkit's until then
+solved = Solved("12")
 banner("12", pooled)
 print(system.describe())
 

@@ -46,13 +46,11 @@ from labkit.governance import finders, notes, redaction
 from labkit.membership.reports import curves, intervals
 from labkit.scenarios import review_board
 
-pd.set_option(
-    "display.max_colwidth", None
-)  # a sentence that is cut off says something else
+# A sentence that is cut off says something else.
+pd.set_option("display.max_colwidth", None)
 scene = review_board.scene()
-solved = Solved(
-    "13"
-)  # solved.NAME: your function once it has passed, labkit's until then
+# solved.NAME: your function once it has passed, labkit's until then
+solved = Solved("13")
 banner("13", scene.dataset)
 
 # %% [markdown]
@@ -319,9 +317,8 @@ rows = []
 for name, one in submissions.items():
     scores, members = one.attacked.scores, one.attacked.members
     point = intervals.operating_point(scores, members, 0.01)
-    hard = (
-        ~members | scene.wrong
-    )  # all non-members, and of the members those with a wrong label
+    # All non-members, and of the members those with a wrong label.
+    hard = ~members | scene.wrong
     rows.append(
         {
             "submission": name,

@@ -46,9 +46,8 @@ from labkit.evidence import Evidence
 from labkit.federated import drawing
 
 pd.set_option("display.max_colwidth", None)
-solved = Solved(
-    "14"
-)  # solved.NAME: your function once it has passed, labkit's until then
+# solved.NAME: your function once it has passed, labkit's until then
+solved = Solved("14")
 banner("14")
 
 # %% [markdown]
@@ -387,9 +386,8 @@ for id, belief in folk.items():
 display(HTML(whiteboard.as_html()))
 
 # %%
-on_my_board = [False] * len(
-    whiteboard.RUBRIC
-)  # change to True what you drew, in the order of the rubric
+# Change to True what you drew, in the order of the rubric.
+on_my_board = [False] * len(whiteboard.RUBRIC)
 pd.Series(whiteboard.score(on_my_board), name="share of the rubric").map(
     "{:.0%}".format
 )
