@@ -5,10 +5,21 @@ BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 LOCK    = .ci/requirements.lock
 
-.PHONY: lab test build bench lock clean
+# Options for JupyterLab, such as JUPYTERLAB=--no-browser. In a container one is often root, which it refuses unasked.
+JUPYTERLAB ?=
+ROOT_TOO    = $(if $(filter 0,$(shell id -u)),--allow-root)
+COURSE     ?= my-course
+
+.PHONY: lab classroom test build bench lock clean
+# Who learns alone is shown no menus for grading, by a setting of this run: nothing on the machine changes.
 lab: $(STAMP)
-	@# In a container one is often root, which JupyterLab refuses unless told otherwise.
-	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00_start_here.ipynb
+	JUPYTER_CONFIG_PATH="$(CURDIR)/.ci/self-paced:$$JUPYTER_CONFIG_PATH" \
+	  $(BIN)/jupyter lab $(ROOT_TOO) $(JUPYTERLAB) notebooks/00_start_here.ipynb
+
+# An nbgrader course in COURSE, made if it is not there, and JupyterLab inside it with nbgrader's menus.
+classroom: $(STAMP)
+	test -e "$(COURSE)/nbgrader_config.py" || $(BIN)/labkit build --classroom "$(COURSE)"
+	cd "$(COURSE)" && $(abspath $(BIN))/jupyter lab $(ROOT_TOO) $(JUPYTERLAB)
 
 test: $(STAMP)
 	$(BIN)/ruff check .
