@@ -14,6 +14,7 @@ import numpy as np
 from labkit import stats
 
 LARGEST = 50.0  # an epsilon beyond any that counts could certify: where the searches begin
+MOST = 2**24  # guesses beyond which no audit goes
 
 
 def check_guesses(correct: int, guesses: int, canaries: int) -> None:
@@ -159,23 +160,46 @@ def certifiable(guesses: int, accuracy: float = 1.0, *, confidence: float = 0.95
 
 
 def guesses_needed(epsilon: float, accuracy: float = 1.0, *, confidence: float = 0.95) -> int | None:
-    """Return how many guesses of this accuracy certify ``epsilon``; ``None`` if no number does.
+    """Return the fewest guesses of this accuracy that certify ``epsilon``; ``None`` if no number up to `MOST` does.
 
-    Guesses of accuracy p approach log(p / (1 - p)) from below, however many there are.
+    Guesses of accuracy p approach log(p / (1 - p)) from below, however many there are. Right guesses are whole numbers
+    (rounded down, as in `certifiable`), so a few more guesses than the fewest may certify less.
+
+    Raises
+    ------
+    ValueError
+        If epsilon is negative, or the accuracy is no share.
+
+    Examples
+    --------
+    >>> guesses_needed(1.0), guesses_needed(2.0, accuracy=0.9)
+    (10, 800)
     """
+    from scipy.stats import binom
+
+    _check_confidence(confidence)
     if not epsilon >= 0 or not 0 <= accuracy <= 1:
         raise ValueError(
             f"got epsilon={epsilon}, accuracy={accuracy}; expected epsilon >= 0 and a share in [0, 1]"
         )
     if accuracy < 1 and (accuracy <= 0.5 or epsilon >= math.log(accuracy / (1 - accuracy))):
         return None
-    low, high = 0, 1
-    while certifiable(high, accuracy, confidence=confidence) < epsilon:
-        low, high = high, 2 * high
-        if high > 10**8:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        enough = certifiable(middle, accuracy, confidence=confidence) >= epsilon
-        low, high = (low, middle) if enough else (middle, high)
-    return high
+    if epsilon == 0:
+        return 1  # every number of guesses certifies that
+
+    def enough(guesses: np.ndarray, right_of: np.ndarray) -> np.ndarray:
+        """Say whether as many right guesses as ``right_of`` would give suffice, out of ``guesses``."""
+        right = np.floor(accuracy * right_of + 1e-9)
+        return binom.sf(right - 1, guesses, 1 / (1 + math.exp(-epsilon))) <= 1 - confidence
+
+    # Power does not rise at every step, so no bisection: of blocks low + 1 .. low + size those are dropped in which
+    # not even the fewest guesses with the most right ones suffice, and those behind one whose last number suffices.
+    low, size = np.zeros(1, dtype=np.int64), MOST
+    while True:
+        low = low[enough(low + 1, low + size)]
+        sure = np.flatnonzero(enough(low + size, low + size))
+        low = low[: sure[0] + 1] if len(sure) else low
+        if size == 1 or not len(low):
+            return int(low[0]) + 1 if len(low) else None
+        size //= 2
+        low = np.stack([low, low + size], axis=1).ravel()

@@ -66,6 +66,20 @@ def test_how_many_guesses_it_takes() -> None:
     assert bounds.guesses_needed(2.0, accuracy=0.95) is not None
 
 
+@pytest.mark.parametrize(
+    ("epsilon", "accuracy"), [(0, 0.9), (0.3, 0.7), (0.5, 0.7), (2, 0.9), (2, 0.95), (2.5, 1)]
+)
+def test_the_fewest_guesses_are_those_of_a_count_from_one(epsilon: float, accuracy: float) -> None:
+    """Power rises as a saw: 800 guesses of accuracy 0.9 certify 2, 801 to 809 do not."""
+    counted = next(n for n in range(1, 1000) if bounds.certifiable(n, accuracy) >= epsilon)
+    assert bounds.guesses_needed(epsilon, accuracy) == counted
+    assert [bounds.certifiable(n, 0.9) >= 2 for n in (799, 800, 801, 809)] == [False, True, False, False]
+
+
+def test_guesses_beyond_any_audit_are_no_number() -> None:
+    assert bounds.guesses_needed(20.0) is None
+
+
 def test_impossible_counts_are_refused() -> None:
     with pytest.raises(ValueError, match="got 21 right of 20 guesses"):
         bounds.one_run_epsilon(21, 20)
