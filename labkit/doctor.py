@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import shutil
@@ -261,12 +262,27 @@ def verdict(findings: list[Finding]) -> str:
 
 
 def report() -> None:
-    """Examine this machine and show the findings: a box in a notebook, text elsewhere."""
+    """Examine this machine and say the verdict: problems with their fixes in sight, all else folded; text elsewhere."""
     findings = examine()
-    problems = any(item.level == PROBLEM for item in findings)
-    lines = [
+    problems = [item for item in findings if item.level == PROBLEM]
+    tone = "wrong" if problems else "passed"
+    rich = showing.box(tone, verdict(findings), _lines(problems)) + _folded(findings)
+    showing.show(rich, text(findings))
+
+
+def _lines(findings: list[Finding]) -> list[tuple[str, str]]:
+    return [
         (f"{item.topic} ({item.level})", item.found + (f"\nFix: {item.fix}" if item.fix else ""))
         for item in findings
     ]
-    tone = "wrong" if problems else "passed"
-    showing.show(showing.box(tone, verdict(findings), lines), text(findings))
+
+
+def _folded(findings: list[Finding]) -> str:
+    """Return all that was looked at as HTML that opens on a click, with the number of notes beside the click."""
+    notes = sum(item.level == NOTE for item in findings)
+    more = f", {notes} note{'s' if notes > 1 else ''}" if notes else ""
+    items = "".join(
+        f'<li style="white-space:pre-wrap"><strong>{html.escape(name)}</strong>: {html.escape(found)}</li>'
+        for name, found in _lines(findings)
+    )
+    return f"<details><summary>{len(findings)} things looked at{more}</summary><ul>{items}</ul></details>"

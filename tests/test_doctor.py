@@ -161,3 +161,30 @@ def test_the_exit_code_tells(monkeypatch, capsys, level, code):
     assert ("1 problem:" in text) == bool(code)
     doctor.report()
     assert "do this" in capsys.readouterr().out
+
+
+class _Shown:
+    def __init__(self, monkeypatch, *levels):
+        found = [
+            doctor.Finding(f"thing {n}", level, f"found {n}", "<do this>") for n, level in enumerate(levels)
+        ]
+        monkeypatch.setattr(doctor, "examine", lambda: found)
+        monkeypatch.setattr(doctor.showing, "show", lambda rich, text: setattr(self, "rich", rich))
+        doctor.report()
+        self.open, _, self.folded = self.rich.partition("<details>")
+
+
+def test_when_all_is_well_a_notebook_shows_one_line_and_folds_the_rest(monkeypatch):
+    shown = _Shown(monkeypatch, "ok", "note", "ok")
+    assert "Ready: all labs can run here." in shown.open
+    assert "thing" not in shown.open, "what is well stays folded"
+    assert "3 things looked at, 1 note<" in shown.folded
+    assert "&lt;do this&gt;" in shown.folded
+
+
+def test_a_problem_and_its_fix_are_in_sight(monkeypatch):
+    shown = _Shown(monkeypatch, "ok", "problem", "note")
+    assert "thing 1 (problem)" in shown.open
+    assert "&lt;do this&gt;" in shown.open
+    assert "thing 0" not in shown.open
+    assert "thing 2" not in shown.open
