@@ -220,6 +220,8 @@ check("00.per_sample_norms", per_sample_norms)
 table = data.load("breast_cancer")
 centred = table.train_x - table.train_x.mean(0)
 norms = solved.per_sample_norms(centred / centred.std(0))
+
+# %% tags=["hide-input"]
 fig, ax = plots.figure(6.4, 3.2)
 ax.hist(norms.numpy(), bins=40)
 ax.axvline(float(norms.median()), color="black", label=f"median {norms.median():.1f}")
@@ -231,6 +233,8 @@ alt = (
     "several times as far."
 )
 plots.show(plots.describe(fig, alt))
+
+# %%
 print(
     f"largest norm {norms.max():.1f}, that is {norms.max() / norms.median():.1f} "
     "times the median"
@@ -302,6 +306,8 @@ for n in counts:
     ends = torch.tensor([solved.interval(runs.tolist()) for runs in experiments])
     widths.append(float((ends[:, 2] - ends[:, 1]).mean()))
     covered.append(int(((ends[:, 1] <= 97.0) & (ends[:, 2] >= 97.0)).sum()))
+
+# %% tags=["hide-input"]
 fig, ax = plots.figure(6.4, 3.4)
 ax.plot(
     counts, widths, marker="o", label="95% interval, mean of 200 simulated experiments"
@@ -321,11 +327,13 @@ alt = (
     "runs, then ever more slowly."
 )
 plots.show(plots.describe(fig, alt))
+
+# %%
 for n, width, hits in zip(counts, widths, covered, strict=True):
     print(
         f"{n:>2} runs: {width:5.2f} points wide; holds the true mean in "
-        f"{stats.clopper_pearson(hits, 200).percent(0)} "
-        "of 200 experiments [95% interval]"
+        f"{stats.clopper_pearson(hits, 200).percent(0)} of 200 experiments [95% "
+        "interval]"
     )
 
 # %% [markdown]

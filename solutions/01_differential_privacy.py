@@ -264,7 +264,7 @@ density = {
     name: mechanism.log_density(outputs, centre) for name, centre in centres.items()
 }
 
-# %%
+# %% tags=["hide-input"]
 fig, (left, right) = plots.figure(9, 3.6, ncols=2)
 for name, log_density in density.items():
     left.plot(outputs, np.exp(log_density), label=name)
@@ -288,9 +288,8 @@ right.set(
 )
 alt = (
     "Left: two Laplace densities of the released mean, their peaks close together. "
-    "Right: the log ratio of the two,"
-    " flat at one end, falling between the peaks, flat at the other, always between "
-    "the dashed lines at plus and minus ε."
+    "Right: the log ratio of the two, flat at one end, falling between the peaks, "
+    "flat at the other, always between the dashed lines at plus and minus ε."
 )
 plots.show(plots.describe(fig, alt))
 
@@ -321,7 +320,7 @@ print(
     f"ε = {cross:.2f} on"
 )
 
-# %%
+# %% tags=["hide-input"]
 fig, ax = plots.figure()
 ax.loglog(
     epsilons,
@@ -349,9 +348,8 @@ ax.set(
 ax.legend()
 alt = (
     "Mean absolute error of the private mean against ε, both on log axes: the "
-    "measured points lie on the straight line of"
-    " the theory, falling as one over ε, and cross the horizontal line of the "
-    "sampling error below ε = 1."
+    "measured points lie on the straight line of the theory, falling as one over ε, "
+    "and cross the horizontal line of the sampling error below ε = 1."
 )
 plots.show(plots.describe(fig, alt))
 
@@ -424,6 +422,8 @@ def share_errors(epsilon: float) -> dict[str, stats.Interval]:
 
 # %%
 measured = {e: share_errors(e) for e in (0.1, 0.3, 1.0, 3.0)}
+
+# %% tags=["hide-input"]
 fig, ax = plots.figure()
 for name in ("randomised response", "Laplace on the count"):
     points = [m[name] for m in measured.values()]
@@ -437,16 +437,17 @@ ax.set(
 ax.legend()
 alt = (
     "Mean absolute error of the estimated malignant share against ε on log axes, with "
-    "narrow 95% bands. Both"
-    " fall as ε grows; randomised response lies far above Laplace noise on the count."
+    "narrow 95% bands. Both fall as ε grows; randomised response lies far above "
+    "Laplace noise on the count."
 )
 plots.show(plots.describe(fig, alt))
+
+# %%
 at_one = measured[1.0]
 ratio = at_one["randomised response"].estimate / at_one["Laplace on the count"].estimate
 print(
     f"at ε = 1: {at_one['randomised response']} without a curator, "
-    f"{at_one['Laplace on the count']} with one, {ratio:.0f}x; "
-    f"√n = {math.sqrt(n):.0f}"
+    f"{at_one['Laplace on the count']} with one, {ratio:.0f}x; √n = {math.sqrt(n):.0f}"
 )
 
 # %% [markdown]
@@ -535,6 +536,8 @@ pd.DataFrame(rows, columns=columns).set_index("ε")
 
 # %%
 epsilons = np.geomspace(0.1, 10, 60)
+
+# %% tags=["hide-input"]
 fig, ax = plots.figure()
 ax.loglog(
     epsilons,
@@ -553,9 +556,8 @@ ax.set(
 ax.legend()
 alt = (
     "Standard deviation of the noise against ε on log axes: for one release Laplace "
-    "needs the least everywhere shown;"
-    " exact Gaussian lies below the textbook formula at small ε and crosses above it "
-    "at the right end."
+    "needs the least everywhere shown; exact Gaussian lies below the textbook formula "
+    "at small ε and crosses above it at the right end."
 )
 plots.show(plots.describe(fig, alt))
 
@@ -644,7 +646,7 @@ for name, event in {
     ]
 pd.DataFrame(curves, index=pd.Index(releases, name="k")).round(2)
 
-# %%
+# %% tags=["hide-input"]
 fig, ax = plots.figure(height=4.4)
 for name, values in curves.items():
     ax.loglog(releases, values, marker="o", markersize=4, label=name)
@@ -656,10 +658,9 @@ ax.set(
 ax.legend()
 alt = (
     "Total ε against the number of releases on log axes: the basic bound grows "
-    "linearly; the advanced bound starts above"
-    " it and ends below; the optimal bound is never above either, with accounted "
-    "Laplace hardly lower; Gaussian noise of the same"
-    " spread starts above these two, crosses them and ends lowest."
+    "linearly; the advanced bound starts above it and ends below; the optimal bound "
+    "is never above either, with accounted Laplace hardly lower; Gaussian noise of "
+    "the same spread starts above these two, crosses them and ends lowest."
 )
 plots.show(plots.describe(fig, alt))
 
@@ -908,6 +909,8 @@ thresholds = {
     "Laplace": laplace.isf(fpr, 0, 1 / epsilon),
     "Gaussian": norm.isf(fpr, 0, sigma),
 }
+
+# %% tags=["hide-input"]
 fig, axes = plots.figure(9, 4.2, ncols=2)
 for ax in axes:
     ax.plot(
@@ -932,9 +935,8 @@ axes[1].set(xscale="log", yscale="log", title="The same, log axes")
 axes[0].legend()
 alt = (
     "ROC curves of the best attacker, linear and log axes, 95% bands. Against Laplace "
-    "noise the curve runs along the DP"
-    " ceiling at low false positive rates; against Gaussian noise it stays clearly "
-    "below; both lie above guessing."
+    "noise the curve runs along the DP ceiling at low false positive rates; against "
+    "Gaussian noise it stays clearly below; both lie above guessing."
 )
 plots.show(plots.describe(fig, alt))
 
@@ -1100,6 +1102,7 @@ naive = [
 ]
 fixed = [attack(on_grid(e), e, trials // 2).success for e in epsilons]
 
+# %% tags=["hide-input"]
 fig, ax = plots.figure()
 fine = np.geomspace(0.01, 4, 200)
 ax.plot(
@@ -1133,10 +1136,9 @@ ax.set_title("One released double against its promise")
 ax.legend()
 alt = (
     "Share of right guesses against the promised ε, 95% intervals. At small ε, where "
-    "the ceiling is near one half, the"
-    " textbook sampler is guessed right far more often than the ceiling allows; at "
-    "the largest ε the ceiling is higher."
-    " Releases on a grid stay on or below the ceiling."
+    "the ceiling is near one half, the textbook sampler is guessed right far more "
+    "often than the ceiling allows; at the largest ε the ceiling is higher. Releases "
+    "on a grid stay on or below the ceiling."
 )
 plots.show(plots.describe(fig, alt))
 

@@ -52,7 +52,7 @@ banner("02", mnist)
 #
 # The network is the small one that the DP-SGD literature uses: two strided convolutions, two linear layers and tanh.
 
-# %%
+# %% tags=["hide-input"]
 pictures = plots.images(
     mnist.train_x[:20].numpy(),
     [str(int(label)) for label in mnist.train_y[:20]],
@@ -616,6 +616,8 @@ by_norm = {
     ]
     for name, rate in rates.items()
 }
+
+# %% tags=["hide-input"]
 fig, ax = plots.figure(6.6, 3.6)
 for (name, found), colour, line in zip(
     by_norm.items(), plots.COLOURS, plots.LINES, strict=False

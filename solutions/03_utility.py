@@ -266,6 +266,8 @@ for damping in (0.0, 0.03):
         solved.normalise(mnist.train_x[:3000]).flatten(1) - mean
     ) @ projection  # to look at, not to learn from
     spectrum[damping] = private_rows.var(dim=0)
+
+# %% tags=["hide-input"]
 fig, ax = plots.figure(6.4, 3.4)
 for damping, variances in spectrum.items():
     ax.plot(variances.numpy(), label=f"damping {damping:g}")
@@ -280,8 +282,8 @@ plots.show(
     plots.describe(
         fig,
         "Variance of digits along 300 directions learned from strokes: without "
-        "damping it stays near one and rises "
-        "slowly; with damping it falls by more than a factor of ten.",
+        "damping it stays near one and rises slowly; with damping it falls by more "
+        "than a factor of ten.",
     )
 )
 

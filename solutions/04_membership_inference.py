@@ -59,6 +59,8 @@ banner("04", case.dataset, cancer)
 # %%
 labels = case.y.numpy()
 typical, odd = np.flatnonzero(~case.wrong)[:5], np.flatnonzero(case.wrong)[:5]
+
+# %% tags=["hide-input"]
 pictures = plots.images(
     case.x[np.concatenate([typical, odd])].numpy(),
     [f"{labels[i]}" for i in typical] + [f"{labels[i]} (wrong)" for i in odd],
@@ -68,6 +70,8 @@ pictures = plots.images(
     ),
 )
 plots.show(pictures)
+
+# %%
 case
 
 # %% [markdown]
@@ -147,7 +151,7 @@ for name, group in (("right label", ~case.wrong), ("wrong label", case.wrong)):
         )
 pd.DataFrame(rows).set_index("records")
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plots.figure(8.4, 3.4, ncols=2, sharey=True)
 edges = np.geomspace(1e-6, 40, 41)
 for ax, title, group in zip(
@@ -662,8 +666,8 @@ for name, called in attempts.items():
             solved.precision(tpr.high, fpr.low, prior),
         )
         row[f"precision, prior {prior:.0%}"] = (
-            f"{solved.precision(tpr.estimate, fpr.estimate, prior):.1%} "
-            f"[{low:.1%}, {high:.1%}]"
+            f"{solved.precision(tpr.estimate, fpr.estimate, prior):.1%} [{low:.1%}, "
+            f"{high:.1%}]"
         )
     rows.append(row)
 pd.DataFrame(rows).set_index("accusation")
@@ -719,6 +723,8 @@ pd.DataFrame(rows).set_index("records")
 # %%
 exposed = np.flatnonzero(members)[np.argsort(-scores[members])]
 honest = exposed[~case.wrong[exposed]][:10]
+
+# %% tags=["hide-input"]
 plots.show(
     plots.images(
         case.x[np.concatenate([exposed[:10], honest])].numpy(),
@@ -727,9 +733,8 @@ plots.show(
             for i in (*exposed[:10], *honest)
         ],
         alt="Digits in two rows. First: the ten most exposed members, "
-        f"{case.wrong[exposed[:10]].sum()} of them with a "
-        "wrong label. Second: the ten most exposed with a right label, many of them "
-        "oddly drawn.",
+        f"{case.wrong[exposed[:10]].sum()} of them with a wrong label. Second: the "
+        "ten most exposed with a right label, many of them oddly drawn.",
     )
 )
 

@@ -140,6 +140,8 @@ out_mean = np.where(masks, 0, values).sum(0) / (~masks).sum(0)
 near = np.flatnonzero(np.abs(shown - np.quantile(shown, 0.6)) < 0.3)
 by_difficulty = near[np.argsort(out_mean[near])]
 picked = by_difficulty[(np.linspace(0.05, 0.95, 6) * (len(near) - 1)).astype(int)]
+
+# %% tags=["hide-input"]
 fig, ax = plots.figure(7.2, 3.8)
 for row, i in enumerate(picked):
     for used, marker, colour, name in (
@@ -181,9 +183,8 @@ plots.show(
     plots.describe(
         fig,
         "Six images with about the same confidence of the target (a star). For each, "
-        "dots show what shadow models say "
-        "that were trained with it and without it; the images, from hardest to "
-        f"easiest: {', '.join(kinds)}.",
+        "dots show what shadow models say that were trained with it and without it; "
+        f"the images, from hardest to easiest: {', '.join(kinds)}.",
     )
 )
 
@@ -573,7 +574,7 @@ pd.DataFrame(rows).T.rename_axis(f"paired over {len(bank)} targets, {bank.source
 # models mends that: what would another pool have given? The first three claims are the literature's (arXiv 2112.03570 and
 # 2312.03262).
 
-# %%
+# %% tags=["hide-input"]
 plots.show(
     curves.figure(
         [
@@ -602,6 +603,8 @@ print(
     f"({100 * canaries.mean():.1f}% of all)"
 )
 honest = surest[~canaries[surest]][:10]
+
+# %% tags=["hide-input"]
 if len(honest):
     plots.show(
         plots.images(
@@ -676,7 +679,7 @@ pd.DataFrame(rows).T.fillna("").rename_axis(
     f"RMIA offline on {len(others)} targets, {bank.source}"
 )
 
-# %%
+# %% tags=["hide-input"]
 fig, ax = plots.figure(7.2, 3.2)
 for row, result in enumerate(reversed(transferred.values())):
     ax.plot(
@@ -928,9 +931,8 @@ for row in table.rows[1:]:
     )
     print(
         f"{row.name}: {verdict} (AUC for who knows it {row.aware.estimate:.3f}, for "
-        "who does not "
-        f"{row.unaware.estimate:.3f}, undefended {none.aware.estimate:.3f}); {price} "
-        f"({100 * costs.estimate:+.1f} points)"
+        f"who does not {row.unaware.estimate:.3f}, undefended "
+        f"{none.aware.estimate:.3f}); {price} ({100 * costs.estimate:+.1f} points)"
     )
 apart = [row.name for row in table.rows[1:] if row.aware.low > row.unaware.high]
 worst = [row.name for row in table.rows[1:] if row.canaries.low > none.aware.high]
@@ -997,8 +999,8 @@ print(
 row = table.row(red_team.PRIMARY)
 print(
     f"its accuracy: {row.accuracy.percent(1)}; the undefended network's: "
-    f"{none.accuracy.percent(1)}; "
-    f"without any private record (ε = 0): {100 * table.reference:.1f}%"
+    f"{none.accuracy.percent(1)}; without any private record (ε = 0): "
+    f"{100 * table.reference:.1f}%"
 )
 change = row.accuracy_change
 beside = (
@@ -1013,8 +1015,8 @@ low, middle, high = (
 )
 print(
     f"so it is {beside} than the undefended network: {middle:+.1f} points "
-    f"[{low:+.1f}, {high:+.1f}] "
-    f"(paired over {len(few)} halves, jointly at 95% with the other defences)"
+    f"[{low:+.1f}, {high:+.1f}] (paired over {len(few)} halves, jointly at 95% with "
+    "the other defences)"
 )
 if not cifar.real:
     print(
@@ -1041,6 +1043,8 @@ pd.DataFrame(rows).T.rename_axis(
 
 # %%
 drawn = [result.curve() for result in attacked.values()]
+
+# %% tags=["hide-input"]
 fig = curves.figure(
     drawn, title=f"LiRA by who knows, {len(few) - 2} shadow models", source=bank.source
 )

@@ -128,6 +128,8 @@ pd.DataFrame(rows).set_index("runs per side").round(2)
 
 # %%
 marked = canaries.insert(mnist, profile.pick(smoke=300, laptop=1000, full=1000), seed=0)
+
+# %% tags=["hide-input"]
 pictures = plots.images(
     marked.x[:10].numpy(),
     [str(int(label)) for label in marked.y[:10]],
@@ -137,6 +139,8 @@ pictures = plots.images(
     ),
 )
 plots.show(pictures)
+
+# %%
 print(
     f"{len(marked.y)} canaries, {int(marked.included.sum())} of them in "
     f"({mnist.source}; seed {marked.seed})"
@@ -473,7 +477,7 @@ run = planted_bugs.correct(
 found = solved.white_box_score(run.updates.numpy(), directions.numpy())
 fpr, tpr = stats.roc(found[coins.numpy()], found[~coins.numpy()])
 
-# %%
+# %% tags=["hide-input"]
 fig, ax = plots.figure(5.2, 4.2)
 grid = np.linspace(0, 1, 201)
 ax.plot(fpr, tpr, label="white-box score, one run")
@@ -630,11 +634,16 @@ pd.DataFrame(
 
 # %%
 task = audit.probe_task()
+
 names = ("correct", "shuffled", "with_replacement", "batch_for_two_steps")
-fig, axes = plots.figure(8.6, 2.9, ncols=len(names))
-for ax, name in zip(axes, names, strict=True):
+batches = {}
+for name in names:
     seen = audit.watch(planted_bugs.ALL[name].train, task, audit.QUIET, 1)
-    parts, _ = seen.estimated_parts()
+    batches[name], _ = seen.estimated_parts()
+
+# %% tags=["hide-input"]
+fig, axes = plots.figure(8.6, 2.9, ncols=len(names))
+for ax, (name, parts) in zip(axes, batches.items(), strict=True):
     ax.imshow(
         np.rint(parts[:30]),
         cmap="Greys",
@@ -654,10 +663,9 @@ plots.show(
     plots.describe(
         fig,
         "Four grids of 30 steps and 40 records, grey where a record was in the batch, "
-        "black where it was in it twice. "
-        "Correct: scattered, rows of changing size. Shuffled: every record once in "
-        "each ten steps. With replacement: some "
-        "black cells. Batch for two steps: rows come in equal pairs.",
+        "black where it was in it twice. Correct: scattered, rows of changing size. "
+        "Shuffled: every record once in each ten steps. With replacement: some black "
+        "cells. Batch for two steps: rows come in equal pairs.",
     )
 )
 
@@ -780,8 +788,7 @@ for name in chosen:
 table = pd.DataFrame(rows).set_index("what is wrong")
 print(
     f"{len(table)} bugs: guesses refute {(table['guesses'] != '-').sum()}, step by "
-    "step "
-    f"{(table['step by step'] != '-').sum()} are flagged (seed 1, profile "
+    f"step {(table['step by step'] != '-').sum()} are flagged (seed 1, profile "
     f"{profile.name})"
 )
 table

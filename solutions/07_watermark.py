@@ -117,6 +117,8 @@ check("07.stamp", stamp)
 
 # %%
 own = solved.stamp(setup.owner.test_x[:10], KEY.sub("triggers/patch"), 5)
+
+# %% tags=["hide-input"]
 names = [setup.owner.classes[int(label)] for label in setup.owner.test_y[:10]]
 plots.show(
     plots.images(
@@ -211,9 +213,8 @@ check("07.paired", paired)
 gap, low, high, visible = (100 * value for value in solved.paired(after, before))
 print(
     f"the patch changed accuracy by {gap:+.2f} points [{low:+.2f}, {high:+.2f}] over "
-    f"{len(after)} pairs;\n"
-    f"a true change of {visible:.2f} points would have shown ({setup.owner.source}; "
-    f"profile {setup.profile})"
+    f"{len(after)} pairs;\na true change of {visible:.2f} points would have shown "
+    f"({setup.owner.source}; profile {setup.profile})"
 )
 
 # %% [markdown]
@@ -608,11 +609,10 @@ print(
 gap, low, high, visible = (100 * value for value in solved.paired(*np.array(costs).T))
 print(
     f"it changed accuracy by {gap:+.2f} points [{low:+.2f}, {high:+.2f}] over "
-    f"{len(costs)} pairs; "
-    f"{visible:.2f} would have shown"
+    f"{len(costs)} pairs; {visible:.2f} would have shown"
 )
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plots.figure(8.8, 3.6, ncols=2, sharey=True)
 panels = {
     "patch": {

@@ -99,6 +99,8 @@ first = {mark.scheme: mark for mark in marked if mark.seed == marked[0].seed}
 patch = first["patch"]
 shown = {name: mark.triggers for name, mark in first.items() if mark.triggers}
 pictures = torch.cat([triggers.x[:2] for triggers in shown.values()]).numpy()
+
+# %% tags=["hide-input"]
 titles = [
     f"{name}\n→ {setup.owner.classes[int(answer)]}"
     for name, triggers in shown.items()
@@ -475,6 +477,8 @@ views = [
     patch.triggers.x[:1],
     *(solved.blur(patch.triggers.x[:1], sigma) for sigma in sigmas),
 ]
+
+# %% tags=["hide-input"]
 names = ["a trigger", *(f"sigma {sigma:g}" for sigma in sigmas)]
 alt = (
     "A patch trigger, and what the model sees of it through a blur of "

@@ -239,7 +239,7 @@ seen = solved.mask_pairwise(on_grid, stretched(pair_keys))
 sums = [rows.sum(axis=0, dtype=np.uint32) for rows in (seen, on_grid)]
 print("the masked words sum to the words of the updates:", (sums[0] == sums[1]).all())
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plots.figure(9.0, 3.2, ncols=2)
 clear = np.vstack([*updates.values()])
 for ax, values, title in zip(
@@ -284,18 +284,19 @@ views = {
 }
 change = grid.decode(grid.from_ring(later[0] - on_grid[0]))
 
-# %%
-fig, axes = plots.figure(9.0, 3.2, ncols=2)
 found = {
     name: grid.decode(grid.from_ring(view[0] - seen[0])) for name, view in views.items()
 }
+errors = {name: np.abs(guess - change).max() for name, guess in found.items()}
+
+# %% tags=["hide-input"]
+fig, axes = plots.figure(9.0, 3.2, ncols=2)
 for ax, (name, guess) in zip(axes, found.items(), strict=True):
     ax.plot(change, guess, "o", markersize=4)
     ax.set(title=f"{name} (y from {guess.min():.2g} to {guess.max():.2g})")
     ax.set(
         xlabel=f"true change of {names[0]}'s update", ylabel="what the server computes"
     )
-errors = {name: np.abs(guess - change).max() for name, guess in found.items()}
 fig.suptitle(f"{clinics.source}; rounds 1 and 2", fontsize=9)
 alt = (
     f"Two scatter plots, {names[0]}'s change between rounds against the server's "
@@ -303,6 +304,8 @@ alt = (
 )
 said = ", ".join(f"{name}, largest error {error:.1e}" for name, error in errors.items())
 plots.show(plots.describe(fig, alt + said + "."))
+
+# %%
 print(said)
 
 # %% [markdown]

@@ -190,9 +190,8 @@ print(
 )
 print(
     f"the grid of this system: {1 / grid.step:,.0f} steps in a clipping norm of 1; "
-    "counted sensitivity "
-    f"{grid.sensitivity * grid.step / grid.max_grad_norm:.7f} clipping norms, "
-    "rounding included"
+    f"counted sensitivity {grid.sensitivity * grid.step / grid.max_grad_norm:.7f} "
+    "clipping norms, rounding included"
 )
 
 # %% [markdown]
@@ -258,8 +257,7 @@ for colluders in (0, 1, 2):
     )
     print(
         f"planned for {colluders} who collude: a share of {share_now:.2f} clipping "
-        "norms at each hospital, "
-        f"{share_now * np.sqrt(5):.2f} in a full sum"
+        f"norms at each hospital, {share_now * np.sqrt(5):.2f} in a full sum"
     )
 
 # %% [markdown]
@@ -365,8 +363,8 @@ for epsilon in sorted({point.epsilon for point in curve.points if point.epsilon}
     spread = gain.std(ddof=1) / np.sqrt(len(gain))
     print(
         f"ε = {epsilon:g}: shares instead of full noise at each hospital, each at its "
-        f"own terms, gain {gain.mean():+.1f} "
-        f"points, paired over {len(gain)} seeds, standard error {spread:.1f}"
+        f"own terms, gain {gain.mean():+.1f} points, paired over {len(gain)} seeds, "
+        f"standard error {spread:.1f}"
     )
 
 # %%

@@ -222,7 +222,7 @@ for name, sampler in drawn.items():
         f"what may be claimed: {allowed:.2f}"
     )
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plots.figure(8.0, 3.0, ncols=2, sharey=True)
 spread = 1.96 * (n * chosen.sample_rate * (1 - chosen.sample_rate)) ** 0.5
 for ax, (name, one) in zip(axes, private.items(), strict=True):
@@ -237,8 +237,8 @@ plots.show(
     plots.describe(
         fig,
         "Sizes of batches by step. Atlas: all on one line. Cygnus: scattered around "
-        "the same mean, nearly all inside the "
-        "grey band in which 95% of batches drawn by coin flips lie.",
+        "the same mean, nearly all inside the grey band in which 95% of batches drawn "
+        "by coin flips lie.",
     )
 )
 
@@ -331,15 +331,15 @@ for name, one in submissions.items():
                 f"{solved.named_patients(scores, members, mistakes)} of {members.sum()}"
             ),
             "of those with a wrong label": (
-                f"{solved.named_patients(scores[hard], members[hard], mistakes)} "
-                f"of {(members & scene.wrong).sum()}"
+                f"{solved.named_patients(scores[hard], members[hard], mistakes)} of "
+                f"{(members & scene.wrong).sum()}"
             ),
         }
     )
 print(
     f"LiRA, {len(scene.bank)} shadow models trained as the target was; "
-    f"{scene.dataset.source}; seed {review_board.SEED}; "
-    "95% intervals over records, for this one model"
+    f"{scene.dataset.source}; seed {review_board.SEED}; 95% intervals over records, "
+    "for this one model"
 )
 pd.DataFrame(rows).set_index("submission")
 
@@ -349,6 +349,8 @@ curve_of = [
     for name, one in submissions.items()
 ]
 statement = scene.statement()
+
+# %% tags=["hide-input"]
 plots.show(
     curves.figure(
         curve_of,

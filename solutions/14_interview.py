@@ -111,6 +111,8 @@ check("14.posterior_bound", posterior_bound)
 
 # %%
 epsilons = np.linspace(0, 8, 81)
+
+# %% tags=["hide-input"]
 fig, ax = plots.figure(6.4, 3.6)
 for style, prior in zip(("-", "--", ":"), (0.001, 0.01, 0.5), strict=True):
     ax.plot(
@@ -130,8 +132,8 @@ plots.show(
     plots.describe(
         fig,
         "Highest belief after a release against ε from 0 to 8, for priors of 0.1%, 1% "
-        "and 50%. Each curve begins at its "
-        "prior and bends up; the smaller the prior, the later.",
+        "and 50%. Each curve begins at its prior and bends up; the smaller the prior, "
+        "the later.",
     )
 )
 
