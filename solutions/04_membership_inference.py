@@ -842,6 +842,7 @@ def shokri(probabilities: np.ndarray, masks: np.ndarray, k: int) -> float:
     return stats.auc(guesses[inside], guesses[~inside])
 
 
+# %%
 rows = []
 for name, (probabilities, masks) in asked.items():
     found = {

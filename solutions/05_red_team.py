@@ -499,6 +499,8 @@ print(
     f"your scores take {len(np.unique(rmia)):,} values for {len(rmia):,} records, "
     f"labkit's {len(np.unique(kit)):,}"
 )
+
+# %%
 pd.DataFrame(
     {
         "LiRA offline, 4 shadow models (yours)": measured(
@@ -778,6 +780,7 @@ def predict(images: np.ndarray) -> np.ndarray:
     return training.logits(target.model, torch.from_numpy(images)).argmax(1).numpy()
 
 
+# %%
 scores = {
     "right or wrong (gap attack)": membership.attack(
         "gap", target, shadows, records=chosen
@@ -1023,6 +1026,8 @@ if not cifar.real:
         "on the stand-in the synthetic records come from the same code as the private "
         "ones: ε = 0 is flattered here"
     )
+
+# %%
 rows = {
     name: {
         "accuracy [95%]": table.row(name).accuracy.percent(1),

@@ -540,6 +540,7 @@ def right(model) -> np.ndarray:
     return (training.logits(model, test[0]).argmax(1) == test[1]).numpy()
 
 
+# %%
 rows, evidence, costs = [], {}, []
 for seed in setup.seeds:
     lasting = owner_and_thief.marked(setup, RESISTANT, seed)
@@ -582,6 +583,8 @@ for seed in setup.seeds:
             **{f"p, {name}": f"{found[name].p_value:.2g}" for name in parties},
         }
     )
+
+# %%
 print(f"scheme: {RESISTANT}; {setup.owner.source}; profile {setup.profile}")
 print(
     f"cost: test accuracy, unmarked less marked, 95% over {len(test[1]):,} records "

@@ -806,6 +806,8 @@ said = (
     f"{len(survives)} of {len(present)} schemes survive all {len(single)} single "
     "attacks"
 )
+
+# %%
 print("proven after each single attack, or gone with more accuracy than it may cost:")
 for attack in single:
     print(

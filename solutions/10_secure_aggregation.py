@@ -716,6 +716,7 @@ def new_round(
     return clients, [client.advertise() for client in clients.values()], (*terms, model)
 
 
+# %%
 def both_secrets_of_e() -> None:
     clients, shown, terms = new_round()
     server = secagg.Server(*terms)

@@ -450,6 +450,7 @@ lie = solved.boosted_update(wanted, expected, sizes, attacker)
 bound = max(np.linalg.norm(update) for update in honest.values())
 
 
+# %%
 def after(updates: Mapping[str, np.ndarray]) -> stats.Interval:
     """Return the accuracy after the server added the weighted mean of these updates."""
     mean = sum(sizes[name] * update for name, update in updates.items()) / sum(
