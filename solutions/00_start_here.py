@@ -41,8 +41,9 @@ banner("00", data.load("breast_cancer"))
 # %% [markdown]
 # ## 1. Is everything here?
 #
-# The next cell looks at Python, the packages, this machine, the data and Jupyter itself. Every problem comes with one
-# fix. The same report is printed by `labkit doctor` in a terminal.
+# The next cell looks at Python, the packages, this machine, the data and Jupyter itself. One green line is all you want
+# to see; what was looked at is folded below it. A problem is shown with its one fix. `labkit doctor` prints it all in a
+# terminal.
 #
 # A *note* is not a problem. Data that is not here is downloaded when a lab first asks for it; where that is not
 # possible, MNIST and CIFAR-10 are replaced by stand-ins made by code, and every figure says so.
@@ -121,6 +122,58 @@ print(
     "share right:",
     solved.first_check(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 0])),
 )
+
+# %% [markdown]
+# ### Your first figure
+#
+# Real patients now: measurements of tumours from 569 people. The simplest of all models keeps the table of those it was
+# shown, and gives a patient the commonest diagnosis among the k nearest in it. **Predict before you run:** asked about
+# the patients in its own table, and about new ones, how does the share it gets right change with k?
+
+
+# %%
+table = data.load("breast_cancer")
+middle, spread = table.train_x.mean(0), table.train_x.std(0)
+known, new = (table.train_x - middle) / spread, (table.test_x - middle) / spread
+
+
+def diagnose(records: torch.Tensor, k: int) -> torch.Tensor:
+    """Return for each record the commonest label among its `k` nearest in the table."""
+    nearest = torch.cdist(records, known).topk(k, largest=False).indices
+    return table.train_y[nearest].mode(dim=1).values
+
+
+ks = [1, 3, 5, 9, 15, 25, 45, 75]
+on_known = [solved.first_check(diagnose(known, k), table.train_y) for k in ks]
+on_new = [solved.first_check(diagnose(new, k), table.test_y) for k in ks]
+
+# %%
+n = len(new)
+ends = [stats.clopper_pearson(round(share * n), n) for share in on_new]
+fig, ax = plots.figure(6.4, 3.4)
+ax.plot(ks, on_known, marker="o", label="patients in its table")
+ax.plot(ks, on_new, marker="s", linestyle="--", label="new patients, 95% interval")
+plots.band(ax, ks, [end.low for end in ends], [end.high for end in ends], color="C1")
+ax.set(xlabel="neighbours asked, k", ylabel="share right", xscale="log")
+ax.set_xticks(ks, labels=ks)
+ax.minorticks_off()
+ax.set_title(f"Nearest neighbours · {table.source}", fontsize=9)
+ax.legend(loc="lower right")
+alt = (
+    "Share right against neighbours asked: 1 at a single neighbour for patients in the "
+    "table, falling with k; for new patients nearly level, inside a wide interval."
+)
+plots.show(plots.describe(fig, alt))
+print(f"in the table {on_known[0]:.1%}, new patients {ends[0].percent()} at k = 1")
+print(
+    f"in the table {on_known[-1]:.1%}, new patients {ends[-1].percent()} at k = {ks[-1]}"
+)
+
+# %% [markdown]
+# Ask one neighbour, and a patient in the table finds themselves: all right, and nothing learned. So at k = 1 a wrong
+# answer betrays that a patient is *not* in the table. That is the question of this course: what does a model give away
+# about those it was shown, and what does it cost to prevent that? In lab 04 you measure such gaps as an attacker does;
+# in lab 02 noise bounds them.
 
 # %% [markdown]
 # ## 4. Randomness that repeats
