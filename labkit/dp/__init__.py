@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from labkit.dp.utility.linear_pipeline import linear_learning_rate as linear_learning_rate
     from labkit.dp.utility.linear_pipeline import linear_pipeline as linear_pipeline
     from labkit.dp.utility.linear_pipeline import linear_prior as linear_prior
+    from labkit.dp.utility.search import Range as Range
     from labkit.dp.utility.search import Search as Search
     from labkit.dp.utility.search import search as search
     from labkit.dp.utility.tradeoff import Tradeoff as Tradeoff

@@ -127,3 +127,81 @@ def test_results_print_the_base_rate_beside_the_accuracy():
     )
     assert "always the commonest class: 9" in str(made)
     assert made.numbers()["metrics"]["auc"]["estimate"] > 0
+
+
+TRAINED = []
+
+
+def weighted(dataset, *, target_epsilon, delta, seed, rare=1.0):
+    TRAINED.append(target_epsilon)
+    return private(
+        dataset,
+        target_epsilon=target_epsilon,
+        delta=delta,
+        seed=seed,
+        class_weights=(min(1.0, 1 / rare), 1.0),
+    )
+
+
+SPACE = {"rare": dp.Range(1, 40)}
+
+
+def test_a_search_by_balanced_accuracy_chooses_other_settings_than_one_by_accuracy():
+    ask = partial(
+        dp.search,
+        fraud(),
+        epsilons=(8, 8),
+        trials=5,
+        space=SPACE,
+        delta=1e-4,
+        pipeline=weighted,
+        validation=600,
+    )
+    by_accuracy, by_balance = ask(), ask(metric="balanced accuracy")
+    assert by_accuracy.settings()["rare"] < by_balance.settings()["rare"]
+    best = max(run.measured.values["balanced accuracy"].estimate for run in by_balance.runs)
+    assert by_balance.value(by_balance.front[-1]) == best > 0.6
+    assert "validation balanced accuracy; the majority answer has 50.00%" in str(by_balance)
+    assert by_balance.table()["validation balanced accuracy"].iloc[0] == best
+    assert by_balance.plot().axes[0].get_ylabel() == "validation balanced accuracy (%)"
+    assert by_balance.numbers()["runs"][0]["balanced accuracy"] > 0
+
+
+def test_a_search_by_a_loss_seeks_the_smallest(tmp_path):
+    ask = partial(
+        dp.search,
+        fraud(),
+        epsilons=(8, 8),
+        trials=2,
+        space=SPACE,
+        delta=1e-4,
+        pipeline=weighted,
+        validation=600,
+    )
+    storage = str(tmp_path / "study.log")
+    found = ask(metric="log loss", storage=storage)
+    values = [found.value(run) for run in found.runs]
+    assert found.value(found.front[-1]) == min(values) < max(values)
+    assert found.table()["validation log loss"].iloc[0] == min(values)
+    with pytest.raises(ValueError, match="was searched by log loss, not by auc: give another study_name"):
+        ask(metric="auc", storage=storage)
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"metric": "beauty"}, "'beauty' is unknown"),
+        ({"metric": "cost"}, "needs a cost matrix"),
+        ({"metric": "auc", "positive": 2}, "expected a class from 0 to 1"),
+        ({"metric": "auc", "validation": 3}, "of one class"),
+    ],
+)
+def test_what_no_run_could_be_measured_by_is_refused_before_any_run(asked, why):
+    TRAINED.clear()
+    with pytest.raises(ValueError, match=why):
+        dp.search(fraud(), trials=1, space=SPACE, delta=1e-4, pipeline=weighted, **asked)
+    if "validation" not in asked:
+        curve = {"metrics": [asked["metric"]], "positive": asked.get("positive")}
+        with pytest.raises(ValueError, match=why):
+            dp.tradeoff(fraud(), EPSILONS, seeds=1, pipeline=weighted, ceiling=ceiling, **curve)
+    assert not TRAINED

@@ -96,6 +96,33 @@ def run_once(
     return cache.cached("private-runs", key, compute, code=[pipeline, _right, _measured])
 
 
+def check_metrics(names: Sequence[str], positive: int | None, dataset: Dataset) -> None:
+    """Refuse, before anything is trained, metrics that no run on this data set could be measured by.
+
+    Raises
+    ------
+    ValueError
+        If a metric is unknown or wants a cost matrix, the positive class is none, or the test records are of one class.
+    """
+    from labkit.metrics import metric
+
+    for name in names:
+        metric(name)
+    if "cost" in names:
+        raise ValueError(
+            "metric 'cost' needs a cost matrix, which curves and searches do not take: choose by another metric, and price the "
+            "chosen model with training.evaluate(model, x, y, metrics=['cost'], costs=...)"
+        )
+    if positive is not None and not 0 <= positive < len(dataset.classes):
+        raise ValueError(
+            f"positive is {positive}; expected a class from 0 to {len(dataset.classes) - 1} ({', '.join(dataset.classes)})"
+        )
+    if names and len(dataset.test_y.unique()) < 2:
+        raise ValueError(
+            f"all {len(dataset.test_y):,} records to measure on are of one class: {names[0]} compares classes; hold out more"
+        )
+
+
 def _measured(result: Any, dataset: Dataset, metrics: Sequence[str], positive: int | None) -> Measured | None:
     """Return further metrics of the trained model on the test records.
 

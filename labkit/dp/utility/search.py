@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from labkit import plots, profiles, progress
+from labkit import metrics, plots, profiles, progress
 from labkit.dp.utility.choice import decide
 from labkit.dp.utility.decision import Decision, NoDecision
 from labkit.dp.utility.linear_pipeline import linear_pipeline
-from labkit.dp.utility.runs import Pipeline, Run, run_once
+from labkit.dp.utility.runs import Pipeline, Run, check_metrics, run_once
 from labkit.dp.utility.tradeoff import Tradeoff, tradeoff
 from labkit.results import Result
 
@@ -95,7 +96,7 @@ class Search(Result):
     Attributes
     ----------
     runs : tuple of Run
-        One a trial; accuracies are on the validation split.
+        One a trial; accuracies, and the metric, are on the validation split.
     source, profile : str
     delta : float
     n_train : int
@@ -104,6 +105,8 @@ class Search(Result):
     failed : tuple of (dict, str)
         Settings of trials that ended in an error, and the error: a loss that became NaN, for example. They looked at the
         records, too, so `cost` counts them.
+    metric : str
+        What settings are chosen by, beside ε: see `labkit.metrics`.
     """
 
     runs: tuple[Run, ...] = field(repr=False)
@@ -113,15 +116,23 @@ class Search(Result):
     n_train: int
     sampler: str
     failed: tuple[tuple[dict[str, Any], str], ...] = field(default=(), repr=False)
+    metric: str = "accuracy"
+
+    def value(self, run: Run) -> float:
+        """Return a run's figure by the metric that this search chooses by."""
+        return _value(run, self.metric)
 
     @property
     def front(self) -> list[Run]:
-        """The runs that no other run beats in both ε and validation accuracy, by ascending ε."""
-        best = pareto_front([r.spent_epsilon for r in self.runs], [r.accuracy for r in self.runs])
+        """The runs that no other run beats in both ε and the metric on validation records, by ascending ε."""
+        sign = 1 if metrics.metric(self.metric).larger_is_better else -1
+        best = pareto_front(
+            [r.spent_epsilon for r in self.runs], [sign * self.value(run) for run in self.runs]
+        )
         return [self.runs[i] for i in best]
 
     def settings(self, max_epsilon: float = math.inf) -> dict[str, Any]:
-        """Return the settings of the most accurate run on the front within ``max_epsilon``.
+        """Return the settings of the best run on the front within ``max_epsilon``.
 
         Raises
         ------
@@ -183,48 +194,56 @@ class Search(Result):
         return pd.DataFrame(rows).set_index("settings found by")
 
     def table(self) -> pd.DataFrame:
-        """Return one row a trial, best accuracy first; ``front`` marks those that nothing beats."""
+        """Return one row a trial, best first; ``front`` marks those that nothing beats."""
         import pandas as pd
 
-        best = {id(run) for run in self.front}
+        best, name = {id(run) for run in self.front}, f"validation {self.metric}"
         rows = [
-            {"ε": r.spent_epsilon, "validation accuracy": r.accuracy, **r.settings, "front": id(r) in best}
+            {"ε": r.spent_epsilon, name: self.value(r), **r.settings, "front": id(r) in best}
             for r in self.runs
         ]
-        return pd.DataFrame(rows).sort_values("validation accuracy", ascending=False, ignore_index=True)
+        smaller = not metrics.metric(self.metric).larger_is_better
+        return pd.DataFrame(rows).sort_values(name, ascending=smaller, ignore_index=True)
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """Draw every trial, and the front as a staircase."""
         fig, ax = plots.figure(7, 4) if ax is None else (ax.figure, ax)
+        found = metrics.metric(self.metric)
+        scale = 100 if found.share else 1
         ax.plot(
             [r.spent_epsilon for r in self.runs],
-            [100 * r.accuracy for r in self.runs],
+            [scale * self.value(r) for r in self.runs],
             linestyle="none",
             marker="o",
             markersize=4,
             color=plots.COLOURS[4],
             label="a trial",
         )
-        x, y = [r.spent_epsilon for r in self.front], [100 * r.accuracy for r in self.front]
+        x, y = [r.spent_epsilon for r in self.front], [scale * self.value(r) for r in self.front]
         ax.step(x, y, where="post", marker="s", markersize=5, color=plots.COLOURS[1], label="Pareto front")
         plots.epsilon_axis(ax, "ε spent (PLD)")
-        worst = min(y)
-        ax.set_ylim(bottom=max(min(100 * r.accuracy for r in self.runs), worst - 3) - 0.3)
-        ax.set(ylabel="validation accuracy (%)")
+        if found.share:
+            ax.set_ylim(bottom=max(min(100 * self.value(r) for r in self.runs), min(y) - 3) - 0.3)
+        ax.set(ylabel=f"validation {self.metric}{' (%)' if found.share else ''}")
         title = f"{len(self.runs)} trials of {self.sampler}, one run of one seed each, δ = {self.delta:g}"
         ax.set_title(title, fontsize=10)
-        ax.legend(loc="lower right", title=self.source.split(";")[0], title_fontsize=8)
-        steps = ", ".join(f"{b:.2f}% at ε = {a:.2f}" for a, b in zip(x, y, strict=True))
+        corner = "lower right" if found.larger_is_better else "upper right"
+        ax.legend(loc=corner, title=self.source.split(";")[0], title_fontsize=8)
+        steps = ", ".join(f"{found.text(self.value(r))} at ε = {r.spent_epsilon:.2f}" for r in self.front)
         return plots.describe(
-            fig, f"Validation accuracy of {len(self.runs)} trials against ε; the Pareto front is {steps}."
+            fig,
+            f"Validation {self.metric} of {len(self.runs)} trials against ε; the Pareto front is {steps}.",
         )
 
     def summary(self) -> str:
         """Return how many trials there were and the front, in one line."""
-        points = ", ".join(f"{run.accuracy:.2%} at ε = {run.spent_epsilon:.2f}" for run in self.front)
+        text = metrics.metric(self.metric).text
+        points = ", ".join(f"{text(self.value(run))} at ε = {run.spent_epsilon:.2f}" for run in self.front)
+        first = self.runs[0].measured
+        known = f"; the majority answer has {text(first.majority[self.metric])}" if first else ""
         lost = f", {len(self.failed)} failed" if self.failed else ""
         return (
-            f"{len(self.runs)} trials of {self.sampler}{lost}; front: {points} (validation accuracy, δ = {self.delta:g}; "
+            f"{len(self.runs)} trials of {self.sampler}{lost}; front: {points} (validation {self.metric}{known}, δ = {self.delta:g}; "
             f"{self.source}; profile {self.profile})"
         )
 
@@ -232,6 +251,8 @@ class Search(Result):
         """Return all trials, without their seed: it would undo the noise."""
         unshown = ("seed", "right", "measured")
         rows = [{k: v for k, v in asdict(run).items() if k not in unshown} for run in self.runs]
+        for row, run in zip(rows, self.runs, strict=True):
+            row[self.metric] = self.value(run)
         return {key: value for key, value in vars(self).items() if key != "runs"} | {"runs": rows}
 
 
@@ -247,8 +268,10 @@ def search(
     seed: int = 0,
     storage: str | None = None,
     study_name: str = "labkit",
+    metric: str = "accuracy",
+    positive: int | None = None,
 ) -> Search:
-    """Search settings for little ε and high accuracy at once, on train records held out for it.
+    """Search settings for little ε and high accuracy (or another metric) at once, on train records held out for it.
 
     Optuna's multi-objective tree-structured Parzen estimator proposes ε and settings; one private run answers each
     proposal. The data set's test records are dropped before the first trial.
@@ -267,6 +290,9 @@ def search(
         An Optuna storage that several searches share, such as ``sqlite:////shared/search.db`` or a path to a journal file
         on a shared folder: each asks for ``trials`` more, knows what the others found, and returns all of the study's. Give
         each its own ``seed``, which is the sampler's alone then: all train and measure on the split of seed 0.
+    metric, positive : str, int, optional
+        What to choose by instead of accuracy, and the class that recalls are of: see `labkit.metrics`. Where one class is
+        rare, the most accurate settings may be those that never find it.
 
     Returns
     -------
@@ -276,7 +302,8 @@ def search(
     Raises
     ------
     ValueError
-        If there is no trial, a range is empty, or a pipeline comes without its own space.
+        If there is no trial, a range is empty, a pipeline comes without its own space, no run could be measured by the
+        metric, or the shared study was searched by another. Before any training.
     RuntimeError
         If every trial failed. A trial that fails alone is told as failed, and the search goes on.
     """
@@ -293,10 +320,13 @@ def search(
         dataset = features.features(dataset)
     own = 0 if storage else seed  # of split and training
     split = dataset.holdout(validation or len(dataset.train_y) // 6, seed=own)
+    further = () if metric == "accuracy" else (metric,)
+    check_metrics(further, positive, split)
+    once = partial(run_once, pipeline, split, delta=delta, seed=own, metrics=further, positive=positive)
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        study = _study(seed, trials, storage, study_name)
+        study = _study(seed, trials, storage, study_name, metric)
         runs: list[Run] = []
         failed: list[tuple[dict[str, Any], str]] = []
         for _ in progress.track(range(trials), "trials"):
@@ -304,27 +334,31 @@ def search(
             epsilon = round(budget.suggest(trial, "epsilon"), 2)
             settings = {name: values.suggest(trial, name) for name, values in space.items()}
             try:
-                run = run_once(pipeline, split, epsilon, delta, own, settings)
+                run = once(target_epsilon=epsilon, settings=settings)
             except (ArithmeticError, ValueError, RuntimeError) as error:
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
                 failed.append(({"epsilon": epsilon, **settings}, f"{type(error).__name__}: {error}"))
                 continue
-            study.tell(trial, (run.spent_epsilon, run.accuracy))
+            study.tell(trial, (run.spent_epsilon, _value(run, metric)))
             runs.append(run)
         if storage:
-            runs, failed = _of_all(study, pipeline, split, delta, tuple(space), failed)
+            runs, failed = _of_all(study, once, tuple(space), failed)
     finally:
         optuna.logging.set_verbosity(verbosity)
     if not runs:
         raise RuntimeError(f"all {trials} trials failed; the last with {failed[-1][0]}: {failed[-1][1]}")
     profile = profiles.current().name
     return Search(
-        tuple(runs), split.source, profile, delta, len(split.train_y), "TPE (Optuna)", tuple(failed)
+        tuple(runs), split.source, profile, delta, len(split.train_y), "TPE (Optuna)", tuple(failed), metric
     )
 
 
-def _study(seed: int, trials: int, storage: str | None, name: str) -> optuna.Study:
-    """Return a study of ε against accuracy, in memory or in a storage that others write to as well."""
+def _value(run: Run, metric: str) -> float:
+    return run.accuracy if metric == "accuracy" else run.measured.values[metric].estimate
+
+
+def _study(seed: int, trials: int, storage: str | None, name: str, metric: str) -> optuna.Study:
+    """Return a study of ε against a metric, in memory or in a storage that others write to as well."""
     import optuna
 
     where: Any = storage
@@ -332,20 +366,26 @@ def _study(seed: int, trials: int, storage: str | None, name: str) -> optuna.Stu
         from optuna.storages.journal import JournalFileBackend
 
         where = optuna.storages.JournalStorage(JournalFileBackend(storage))
-    return optuna.create_study(
-        directions=["minimize", "maximize"],
+    if storage and name in optuna.get_all_study_names(where):
+        known = optuna.load_study(study_name=name, storage=where).user_attrs.get("metric", "accuracy")
+        if known != metric:
+            raise ValueError(
+                f"study {name!r} in {storage} was searched by {known}, not by {metric}: give another study_name"
+            )
+    study = optuna.create_study(
+        directions=["minimize", "maximize" if metrics.metric(metric).larger_is_better else "minimize"],
         sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(5, trials // 3)),
         storage=where,
         study_name=name if storage else None,
         load_if_exists=storage is not None,
     )
+    study.set_user_attr("metric", metric)
+    return study
 
 
 def _of_all(
     study: optuna.Study,
-    pipeline: Pipeline,
-    split: Dataset,
-    delta: float,
+    once: Callable[..., Run],
     names: tuple[str, ...],
     failed: list[tuple[dict[str, Any], str]],
 ) -> tuple[list[Run], list[tuple[dict[str, Any], str]]]:
@@ -360,7 +400,7 @@ def _of_all(
         }
         if trial.state == TrialState.COMPLETE:
             epsilon = settings.pop("epsilon")
-            runs.append(run_once(pipeline, split, epsilon, delta, 0, settings))
+            runs.append(once(target_epsilon=epsilon, settings=settings))
         elif trial.state == TrialState.FAIL and str(settings) not in known:
             failed.append((settings, "in another search of this study"))
     return runs, failed

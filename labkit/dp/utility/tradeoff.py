@@ -13,9 +13,8 @@ import numpy as np
 
 from labkit import metrics, plots, profiles, progress, stats
 from labkit.dp.utility.linear_pipeline import linear_ceiling, linear_pipeline, linear_prior
-from labkit.dp.utility.runs import Pipeline, Run, ceiling_once, run_once
+from labkit.dp.utility.runs import Pipeline, Run, ceiling_once, check_metrics, run_once
 from labkit.dp.utility.tradeoff_figures import below, clause_of, short, zero_line
-from labkit.metrics import metric as by_name
 from labkit.results import Result
 
 if TYPE_CHECKING:
@@ -306,8 +305,7 @@ def tradeoff(
     from labkit.dp.utility import features
 
     epsilons, seeds = _checked(epsilons, seeds)
-    for name in metrics:
-        by_name(name)
+    check_metrics(metrics, positive, dataset)
     if pipeline is not linear_pipeline and ceiling is linear_ceiling:
         raise ValueError(
             "another pipeline needs its own ceiling: pass ceiling=<function(dataset, *, seed)> that trains the same model "
