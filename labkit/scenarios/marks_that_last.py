@@ -19,7 +19,7 @@ from labkit.watermark.attacks import neural_cleanse, weight_attacks
 from labkit.watermark.attacks.removal import REMOVALS
 from labkit.watermark.marks import answers, embed, entangled
 from labkit.watermark.marks import training as marking
-from labkit.watermark.robustness import dose_response, measure
+from labkit.watermark.robustness import cells, dose_response, measure
 
 if TYPE_CHECKING:
     from labkit.data import Dataset
@@ -187,24 +187,27 @@ def told(result: Matrix) -> list[str]:
         parts += [f"seeds differ for {row['seeds differ']}"] if row["seeds differ"] else []
         parts += [f"takes {costly} at more than it may cost"] if costly else []
         sentences.append(
-            f"{attack}: {'; '.join(parts)} ({row['accuracy lost (points)']:+.1f} points lost on average)"
+            f"{attack}: {'; '.join(parts)} ({row['accuracy lost (points)']:+.1f} points lost on average, at the dose chosen)"
         )
     return sentences
 
 
 def control(result: Matrix, attack: str = "neural cleanse", plain: str = "fine-tune all") -> list[str]:
-    """Return one sentence a scheme: whether an attack that ends in training on does more than training on alone.
+    """Return one sentence a scheme: whether an attack that ends in training on leaves less than training on alone.
 
-    Both train on the same number of records with the same recipes; what differs is the attack's own idea.
+    Both train on the same number of records with the same recipes, and stand at the attacker's better dose each; what
+    differs is the attack's own idea. Shares left are compared, with the interval of `cells.gap`, and not verdicts.
     """
     sentences = []
     for scheme in result.schemes:
-        done, without = result.verdict(scheme, attack), result.verdict(scheme, plain)
-        left = {name: result.pooled(scheme, name).strength.estimate for name in (attack, plain)}
-        more = "no more than" if done == without else "something else than"
+        one, other = (result.pooled(scheme, name) for name in (attack, plain))
+        gap = cells.gap(one, other)
+        said = "leaves less" if gap.high < 0 else "leaves more" if gap.low > 0 else "not shown to leave less"
+        over = f"{len(one.cells)} seeds" if len(one.cells) > 1 else "the triggers of one seed"
         sentences.append(
-            f"{scheme}: {attack} {done} ({100 * left[attack]:.0f}% left), {plain} {without} "
-            f"({100 * left[plain]:.0f}% left): {more} training on alone"
+            f"{scheme}: {attack} leaves {100 * one.strength.estimate:.0f}% ({result.verdict(scheme, attack)}), {plain} "
+            f"{100 * other.strength.estimate:.0f}% ({result.verdict(scheme, plain)}); difference {cells.points(gap)} "
+            f"points (95%, over {over}): {said} than training on alone"
         )
     return sentences
 

@@ -14,7 +14,7 @@ from labkit.watermark.marks import weights
 from labkit.watermark.marks.answers import AnswerMarker, MarkedAnswers
 from labkit.watermark.marks.keys import Key
 from labkit.watermark.robustness import measure
-from labkit.watermark.robustness.cells import Cell, best_dose
+from labkit.watermark.robustness.cells import Cell, best_dose, gap
 from labkit.watermark.robustness.matrix import Matrix
 from labkit.watermark.verification import verify
 
@@ -204,6 +204,50 @@ def test_the_attacker_chooses_its_best_dose() -> None:
     assert made.pooled("patch", "prune").cells == (right,)
 
 
+def test_an_attack_costs_what_the_dose_costs_that_beats(made) -> None:
+    dear = tuple(replace(cell("distil", s, 5, 0.4, 0.4), dose=1, seconds=9.0) for s in (1, 2, 3))
+    row = replace(made, cells=(*made.cells, *dear)).attackers().loc["distil"]
+    assert row["beats"] == "patch"
+    assert row["accuracy lost (points)"] == pytest.approx(2.0)  # the other dose would have cost 40
+    assert row["seconds a model"] == "1.0"
+    theirs = replace(made, own=("distil",)).attackers()
+    assert theirs.loc["distil", "seconds a model"] == "1.0 (distil itself not counted)"
+    assert theirs.loc["prune", "seconds a model"] == "1.0"
+
+
+def test_the_callers_own_attack_is_not_timed(monkeypatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: clock[0])
+
+    def slow(_):
+        clock[0] += 100
+        return innocent(40)
+
+    result = run([patched()], ("swap", "swap + mirror"), own={"swap": [slow]}, options={})
+    assert result.own == ("swap",)
+    assert clock[0] >= 200
+    assert {cell.seconds for cell in result.cells} == {0}
+
+
+def test_shares_left_are_compared_with_an_interval(made) -> None:
+    less = gap(made.pooled("patch", "distil"), made.pooled("patch", "prune"))
+    assert less.estimate == pytest.approx(0.05 - 0.92)
+    assert less.high < 0
+    same = gap(made.pooled("patch", "prune"), made.pooled("patch", "prune"))
+    assert same.low < same.estimate == 0 < same.high  # equal in each seed, and triggers are still a sample
+    one = replace(made, cells=tuple(c for c in made.cells if c.seed == 1))
+    over_triggers = gap(one.pooled("patch", "prune"), one.pooled("patch", "none"))
+    assert over_triggers.estimate == pytest.approx(-0.09)
+    assert over_triggers.low < over_triggers.estimate < over_triggers.high < 0
+    with pytest.raises(ValueError, match="same marked models"):
+        gap(one.pooled("patch", "prune"), made.pooled("patch", "prune"))
+
+
+def test_no_p_value_shows_digits_that_nothing_carries(made) -> None:
+    tiny = replace(made, cells=tuple(replace(c, p_value=2e-257) for c in made.cells))
+    assert set(tiny.wide("p-value").loc["patch"]) == {"< 1e-06"}
+
+
 def test_a_pair_is_beaten_by_what_beats_both(made) -> None:
     other = [
         replace(c, scheme="bits", p_value=1e-9, verified=True)
@@ -304,7 +348,7 @@ def test_a_mark_that_was_never_there_is_beaten_by_nobody(made) -> None:
     never = [cell(a, s, 4, 0.5, 0.0, "faint") for a in made.attacks for s in (1, 2, 3)]
     both = replace(made, cells=(*made.cells, *never))
     assert {both.verdict("faint", a) for a in both.attacks} == {"absent"}
-    assert list(both.survivors().loc["faint"]) == ["", "", ""]
+    assert list(both.survivors().loc["faint"]) == ["", "", "", ""]
     assert both.under("distil", "beaten") == ["patch"]
     table = both.attackers()
     assert list(table.index) == ["prune", "distil", "noise"]
@@ -326,7 +370,8 @@ def test_it_shows_and_saves_itself(made, tmp_path) -> None:
     assert made.table().loc[("patch", "prune"), "verified"] == "3 of 3"
     survived = made.survivors().loc["patch"]
     assert survived["beaten by"] == "distil"
-    assert survived["survives"] == "prune, noise"
+    assert survived["holds under"] == "prune"
+    assert survived["gone at too high a price"] == "noise"  # neither beaten nor survived
     alt = made.plot().alt_text
     assert "distil 5% (beaten)" in alt
     assert "noise 5% (costly)" in alt

@@ -9,7 +9,7 @@ from attack_stand_ins import RECIPE, dataset, innocent, tiny_cnn
 from labkit.scenarios import marks_that_last, owner_and_thief
 from labkit.watermark.attacks import removal
 from labkit.watermark.marks import embed, entangled, training
-from labkit.watermark.robustness import jobs
+from labkit.watermark.robustness import cells, jobs
 
 
 @pytest.fixture
@@ -94,9 +94,12 @@ def test_an_attack_is_compared_with_its_missing_control(setup) -> None:
     marked = [marks_that_last.victim(setup, "patch", 1)]
     result = marks_that_last.survey(setup, ("fine-tune all", "neural cleanse"), marked)
     (said,) = marks_that_last.control(result)
-    same = result.verdict("patch", "neural cleanse") == result.verdict("patch", "fine-tune all")
-    assert ("no more than" in said) == same
-    assert said.startswith("patch: neural cleanse")
+    assert said.startswith("patch: neural cleanse leaves")
+    gap = cells.gap(result.pooled("patch", "neural cleanse"), result.pooled("patch", "fine-tune all"))
+    assert cells.points(gap) in said
+    assert ("not shown to leave less" in said) == (gap.low <= 0 <= gap.high)
+    (alone,) = marks_that_last.control(result, "fine-tune all")  # against itself: never shown to differ
+    assert "not shown to leave less than" in alone
 
 
 def test_the_control_of_a_costs_second_stage_is_the_unmarked_model_trained_on(setup) -> None:

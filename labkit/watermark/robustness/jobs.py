@@ -66,6 +66,7 @@ class Started(Job):
 
 
 def started(job: Job, plan: Plan) -> Job:
+    """Return the job with its first part done, if that is the caller's own; nothing may be left to do then."""
     first, *others = job.attack.split(" + ")
     if first not in plan.own:
         return job
@@ -102,7 +103,7 @@ def attacked(job: Job, plan: Plan, data: Dataset) -> nn.Module:
     model = job.start if isinstance(job, Started) else job.mark.model
     if job.attack == NONE:
         return model
-    for part in job.attack.split(" + "):
+    for part in filter(None, job.attack.split(" + ")):
         if part in plan.own:
             model = own_model(job, part, plan)
         else:

@@ -34,6 +34,7 @@ class Matrix(Result):
     null_count: int
     source: str
     profile: str
+    own: tuple[str, ...] = ()  # attacks that the caller carries out
 
     @property
     def schemes(self) -> list[str]:
@@ -155,39 +156,52 @@ class Matrix(Result):
         return self.table()[figure].unstack("attack").loc[self.schemes, self.attacks]
 
     def survivors(self) -> pd.DataFrame:
-        """Return one row a scheme: which attacks beat it, in which seeds differ, and which never beat it.
+        """Return one row a scheme: which attacks beat it, in which seeds differ, which take it too dearly, and which leave it.
 
-        An attack that takes the mark and too much accuracy with it has not beaten the scheme. A scheme whose mark is not
-        verified before any attack has an empty row.
+        An attack that takes the mark and too much accuracy with it has not beaten the scheme, nor has the mark survived
+        it. A scheme whose mark is not verified before any attack has an empty row.
         """
         import pandas as pd
 
-        columns = {"beaten by": ("beaten",), "seeds differ": ("differ",), "survives": ("holds", "costly")}
+        columns = {
+            "beaten by": "beaten",
+            "seeds differ": "differ",
+            "gone at too high a price": "costly",
+            "holds under": "holds",
+        }
         tried = [attack for attack in self.attacks if attack != NONE]
         rows = [
             {"scheme": scheme}
             | {
-                name: ", ".join(attack for attack in tried if self.verdict(scheme, attack) in words)
-                for name, words in columns.items()
+                name: ", ".join(attack for attack in tried if self.verdict(scheme, attack) == word)
+                for name, word in columns.items()
             }
             for scheme in self.schemes
         ]
         return pd.DataFrame(rows).set_index("scheme")
 
     def attackers(self) -> pd.DataFrame:
-        """Return one row an attack: which schemes it beats, what it costs on average over all models, and its seconds."""
+        """Return one row an attack: which schemes it beats, and what that costs: accuracy and seconds, mean over models.
+
+        All of a row is of the dose that the attacker would choose for each model (`best_dose`): the dose that beats is the
+        dose that costs. Seconds leave out what the caller's own part of an attack takes, and say so.
+        """
         import pandas as pd
 
         rows = []
         for attack in self.attacks:
-            cells = [cell for cell in self.cells if cell.attack == attack]
+            cells = [cell for scheme in self.schemes for cell in self.pooled(scheme, attack).cells]
+            first = attack.partition(" + ")[0]
+            seconds = f"{sum(c.seconds for c in cells) / len(cells):.1f}"
             rows.append(
                 {
                     "attack": attack,
                     "beats": ", ".join(self.under(attack, "beaten")),
                     "seeds differ": ", ".join(self.under(attack, "differ")),
                     "accuracy lost (points)": round(100 * sum(c.lost for c in cells) / len(cells), 1) + 0.0,
-                    "seconds a model": round(sum(c.seconds for c in cells) / len(cells), 1),
+                    "seconds a model": f"{seconds} ({first} itself not counted)"
+                    if first in self.own
+                    else seconds,
                 }
             )
         return pd.DataFrame(rows).set_index("attack").drop(NONE, errors="ignore")

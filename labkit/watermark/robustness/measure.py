@@ -125,7 +125,7 @@ def robustness_matrix(
             )
         )
     fewest = min(len(rows) for rows in null_hits.values())
-    return Matrix(tuple(cells), alpha, fewest, dataset.source, profiles.current().name)
+    return Matrix(tuple(cells), alpha, fewest, dataset.source, profiles.current().name, tuple(plan.own))
 
 
 def _check(marked: Sequence[MarkedModel], attacks: Sequence[str], plan: Plan) -> None:
@@ -260,6 +260,7 @@ def _in_worker(
 
 def _outcome(job: Job, plan: Plan, data: Dataset) -> dict[str, Any]:
     """Attack a model and count what is left: triggers (or bits) that hit, test records answered correctly."""
+    job = started(job, plan)  # what the caller's own attack makes may come from disk: its time is not counted
     start = time.perf_counter()
     model = attacked(job, plan, data)
     seconds = time.perf_counter() - start

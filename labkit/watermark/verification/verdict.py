@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from labkit.watermark.verification.redrawn_keys import RedrawnKeys
 
-SUPPORTED = 1e-6  # a binomial at the highest of some tens of null models is not shown to hold further out
 NULLS = 20  # fewer independent models say too little about the next one
 
 
@@ -113,10 +112,12 @@ class Verdict(Result):
         if self.redrawn is not None:
             return f"p = {self.p_value:.2g} among {len(self.redrawn.redrawn):,} keys drawn anew"
         if self.chance is not None:
-            return f"p = {self.p_value:.2g}, exact: {self.chance:.0%} a bit under any key that the suspect never saw"
+            shown = binomial.p_text(self.p_value)
+            shown = shown if shown.startswith("<") else f"= {shown}"
+            return f"p {shown}, exact: {self.chance:.0%} a bit under any key that the suspect never saw"
         shown = (
-            f"< {SUPPORTED:g}"
-            if self.model_based_p_value < SUPPORTED
+            f"< {binomial.SUPPORTED:g}"
+            if self.model_based_p_value < binomial.SUPPORTED
             else f"= {self.model_based_p_value:.1g}"
         )
         return f"model-based p {shown}, rank p = {self.rank_p_value:.2g}"
