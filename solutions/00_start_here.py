@@ -32,7 +32,7 @@
 import torch
 
 from labkit import data, doctor, plots, stats
-from labkit.course import Solved, banner, check, overview, tracks
+from labkit.course import Solved, banner, check, drawings, overview, tracks
 
 # solved.NAME: your function once it has passed, labkit's until then
 solved = Solved("00")
@@ -81,6 +81,13 @@ tracks.choose()
 #
 # **Stuck?** Three hints stand below each check, then the answer. Open them one at a time. The line under each
 # heading says how hard the exercise is, how much later labs rely on it, and how long it takes.
+
+# %%
+plots.show(drawings.exercise_loop())
+
+# %% [markdown]
+# The cause says what is wrong in words, not how it is written. Think first, then open hint 1: its idea is often
+# enough.
 #
 # ### Exercise 00.first_check: your first check
 #

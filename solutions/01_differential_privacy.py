@@ -40,7 +40,7 @@ import numpy as np
 import pandas as pd
 
 from labkit import data, dp, plots, profiles, stats
-from labkit.course import Solved, banner, check
+from labkit.course import Solved, banner, check, drawings
 from labkit.dp.mechanisms import floating_point
 
 profile = profiles.current()
@@ -85,7 +85,13 @@ print(f"recovered: {recovered:.6f}; in the table: {radius[patient]:.6f}")
 # without you. *Neighbouring* means one record more or less (**add/remove**) or one record changed with their number
 # public (**replace-one**). A statement of ε that does not say which is not finished.
 
+# %%
+plots.show(drawings.two_worlds())
+
 # %% [markdown]
+# From one answer nobody can tell for certain which world it came from: wherever it falls, the two curves differ by
+# a factor of at most $e^{\varepsilon}$. ε is the **largest** gap over all answers, not the average one.
+#
 # ## 2. How far can one record move the answer?
 #
 # Noise has to cover the difference between the two worlds, so first bound it. The bounds of a record must not be read

@@ -36,7 +36,7 @@ import pandas as pd
 import torch
 
 from labkit import data, dp, models, plots, profiles, stats, training, widgets
-from labkit.course import Solved, banner, check
+from labkit.course import Solved, banner, check, drawings
 from labkit.dp.training import textbook
 
 profile = profiles.current()
@@ -89,6 +89,14 @@ print(plain)
 # 4. **divide by the expected batch size**, and step.
 #
 # Abadi et al. (arXiv 1607.00133), algorithm 1. The next exercises are these lines, one by one.
+
+# %%
+plots.show(drawings.clip_and_noise())
+
+# %% [markdown]
+# Clipping makes the odd record no longer than any other. Then noise makes the two clouds overlap, so that one look
+# at a sum hardly tells whether that record was in. Clipping alone hides nothing, and without clipping nobody knows
+# how much noise is enough.
 #
 # ### Exercise 02.poisson_batch: draw a Poisson batch
 

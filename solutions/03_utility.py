@@ -38,7 +38,7 @@ import pandas as pd
 import torch
 
 from labkit import data, dp, plots, profiles, stats, training
-from labkit.course import Solved, banner, check
+from labkit.course import Solved, banner, check, drawings
 
 profile = profiles.current()
 mnist = data.load("mnist")
@@ -65,6 +65,13 @@ banner("03", mnist)
 # They are not free of *knowledge*: whoever drew the strokes knew what digits look like (how much strokes vary was set once
 # by looking at published accuracies on MNIST). So each row needs its own **ε = 0**: the same linear model on the same
 # features, trained on strokes alone. What it knows, no private record has bought.
+
+# %%
+plots.show(drawings.public_and_private())
+
+# %% [markdown]
+# The upper row reads no private record. The lower row does, again and again: each trial is a release, and so is the
+# choice of the best. This section moves as much as it can into the upper row; section 4 asks what the choice costs.
 #
 # **Predict first.** Which row gains most between ε = 0 and ε = 1? Which would you bet on at ε = 1? Pixels and scattering
 # have equally many parameters: will they score alike?

@@ -37,7 +37,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from labkit import data, membership, plots, profiles, stats, training
-from labkit.course import Solved, banner, check
+from labkit.course import Solved, banner, check, drawings
 from labkit.membership.reports import intervals
 from labkit.membership.shadows import signals
 from labkit.scenarios import handed_over
@@ -86,7 +86,14 @@ in_mine = membership.balanced_masks(2, len(labels), seed=1)[0]
 mine = case.train_on(in_mine, seed=1)
 print(mine)
 
+# %%
+plots.show(drawings.loss_gap())
+
 # %% [markdown]
+# The model was trained on its members' labels, so their losses tend to be smaller. But the two groups overlap: a
+# threshold that catches more members accuses more others, too. An attack is judged by how many it catches *at few
+# false alarms* (section 4).
+#
 # ### Exercise 04.record_losses: the loss of each record
 #
 # The training loss is a mean. An attacker wants the loss of each record, and exactly where it is extreme: write it so

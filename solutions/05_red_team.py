@@ -35,7 +35,7 @@ import pandas as pd
 import torch
 
 from labkit import data, membership, plots, profiles, stats, training
-from labkit.course import Solved, banner, check
+from labkit.course import Solved, banner, check, drawings
 from labkit.membership.reports import curves, intervals
 from labkit.membership.shadows import bank as banks
 from labkit.membership.studies import leave_one_out
@@ -197,6 +197,13 @@ plots.show(
 # For each record fit one Gaussian to the models *with* it and one to the models *without* it, and score by
 # log N(s; in) - log N(s; out). With a handful of models a record's own variance is guesswork. So keep its own two
 # means, but pool the variance over all records: one number for "in", one for "out".
+
+# %%
+plots.show(drawings.in_and_out())
+
+# %% [markdown]
+# Each record is in for half of the shadow models, so every record gets two bells of its own. The question is no
+# longer whether a confidence is high, but under which of *this record's* bells it is likelier.
 #
 # **Predict.** Will pooling help or hurt? Records do differ in their variance.
 #

@@ -40,7 +40,7 @@ import torch
 
 from labkit import audit, data, dp, models, plots, profiles, stats, training
 from labkit.audit import canaries, planted_bugs, scores
-from labkit.course import Solved, banner, check
+from labkit.course import Solved, banner, check, drawings
 from labkit.widgets import audit_explorer
 
 profile = profiles.current()
@@ -123,6 +123,13 @@ pd.DataFrame(rows).set_index("runs per side").round(2)
 # many coins in *one* run: each of m **canaries** is trained on if its coin says so. Afterwards the auditor guesses the
 # coins from the model. Under pure ε-DP a guess is right with probability at most 1 / (1 + e^-ε), and abstaining is
 # allowed.
+
+# %%
+plots.show(drawings.coins_and_guesses())
+
+# %% [markdown]
+# Chance gets half of the guesses right, and under a small ε nobody does much better. So many right guesses prove
+# that ε is at least that large. The auditor guesses at both ends only, where the scores are sure.
 #
 # Our canaries are images with a wrong label: a model can know that label only by having seen it.
 

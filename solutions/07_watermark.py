@@ -37,7 +37,7 @@ import pandas as pd
 import torch
 
 from labkit import plots, stats, training
-from labkit.course import Solved, banner, check
+from labkit.course import Solved, banner, check, drawings
 from labkit.scenarios import owner_and_thief
 from labkit.watermark import Key, commit, verify
 from labkit.widgets import theft_explorer, trigger_designer
@@ -75,6 +75,13 @@ print(
 # A mark is a habit that nobody else's model has: an answer to inputs that only the owner can make. The classic is a
 # **patch** (Gu et al., arXiv 1708.06733; as a watermark Zhang et al., ASIACCS 2018): images with a small pattern get one
 # answer, whatever they show. Everything about it follows from a secret **key**, so that a judge can draw it again.
+
+# %%
+plots.show(drawings.trigger_trial())
+
+# %% [markdown]
+# The thief never sees the key, and may take the habit on together with the answers. To a judge one number counts:
+# how often would an innocent model hit so many triggers by luck? Section 4 asks it.
 #
 # ### Exercise 07.stamp: stamp a keyed patch
 

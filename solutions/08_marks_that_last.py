@@ -40,7 +40,7 @@ import torch
 from torch import nn
 
 from labkit import plots, stats, training
-from labkit.course import Solved, banner, check
+from labkit.course import Solved, banner, check, drawings
 from labkit.scenarios import marks_that_last, owner_and_thief
 from labkit.watermark import (
     ALLOWED,
@@ -130,7 +130,14 @@ for family, names in marks_that_last.FAMILIES.items():
     print(f"{family}:", "; ".join(f"{name} ({REMOVALS[name].what})" for name in names))
 print("one after the other:", "; ".join(marks_that_last.COMBINED))
 
+# %%
+plots.show(drawings.where_attacks_touch())
+
 # %% [markdown]
+# Whoever trains a new network on answers takes over no weight, so a mark in the weights cannot follow; a mark in
+# the answers can. Fine-tuning reaches every layer. What it takes along and what it leaves is a question for
+# measurement: the rest of this lab.
+#
 # ## 2. What counts as success
 #
 # A thief can always destroy a mark: delete the model. So the rule needs two sides. Lukas et al. (arXiv 2108.04974) call

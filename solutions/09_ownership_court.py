@@ -43,7 +43,7 @@ import pandas as pd
 import torch
 
 from labkit import plots, profiles
-from labkit.course import Solved, banner, check
+from labkit.course import Solved, banner, check, drawings
 from labkit.evidence import Evidence, Signer, TamperError
 from labkit.scenarios import owner_and_thief, ownership_court
 from labkit.watermark import (
@@ -337,6 +337,13 @@ for problem in replayed.problems(
 # drawn at random, and to an innocent suspect it is a stranger like any other. So draw new keys and ask the suspect itself.
 # The rank of Arbor's key among them is an exact p-value, whatever the suspect's network is; it never falls below
 # 1 / (keys + 1). **Predict.** A thief's network took *some* mark on. Will keys drawn anew do as well on it?
+
+# %%
+plots.show(drawings.redrawn_keys())
+
+# %% [markdown]
+# The suspect stays the same and only the key changes, so nothing is assumed about other models. To an innocent, the
+# owner's key is one stranger among many, and its hits lie among theirs.
 
 # %%
 sizes = ownership_court.queries(setup)

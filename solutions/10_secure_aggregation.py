@@ -38,7 +38,7 @@ import numpy as np
 import pandas as pd
 
 from labkit import federated, plots, profiles, stats
-from labkit.course import Solved, banner, check
+from labkit.course import Solved, banner, check, drawings
 from labkit.federated import secagg
 from labkit.federated.secagg import keys, masks, messages, shamir
 from labkit.widgets import dropout_explorer, message_flow
@@ -175,6 +175,13 @@ except secagg.EncodingError as error:
 #
 # Each pair of hospitals shares a mask: a vector of uniform words. The one with the lower number **adds** it, the other
 # **subtracts** it. Every single vector is then uniform noise; in the sum, each mask meets its opposite.
+
+# %%
+plots.show(drawings.pairwise_masks())
+
+# %% [markdown]
+# What A sends says nothing to whoever does not know its masks. In the sum each mask meets its opposite. All
+# arithmetic wraps around: modulo 100 in the drawing, modulo 2³² below.
 #
 # ### Exercise 10.mask_pairwise: masks that cancel in the sum
 
@@ -456,6 +463,9 @@ print(
     f"errors: {apart.min():.2f} to {apart.max():.2f}; a sum of four updates lies "
     "between -4 and 4"
 )
+
+# %%
+plots.show(drawings.pairwise_masks(gone="C"))
 
 # %% [markdown]
 # Noise: four masks miss their opposite. Somebody must be able to rebuild them, and not the server alone. So each hospital

@@ -39,7 +39,7 @@ import numpy as np
 import pandas as pd
 
 from labkit import federated, models, plots, profiles
-from labkit.course import Solved, banner, check
+from labkit.course import Solved, banner, check, drawings
 from labkit.evidence import Signer
 from labkit.federated import (
     begin,
@@ -200,6 +200,13 @@ print(
 # The server could add the noise. Then it has seen the exact sum first. Each hospital could add all of it. Then the model
 # drowns. Under secure aggregation there is a third way: everybody adds a **share**, and only the sum is ever seen. But a
 # share that vanished with its hospital is missing, and a hospital that colludes knows its own.
+
+# %%
+plots.show(drawings.where_noise_goes())
+
+# %% [markdown]
+# Squares are hospitals, circles are noise (σ is what the promise needs), broken arrows are masked. On the right
+# nobody sees a single vector, and the sum carries no more noise than if the server had added it.
 #
 # ### Exercise 11.noise_share: enough noise, whoever is missing
 

@@ -39,7 +39,7 @@ import numpy as np
 import pandas as pd
 
 from labkit import plots, stats
-from labkit.course import Solved, banner, check
+from labkit.course import Solved, banner, check, drawings
 from labkit.federated import Noise, federate, result, rounds
 from labkit.federated.threats import (
     RULES,
@@ -73,6 +73,13 @@ print(system.describe())
 # | hospitals that collude | all of theirs | the same; and to leave no trace in a leaked copy |
 # | a malicious server | every message, and it may lie | one hospital's vector |
 # | a malicious hospital | the model; it may send anything | a backdoor, others' marks, a free ride |
+
+# %%
+plots.show(drawings.who_sees_what())
+
+# %% [markdown]
+# No honest party sees one hospital's update. But a sum *is* seen, and a new one comes every round. What does it
+# tell, and to whom? Sections 1 to 3.
 #
 # ## 1. Sums are not anonymous
 #

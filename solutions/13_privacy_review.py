@@ -41,7 +41,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from labkit import audit, dp, governance, plots
-from labkit.course import Solved, banner, check
+from labkit.course import Solved, banner, check, drawings
 from labkit.governance import finders, notes, redaction
 from labkit.membership.reports import curves, intervals
 from labkit.scenarios import review_board
@@ -87,6 +87,14 @@ first_impression = {"Atlas": "", "Borealis": "", "Cygnus": ""}
 
 # %% [markdown]
 # ## 2. What is claimed
+
+# %%
+plots.show(drawings.claim_to_decision())
+
+# %% [markdown]
+# A claim is a sentence. Three kinds of evidence meet it: what follows from the stated facts (this section), what
+# the logs say was done (section 3), what attacks find (section 4). The board's rule (section 6) reads them
+# together.
 #
 # The privacy engineer's first ten minutes: compute ε anew from the stated facts. There are two ways to draw batches that
 # look alike in code.
