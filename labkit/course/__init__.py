@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from labkit.course.exercises.exercise import find as find
     from labkit.course.exercises.overview import overview as overview
     from labkit.course.exercises.solved import Solved as Solved
+    from labkit.course.guesses.telling import predict as predict
+    from labkit.course.guesses.telling import predictions as predictions
+    from labkit.course.guesses.telling import revealed as revealed
     from labkit.course.labs import banner as banner
 
 __getattr__, __dir__, __all__ = facade.lazy(__name__)

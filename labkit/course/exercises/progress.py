@@ -25,12 +25,15 @@ class Progress:
         Exercise id -> ``{"status": ..., "tries": int, "passed_at": ISO time (once passed)}``.
     track : str
         The track chosen in lab 00, or nothing.
+    predictions : dict
+        Prediction id -> what was guessed and what came; see `labkit.course.guesses.kept`.
     remark : str
         Said to the learner when the file could not be used; not saved.
     """
 
     exercises: dict[str, dict[str, Any]] = field(default_factory=dict)
     track: str = ""
+    predictions: dict[str, dict[str, Any]] = field(default_factory=dict)
     remark: str = ""
 
     def status(self, id: str) -> str:
@@ -53,12 +56,13 @@ def read() -> Progress:
     try:
         saved = json.loads(file.read_text(encoding="utf-8"))
         exercises, track = saved["exercises"], saved.get("track", "")
+        predictions = saved.get("predictions", {})  # a file of an older labkit has none
         sound = isinstance(track, str) and all(
             entry["status"] in RANK and isinstance(entry["tries"], int) for entry in exercises.values()
         )
-        if not sound:
+        if not (sound and all(isinstance(entry, dict) for entry in predictions.values())):
             raise ValueError("not a progress file")
-        return Progress(exercises, track)
+        return Progress(exercises, track, predictions)
     except FileNotFoundError:
         return Progress()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -75,7 +79,9 @@ def write(progress: Progress) -> None:
 
     A file that could not be read is set aside first: a person may still read their progress out of it.
     """
-    content = {"exercises": progress.exercises, "track": progress.track}
+    content: dict[str, Any] = {"exercises": progress.exercises, "track": progress.track}
+    if progress.predictions:
+        content["predictions"] = progress.predictions
     try:
         if progress.remark and path().exists():
             path().replace(_aside(path()))
