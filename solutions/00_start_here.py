@@ -96,8 +96,10 @@ plots.show(drawings.exercise_loop())
 
 # %%
 def accuracy(predicted: torch.Tensor, labels: torch.Tensor) -> float:
-    """Return the share of `predicted` (int64, shape (n,)) that equals `labels` (the
-    same shape), from 0 to 1."""
+    """Return the share of `predicted` that equals `labels`, from 0 to 1.
+
+    Both are int64 tensors of shape (n,).
+    """
     ### BEGIN SOLUTION
     return float((predicted == labels).float().mean())
     ### END SOLUTION
