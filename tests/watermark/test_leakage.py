@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy import stats as st
 
-from labkit import membership, models
+from labkit import data, membership, models
 from labkit.stats import mean_interval
 from labkit.training.recipe import Recipe
 from labkit.watermark import Key
@@ -138,3 +138,105 @@ def test_a_study_is_reported_saved_and_made_once(bank, others, tmp_path) -> None
 def test_a_last_batch_of_another_length_is_refused(bank, others, marks: int) -> None:
     with pytest.raises(ValueError, match="multiple of the batch size"):
         leakage.leakage(bank, others, Key.from_phrase("pairs"), seeds=(1, 2), marks=marks, count=20)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """300 rows of four numbers with a column of categories' worth of noise, and 100 test rows."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 400)
+    x = rng.normal(size=(400, 4)) + 0.7 * y[:, None]
+    return data.Dataset.from_numpy(x, y, test_share=0.25, name="rows", real=False)
+
+
+class Calls:
+    """With how many records it was called; an object, as what a global list holds would belong to a function's identity."""
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+
+
+CALLS = Calls()
+
+
+def own_loop(x, y, seed):
+    """Adam, 30 steps of all records: a loop that this kit did not write."""
+    CALLS.lengths.append(len(y))
+    model = torch.nn.Sequential(torch.nn.Linear(4, 24), torch.nn.ReLU(), torch.nn.Linear(24, 3))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(30):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    return model
+
+
+def forest(x, y, seed):
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(10, random_state=seed).fit(x.numpy(), y.numpy())
+
+
+def of_rows(rows, train):
+    bank = membership.shadow_bank(rows, train=train, shadow_models=4, pool=160, population=60)
+    left = np.setdiff1d(np.arange(len(rows.train_y)), bank.positions)
+    return bank, replace(rows, train_x=rows.train_x[left], train_y=rows.train_y[left], digest="")
+
+
+@pytest.mark.parametrize("train", [own_loop, forest])
+def test_the_callers_own_training_function_trains_the_arms(rows, train) -> None:
+    bank, others = of_rows(rows, train)
+    study = partial(
+        leakage.leakage,
+        bank,
+        others,
+        Key.from_phrase("rows"),
+        scheme="rare-values",
+        seeds=(1, 2),
+        marks=40,
+        count=20,
+    )
+    CALLS.lengths.clear()
+    found = study(attacks=("loss",), batch_size=1)
+    plain, ordinary, marked = 80, 120, 120
+    assert CALLS.lengths == ([plain, ordinary, marked] * 2 if train is own_loop else [])
+    assert found.pairs == 2
+    assert bank.source in str(found)
+    CALLS.lengths.clear()
+    assert study(attacks=("loss",), batch_size=1).numbers() == found.numbers()
+    assert not CALLS.lengths  # kept, and found by the function's code
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({}, "does not show its batches: pass the records of one"),
+        ({"batch_size": 3}, "multiple of the batch size"),
+        ({"batch_size": 1, "attacks": ("luck",)}, "'luck'; expected at least one of"),
+        ({"batch_size": 1, "scheme": "noise"}, "are for images.*use 'rare-values'"),
+    ],
+)
+def test_what_an_own_function_cannot_answer_for_is_refused_before_any_training(rows, asked, why) -> None:
+    bank, others = of_rows(rows, own_loop)
+    CALLS.lengths.clear()
+    with pytest.raises(ValueError, match=why):
+        leakage.leakage(
+            bank,
+            others,
+            Key.from_phrase("rows"),
+            **{"scheme": "rare-values", "marks": 40, "count": 20} | asked,
+        )
+    assert not CALLS.lengths
+
+
+def test_a_bank_of_arrays_has_nothing_to_train_the_arms_with(rows) -> None:
+    bank, others = of_rows(rows, own_loop)
+    answers = np.stack([bank.logits(k) for k in range(len(bank))])
+    given = membership.ShadowBank.from_logits(answers, bank.masks, bank.labels, name="given")
+    with pytest.raises(ValueError, match=r"was made of arrays.*shadow_bank\(dataset, train="):
+        leakage.leakage(given, others, Key.from_phrase("rows"), scheme="rare-values")
+
+
+def test_a_batch_size_beside_a_recipe_is_the_recipes(bank, others) -> None:
+    with pytest.raises(ValueError, match="recipe says 50: leave it out"):
+        leakage.leakage(bank, others, Key.from_phrase("pairs"), seeds=(1, 2), batch_size=64)

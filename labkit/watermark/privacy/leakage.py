@@ -10,20 +10,21 @@ question; the other tells how much records alone do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from labkit import cache, plots, stats
+from labkit.membership.attacks import registry
 from labkit.membership.attacks.registry import attack
 from labkit.membership.reports import curves, intervals
 from labkit.membership.shadows.bank import ShadowBank, Target
 from labkit.membership.shadows.targets import fresh_halves, members_dataset
 from labkit.results import Result, as_json
 from labkit.stats import Interval
-from labkit.training import shelf
+from labkit.training import own, shelf
 from labkit.watermark.marks import backdoor, triggers
 from labkit.watermark.marks import training as marking
 from labkit.watermark.marks.keys import Key
@@ -241,6 +242,7 @@ def leakage(
     attacks: Sequence[str] = ATTACKS,
     marks: int | None = None,
     count: int | None = None,
+    batch_size: int | None = None,
     **options: Any,
 ) -> Leakage:
     """Attack models of three arms, pair by pair.
@@ -250,7 +252,8 @@ def leakage(
     Parameters
     ----------
     bank : ShadowBank
-        Shadow models and pool; every half of it is trained on in all arms, by the bank's recipe and weights of one seed.
+        Shadow models and pool; every half of it is trained on in all arms, by the bank's recipe and weights of one seed,
+        or by the bank's own training function with one seed.
     others : Dataset
         Its train records are the ordinary ones that the second arm adds: none of them in the pool.
     scheme : str
@@ -263,22 +266,26 @@ def leakage(
         A whole number of batches; default: about one mark for every fifty records.
     count : int, optional
         Triggers that the marks' strength is measured with.
+    batch_size : int, optional
+        Of a bank's own training function: the records of one step, 1 for a learner that takes all records at once.
 
     Raises
     ------
     ValueError
-        If there are fewer than two pairs, ``marks`` is no whole number of batches, or ``others`` holds too few records.
+        If there are fewer than two pairs, the bank cannot train or be attacked in these ways, ``batch_size`` is missing or
+        not the recipe's, ``marks`` is no whole number of batches, or ``others`` holds too few records. Before any training.
     """
     if len(seeds) < 2:
         raise ValueError(f"got {len(seeds)} pair; a paired interval needs at least 2 seeds")
-    half, batch = len(bank.y) // 2, bank.recipe.batch_size
+    half, batch = len(bank.y) // 2, _batch(bank, batch_size)
+    halves = fresh_halves(bank, seeds)
+    _check_attacks(attacks, bank, halves[0])
     marks = whole_batches(max(50, half // 50), batch) if marks is None else marks
     if marks < 1 or marks % batch or len(others.train_y) < marks:
         raise ValueError(
             f"got marks={marks} and {len(others.train_y):,} other records, for batches of {batch}: expected a multiple of "
             "the batch size, so that the last batch is as long in all arms, and at least as many other records"
         )
-    halves = fresh_halves(bank, seeds)
     made = [
         _train(bank, others, key, scheme, seed, members, marks, count, options)
         for seed, members in zip(seeds, halves, strict=True)
@@ -310,6 +317,39 @@ def leakage(
     )
 
 
+def _batch(bank: ShadowBank, given: int | None) -> int:
+    """Return the records of one step: of the recipe, or what the caller says of an own training function."""
+    if bank.recipe is None and bank.train is None:
+        raise ValueError(
+            f"{bank.name} was made of arrays, and nothing in it can train the arms: make the bank with "
+            "membership.shadow_bank(dataset, make_model=..., recipe=...) or shadow_bank(dataset, train=...)"
+        )
+    if bank.recipe is not None:
+        if given not in (None, bank.recipe.batch_size):
+            raise ValueError(
+                f"got batch_size={given}; the bank's recipe says {bank.recipe.batch_size}: leave it out"
+            )
+        return bank.recipe.batch_size
+    if given is None or given < 1:
+        raise ValueError(
+            f"got batch_size={given}, and this bank's own training function does not show its batches: pass the records of one "
+            "step, so that the last batch is as long in all arms, or 1 for a learner that takes all records at once"
+        )
+    return given
+
+
+def _check_attacks(attacks: Sequence[str], bank: ShadowBank, members: np.ndarray) -> None:
+    """Refuse attacks that could not be carried out on the arms before any is trained."""
+    unknown = [name for name in attacks if name not in registry.ATTACKS]
+    if unknown or not attacks:
+        raise ValueError(
+            f"got attacks {', '.join(map(repr, unknown)) or 'none'}; expected at least one of {', '.join(registry.ATTACKS)}"
+        )
+    like_an_arm = replace(bank.target(0), members=members)
+    for name in attacks:
+        registry._check(name, registry.ATTACKS[name], like_an_arm, bank)
+
+
 def _train(
     bank: ShadowBank,
     others: Dataset,
@@ -323,6 +363,7 @@ def _train(
 ) -> _Pair:
     """Train one model of each arm on this half: the same seed, so the same initial weights and order of records."""
     held = members_dataset(bank, members)
+    rows = triggers.bases(scheme, key, marks, dataset=held, part="marks", **options)
     learnt, asked = backdoor.draw_both(scheme, key, held, marks, count, **options)
     extra = {
         PLAIN: (held.train_x[:0], held.train_y[:0]),
@@ -338,26 +379,31 @@ def _train(
     for row, (part, _) in enumerate(extra.values()):
         masks[row, start : start + len(part)] = True
         start += len(part)
-    made = [bank.recipe, seed, x, y, masks, *shelf.model_identity(bank.make_model), *shelf.CODE]
-    folder = cache.directory() / "leakage" / cache.digest(made)[:32]
-    states = shelf.train_missing(
-        [folder / f"{arm.replace(' ', '-')}.pt" for arm in extra],
-        bank.make_model,
-        x,
-        y,
-        masks,
-        bank.recipe,
-        seeds=[7_000_003 + seed] * len(extra),
-        what=f"arms of seed {seed}, {bank.source}",
-    )
+    models = _arms(bank, seed, x, y, masks, list(extra))
     targets = {
-        arm: bank.query(shelf.model_of(bank.make_model, state), members, name=f"{arm} (seed {seed})")
-        for arm, state in zip(extra, states, strict=True)
+        arm: bank.query(model, members, name=f"{arm} (seed {seed})")
+        for arm, model in zip(extra, models, strict=True)
     }
-    rows = triggers.bases(scheme, key, marks, dataset=held, part="marks", **options)
     stamped = np.zeros(len(members), bool)
     stamped[np.flatnonzero(members)[np.unique(rows)]] = True
     return _Pair(targets, asked, stamped)
+
+
+def _arms(
+    bank: ShadowBank, seed: int, x: torch.Tensor, y: torch.Tensor, masks: np.ndarray, arms: list[str]
+) -> list[torch.nn.Module]:
+    """Return one model for each row of ``masks``, all of one seed, by the bank's recipe or its own training function."""
+    by_recipe = bank.train is None
+    way = [bank.recipe] if by_recipe else [bank.train]
+    code = [*shelf.model_identity(bank.make_model), *shelf.CODE] if by_recipe else list(own.CODE)
+    folder = cache.directory() / "leakage" / cache.digest([*way, seed, x, y, masks, *code])[:32]
+    paths = [folder / f"{arm.replace(' ', '-')}.pt" for arm in arms]
+    seeds, what = [7_000_003 + seed] * len(arms), f"arms of seed {seed}, {bank.source}"
+    if not by_recipe:
+        classes = len(bank.classes)
+        return own.train_missing(paths, bank.train, x, y, masks, seeds=seeds, classes=classes, what=what)
+    states = shelf.train_missing(paths, bank.make_model, x, y, masks, bank.recipe, seeds=seeds, what=what)
+    return [shelf.model_of(bank.make_model, state) for state in states]
 
 
 def _scores(target: Target, bank: ShadowBank, attacks: Sequence[str]) -> dict[str, np.ndarray]:
