@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def options_of(kind: str) -> set[str]:
     """Return the options that triggers of a kind may be drawn with in court: numbers and words, no pictures."""
-    known = triggers.KINDS.get(kind)
+    known = triggers.EVERY.get(kind)
     return set() if known is None else {*known.options, "target"}
 
 
@@ -70,7 +70,7 @@ class Claim:
     @property
     def drawable(self) -> bool:
         """Whether the keyed generator knows this kind of trigger."""
-        return self.triggers.kind in triggers.KINDS
+        return self.triggers.kind in triggers.EVERY
 
     @property
     def moment(self) -> datetime | None:
@@ -88,7 +88,7 @@ class Claim:
         kind = self.triggers.kind
         if not self.drawable:
             raise ValueError(
-                f"{kind!r} triggers are none of the keyed generator's ({', '.join(triggers.KINDS)}): "
+                f"{kind!r} triggers are none of the keyed generator's ({', '.join(triggers.EVERY)}): "
                 "a court cannot draw them"
             )
         options = dict(self.options)
@@ -113,16 +113,17 @@ class Claim:
         return triggers.draw(self.triggers.kind, self.key, len(self.triggers), **settings)
 
     def reproducible(self, public: Dataset) -> bool:
-        """Say whether the triggers brought are those that the key gives (to 1e-5 of the pixels' range)."""
+        """Say whether the triggers brought are those that the key gives, to 1e-5: of a pixel's range, or of a large value."""
         try:
             drawn = self.redraw(public)
         except ValueError:
             return False
         brought = self.triggers
-        same_shape = drawn.x.shape == brought.x.shape
-        return (
-            same_shape and torch.equal(drawn.y, brought.y) and bool((drawn.x - brought.x).abs().max() < 1e-5)
-        )
+        if drawn.x.shape != brought.x.shape or not torch.equal(drawn.y, brought.y):
+            return False
+        if not drawn.x.is_floating_point():  # tokens have no neighbours
+            return torch.equal(drawn.x, brought.x)
+        return bool(((drawn.x - brought.x).abs() < 1e-5 * drawn.x.abs().clamp(min=1)).all())
 
     def problems(
         self, public: Dataset, *, notary: str, released: datetime | None = None, dated: bool = True

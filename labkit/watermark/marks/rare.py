@@ -6,6 +6,9 @@ place, in an order that no train record has there. Both after Adi et al. (arXiv 
 unrelated key under a label, where "unrelated" is a matter of frequency, as a table has no free ground to draw on.
 
 Innocent models answer such records like any other, mostly with their own class: null models say how often with the mark's.
+
+A table of few columns has few combinations. A court that draws keys anew meets the owner's own, or most of it, again: its
+p-value cannot fall below that chance, and rightly so. Who wants to be heard there asks for more columns, ``columns=...``.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from labkit.watermark.marks.rare import RARE, refusal
 if TYPE_CHECKING:
     from labkit.data import Dataset
 
-__all__ = ["KINDS", "PARTS", "RARE", "Patch", "bases", "draw", "split"]
+__all__ = ["EVERY", "KINDS", "PARTS", "RARE", "Patch", "bases", "draw", "split"]
 
 PARTS = ("triggers", "marks")
 EVERY = KINDS | RARE
