@@ -40,7 +40,15 @@ import numpy as np
 import pandas as pd
 
 from labkit import data, dp, plots, profiles, stats
-from labkit.course import Solved, banner, check, drawings
+from labkit.course import (
+    Solved,
+    banner,
+    check,
+    drawings,
+    predict,
+    predictions,
+    revealed,
+)
 from labkit.dp.mechanisms import floating_point
 
 profile = profiles.current()
@@ -65,12 +73,24 @@ table[["mean radius", "mean texture", "mean area", "diagnosis"]].describe().roun
 # **Predict before you run.** To how many digits can a reader compute that patient's radius?
 
 # %%
+predict(
+    "01.digits",
+    "How many decimal places of the radius come out right, from the two exact averages?",
+    within=2,
+)
+
+# %%
 patient = int(radius.argmax())
 n = len(radius)
 before, after = radius.mean(), np.delete(radius, patient).mean()
 recovered = n * before - (n - 1) * after
 print(f"published: {before:.6f} (n = {n}), then {after:.6f} (n = {n - 1})")
 print(f"recovered: {recovered:.6f}; in the table: {radius[patient]:.6f}")
+
+# %%
+# Two averages as doubles: what is still wrong is their rounding alone.
+wrong = max(abs(recovered - radius[patient]), np.finfo(float).eps)
+revealed("01.digits", math.floor(-math.log10(wrong)), source=cancer.source)
 
 # %% [markdown]
 # An average over hundreds is not private because it is an average. What goes wrong is that the two worlds, with this
@@ -306,6 +326,13 @@ plots.show(plots.describe(fig, alt))
 # has anyway, because these are only so many patients? And at ε = 0.1?
 
 # %%
+predict(
+    "01.cross",
+    "From which ε on is the noise on the mean smaller than the mean's own uncertainty?",
+    factor=2,
+)
+
+# %%
 epsilons = np.geomspace(0.03, 10, 9)
 rng = np.random.default_rng(0)
 repeats = profile.pick(smoke=200, laptop=1000, full=5000)
@@ -325,6 +352,9 @@ print(
     f"mean |error| of the sample mean {sampling:.3f}; the noise is smaller from about "
     f"ε = {cross:.2f} on"
 )
+
+# %%
+revealed("01.cross", cross, source=cancer.source)
 
 # %% tags=["hide-input"]
 fig, ax = plots.figure()
@@ -404,6 +434,14 @@ check("01.estimate_share", estimate_share)
 # %% [markdown]
 # **Predict before you run.** At the same ε, how many times larger is the error without a curator than with one?
 
+# %%
+predict(
+    "01.curator",
+    "At ε = 1, how many times larger is the error without a curator?",
+    unit="times",
+    factor=2,
+)
+
 
 # %%
 def share_errors(epsilon: float) -> dict[str, stats.Interval]:
@@ -428,6 +466,8 @@ def share_errors(epsilon: float) -> dict[str, stats.Interval]:
 
 # %%
 measured = {e: share_errors(e) for e in (0.1, 0.3, 1.0, 3.0)}
+without, curated = measured[1.0].values()
+revealed("01.curator", without.estimate / curated.estimate, source=cancer.source)
 
 # %% tags=["hide-input"]
 fig, ax = plots.figure()
@@ -994,7 +1034,16 @@ pd.DataFrame(
 #
 # **Predict before you run.** The sampler passes any test of its shape. How often does one release still tell an answer of
 # 0 from an answer of 1 *for certain*, at ε = 0.1?
-#
+
+# %%
+predict(
+    "01.certain",
+    "In which share of releases at ε = 0.1 is the true answer certain?",
+    unit="%",
+    within=10,
+)
+
+# %% [markdown]
 # ### Exercise 01.reachable: which answer can this double come from?
 #
 # The sampler is `value + sign * (-scale * np.log(u))`, with `u` in $\{1, …, 2^{53}\} \cdot 2^{-53}$ and sign ±1. Undo it
@@ -1069,6 +1118,9 @@ broken = attack(
     lambda v, rng: floating_point.naive_laplace(v, 1 / epsilon, rng), epsilon, trials
 )
 print(broken)
+
+# %%
+revealed("01.certain", broken.certain, times=100, source="textbook sampler, ε = 0.1")
 
 # %% [markdown]
 # **The fix** is to leave doubles alone: round the answer to a public grid, count in grid steps, and add noise that is
@@ -1269,6 +1321,12 @@ pd.DataFrame(
 # sensitivity from `d_in=2`, one record out and one in. The same ε in two libraries is the same promise only under the
 # same neighbouring relation.
 #
+# How near were your guesses? They are kept for you alone, and nothing of them counts as points.
+
+# %%
+predictions("01")
+
+# %% [markdown]
 # ## What you can now defend in an interview
 #
 # - *"Explain ε in one minute."* It bounds how much more likely any output is with one person's record than without, for
