@@ -466,8 +466,6 @@ def share_errors(epsilon: float) -> dict[str, stats.Interval]:
 
 # %%
 measured = {e: share_errors(e) for e in (0.1, 0.3, 1.0, 3.0)}
-without, curated = measured[1.0].values()
-revealed("01.curator", without.estimate / curated.estimate, source=cancer.source)
 
 # %% tags=["hide-input"]
 fig, ax = plots.figure()
@@ -495,6 +493,9 @@ print(
     f"at ε = 1: {at_one['randomised response']} without a curator, "
     f"{at_one['Laplace on the count']} with one, {ratio:.0f}x; √n = {math.sqrt(n):.0f}"
 )
+
+# %%
+revealed("01.curator", ratio, source=cancer.source)
 
 # %% [markdown]
 # The price of trusting nobody is a factor of the order of √n: every patient adds noise, instead of one noise for all. Secure
