@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -117,6 +118,30 @@ def test_a_worker_does_what_this_process_does() -> None:
         patch.setenv("LABKIT_CACHE", str(measure.cache.directory()) + "-of-workers")
         there = run([patched()], ("prune", "round", "prune + mirror"), workers=2)
     assert [replace(c, seconds=0) for c in here.cells] == [replace(c, seconds=0) for c in there.cells]
+
+
+def test_a_dask_cluster_is_sent_the_records_once(monkeypatch) -> None:
+    distributed = pytest.importorskip(
+        "distributed", reason='dask is not installed: pip install "labkit[cluster]"'
+    )
+    here = run([patched()], ("prune", "round"))
+    sent = []
+    original = distributed.Client.scatter
+
+    def scatter(self, values, *args, **options):
+        sent.append(np.asarray(values).nbytes)
+        return original(self, values, *args, **options)
+
+    monkeypatch.setattr(distributed.Client, "scatter", scatter)
+    monkeypatch.setenv("LABKIT_CACHE", str(measure.cache.directory()) + "-of-dask")
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+    )
+    with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
+        there = run([patched()], ("prune", "round"), workers=2)
+    assert [replace(c, seconds=0) for c in there.cells] == [replace(c, seconds=0) for c in here.cells]
+    once = sum(part.numel() * part.element_size() for part in (attacker().train_x, attacker().test_x))
+    assert once <= sum(sent) < 1.5 * once  # the labels are small
 
 
 def test_a_white_box_mark_is_read_from_attacked_models_and_fitting_null_models() -> None:

@@ -236,25 +236,27 @@ def _work(
         return
     import joblib
 
-    arrays = [part.numpy() for part in (data.train_x, data.train_y, data.test_x, data.test_y)]
+    parts = (data.train_x, data.train_y, data.test_x, data.test_y)
+    arrays = spreading.sent(*(part.numpy() for part in parts))
     facts = (data.name, data.source, data.real, data.classes, str(data.digest))
     threads, light = max(1, many._cores() // workers), replace(plan, own={})
     tasks = {
-        row: joblib.delayed(_in_worker)(row, job, light, arrays, facts, threads) for row, job in rest.items()
+        row: joblib.delayed(_in_worker)(row, job, light, facts, threads, *arrays) for row, job in rest.items()
     }
     yield from spreading.spread(tasks, workers)
 
 
 def _in_worker(
-    row: int, job: Job, plan: Plan, arrays: Sequence[np.ndarray], facts: tuple, threads: int
+    row: int, job: Job, plan: Plan, facts: tuple, threads: int, *arrays: Any
 ) -> tuple[int, dict[str, Any]]:
-    """Do one job inside a worker process; arrays came by memory map."""
+    """Do one job inside a worker process; arrays came once: see `labkit.training.spreading`."""
     from labkit.data import Dataset
 
     os.environ["LABKIT_PROGRESS"] = "0"
     torch.set_num_threads(threads)
     name, source, real, classes, digest = facts
-    data = Dataset(name, source, real, *(torch.from_numpy(np.array(a)) for a in arrays), classes, digest)
+    parts = [torch.from_numpy(np.array(spreading.received(array))) for array in arrays]
+    data = Dataset(name, source, real, *parts, classes, digest)
     return row, _outcome(job, plan, data)
 
 
