@@ -44,11 +44,6 @@ EXTRAS = {  # extra: the modules that come with it and that a command may miss
     "bridges": ("art", "cleverhans", "opendp", "pydp"),
 }
 
-GRADING = """what remains possible:
-  A copied answer passes, and so does a table of the numbers that a check expects: nothing tells who wrote a function.
-  The fence around a submission is made of Python. Code that reaches into C by itself can read files or use the network
-  as the account that grades: for strangers' submissions use an account or a container of its own."""
-
 
 def doctor(options: argparse.Namespace) -> int:
     from labkit import doctor
@@ -130,11 +125,15 @@ def build(options: argparse.Namespace) -> int:
 
 
 def classroom(options: argparse.Namespace) -> int:
-    from labkit.course import grading
+    from labkit.course.release import command
 
-    for path in grading.grade(options.folder, seconds=options.seconds, megabytes=options.megabytes):
-        print(path)
-    return 0
+    return command.classroom(options)
+
+
+def bundle(options: argparse.Namespace) -> int:
+    from labkit.course.release import command
+
+    return command.bundle(options)
 
 
 def progress(options: argparse.Namespace) -> int:
@@ -262,19 +261,22 @@ def parser() -> argparse.ArgumentParser:
     )
     _profile(sub)
 
+    from labkit.course.release import options as handing_out
+
     sub = command(
         classroom,
-        "grade what learners handed in: each function by itself, in a fresh process with a limit of time and memory",
-        "  labkit build --classroom my-course\n  labkit classroom grade my-course\n\n" + GRADING,
+        "hand out a set without answers, make an exam of a seed, grade what learners handed in",
+        handing_out.CLASSROOM_EXAMPLES,
     )
-    sub.add_argument(
-        "action", choices=["grade"], help="grade: write a table of points, and a page for each learner"
+    handing_out.classroom_arguments(sub)
+
+    sub = command(
+        bundle,
+        "pack wheels, prepared results, notebooks and what data may be packed, for machines without network",
+        handing_out.BUNDLE_EXAMPLES,
     )
-    sub.add_argument(
-        "folder", type=Path, metavar="DIR", help="holds submitted/STUDENT/LAB/LAB.ipynb, as for nbgrader"
-    )
-    sub.add_argument("--seconds", type=float, default=60, help="time for one exercise (default: 60)")
-    sub.add_argument("--megabytes", type=int, default=2048, help="memory for one exercise (default: 2048)")
+    handing_out.bundle_arguments(sub)
+    _profile(sub)
 
     sub = command(
         site,
