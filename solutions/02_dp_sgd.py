@@ -36,7 +36,15 @@ import pandas as pd
 import torch
 
 from labkit import data, dp, models, plots, profiles, stats, training, widgets
-from labkit.course import Solved, banner, check, drawings
+from labkit.course import (
+    Solved,
+    banner,
+    check,
+    drawings,
+    predict,
+    predictions,
+    revealed,
+)
 from labkit.dp.training import textbook
 
 profile = profiles.current()
@@ -75,9 +83,24 @@ print(plain)
 
 # %% [markdown]
 # **Predict before you go on.** You will train the same network with a proof that bounds what anyone can learn about a
-# single record. How many points of accuracy will that cost at ε = 3? At ε = 1? Write both guesses down; the curve in
-# section 6 gives the answer.
-#
+# single record. How many points of accuracy will that cost at ε = 3? At ε = 1? Write both guesses down;
+# section 6 draws the curve and shows them beside it.
+
+# %%
+predict(
+    "02.at_three",
+    "How many points of accuracy will ε = 3 cost this network?",
+    unit="points",
+    within=1,
+)
+predict(
+    "02.at_one",
+    "And how many points will ε = 1 cost it?",
+    unit="points",
+    within=1,
+)
+
+# %% [markdown]
 # ## 2. DP-SGD by hand
 #
 # An ordinary step adds up what every record of a batch wants to change. If one record can push as hard as it likes,
@@ -708,7 +731,24 @@ network.table()
 linear.table()
 
 # %% [markdown]
-# Compare with the two guesses that you wrote down in section 1. Read each curve from its own line at ε = 0: the linear
+# What came of the two guesses of section 1:
+
+
+# %%
+def cost(epsilon: float) -> stats.Interval:
+    """Return what privacy costs the network, in points, at the ε of its curve that is
+    nearest, from the differences seed by seed."""
+    nearest = min(network.epsilons, key=lambda e: abs(e - epsilon))
+    runs = zip(network.ceiling, network.at(nearest), strict=True)
+    return stats.mean_interval([100 * (top - run.accuracy) for top, run in runs])
+
+
+on = f"{mnist.source}, measured at ε of {network.epsilons}"
+revealed("02.at_three", cost(3.0), source=on)
+revealed("02.at_one", cost(1.0), source=on)
+
+# %% [markdown]
+# Read each curve from its own line at ε = 0: the linear
 # pipeline starts high, since it brings knowledge along, and the first unit of ε removes most of the mistakes that are
 # left; the network starts from nothing, learns its features from noisy gradients, and goes on gaining.
 
@@ -773,10 +813,18 @@ pd.DataFrame(rows).set_index(["σ", "epochs"]).round(3)
 # but with such batches. What is its ε?
 
 # %%
-steps = round(15 / rate)
+predict("02.fixed_batches", "What is ε with fixed batches?", factor=2)
+
+# %%
+steps, epsilon_of = round(15 / rate), {}
 for sampler in ("poisson", "fixed"):
     run = dp.SampledGaussian(1.3, steps=steps, sample_rate=rate, sampler=sampler)
-    print(f"{sampler:8}", dp.privacy_statement([run], delta=1e-5))
+    statement = dp.privacy_statement([run], delta=1e-5)
+    epsilon_of[sampler] = statement.epsilon
+    print(f"{sampler:8}", statement)
+
+# %%
+revealed("02.fixed_batches", epsilon_of["fixed"], source="computed, δ = 1e-5, PLD")
 
 # %% [markdown]
 # With coin flips, an observer cannot know in which steps a record took part, and that doubt is most of the privacy.
@@ -795,6 +843,12 @@ try:
     )
 except ValueError as refusal:
     print(refusal)
+
+# %% [markdown]
+# How near were your guesses? They are kept for you alone, and nothing of them counts as points.
+
+# %%
+predictions("02")
 
 # %% [markdown]
 # ## What you can now defend in an interview
