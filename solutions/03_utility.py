@@ -38,7 +38,15 @@ import pandas as pd
 import torch
 
 from labkit import data, dp, plots, profiles, stats, training
-from labkit.course import Solved, banner, check, drawings
+from labkit.course import (
+    Solved,
+    banner,
+    check,
+    drawings,
+    predict,
+    predictions,
+    revealed,
+)
 
 profile = profiles.current()
 mnist = data.load("mnist")
@@ -87,16 +95,32 @@ by_kind = {kind: dp.features(mnist, kind) for kind in kinds}
 for made in by_kind.values():
     print(made)
 
+# %%
+predict(
+    "03.gains_most",
+    "Which row gains most points between ε = 0 and ε = 1?",
+    choices=kinds,
+)
+predict(
+    "03.same_parameters",
+    "By how many points does scattering beat pixels at ε = 1?",
+    unit="points",
+    within=2,
+)
+
 # %% [markdown]
 # To compare kinds is to choose between them, and choices are made on records held out of the training set. The test
 # set waits for section 5.
 
 # %%
-rows, right = {}, {}
+rows, right, at_one, gains = {}, {}, {}, {}
 for kind, made in by_kind.items():
     split = made.holdout(len(made.train_y) // 6)
     runs = {e: dp.linear_pipeline(split, target_epsilon=e) for e in budgets}
-    rows[kind] = {"ε = 0": dp.linear_prior(split).accuracy.percent()}
+    prior = dp.linear_prior(split).accuracy
+    at_one[kind] = runs[1.0].accuracy.estimate
+    gains[kind] = at_one[kind] - prior.estimate
+    rows[kind] = {"ε = 0": prior.percent()}
     rows[kind] |= {f"ε = {e:g}": run.accuracy.percent() for e, run in runs.items()}
     rows[kind] |= {"parameters": len(mnist.classes) * (split.shape[0] + 1)}
     right[kind] = {
@@ -104,6 +128,12 @@ for kind, made in by_kind.items():
         for e, run in runs.items()
     }
 pd.DataFrame(rows).T
+
+# %%
+on = f"{mnist.source}, held-out records, one run each"
+revealed("03.gains_most", max(gains, key=gains.get), source=on)
+ahead = at_one["scattering"] - at_one["pixels"]
+revealed("03.same_parameters", ahead, times=100, source=on)
 
 # %% [markdown]
 # Two rows with as many parameters and very different accuracies: so it is *not* true that "noise is paid per parameter".
@@ -510,7 +540,15 @@ print(
 # Every trial of that search was trained on private records. You publish one model, but *which* one depends on all of
 # them. **Predict:** you tried some settings, each at ε = 1, and publish the best. What may you claim: 1, the number of
 # trials, or something in between?
-#
+
+# %%
+predict(
+    "03.ten_trials",
+    "Ten settings at ε = 1 each, fixed beforehand: what is the ε of all ten together?",
+    factor=1.25,
+)
+
+# %% [markdown]
 # ### Exercise 03.epsilon_with_tuning: what a number of trials costs
 
 
@@ -564,7 +602,12 @@ for k in profile.pick(smoke=[2, 10], laptop=[2, 5, 10, 30], full=[2, 5, 10, 30, 
             "best of a random number (RDP)": at_random,
         }
     )
-pd.DataFrame(rows).set_index("trials at ε = 1").round(2)
+costs = pd.DataFrame(rows).set_index("trials at ε = 1").round(2)
+costs
+
+# %%
+together = costs.loc[10, "all of them (PLD)"]
+revealed("03.ten_trials", together, source="computed, δ = 1e-5, PLD")
 
 # %% [markdown]
 # The right column is Papernot & Steinke (arXiv 2110.03620): **draw** the number of trials at random, make exactly that
@@ -817,6 +860,12 @@ except dp.NoDecision as no:
 # `decision.save("decision.md")` (or `.html`, `.txt`) writes the page that goes to whoever answers for it. Engineers
 # measure the curve. Choosing a point on it weighs harm against use, and is not a technical question.
 #
+# How near were your guesses? They are kept for you alone, and nothing of them counts as points.
+
+# %%
+predictions("03")
+
+# %% [markdown]
 # ## What you can now defend in an interview
 #
 # - *"Why does a linear model beat your CNN at ε = 1?"* What is known beforehand need not be learned from noisy gradients.
