@@ -77,7 +77,7 @@ def box(tone: str, heading: str, lines: list[tuple[str, str]], closing: str = ""
 
 
 def _font(name: str) -> str:
-    return "" if name == "Likely cause" else "font-family:monospace"
+    return "" if name in ("Likely cause", "What to do") else "font-family:monospace"
 
 
 def plain(tone: str, heading: str, lines: list[tuple[str, str]], closing: str = "") -> str:

@@ -20,10 +20,14 @@ def prove_right(name: str, right: Callable) -> None:
 
 
 def prove_mistake(name: str, attempt: Callable, message: str) -> None:
-    """Assert that ``attempt`` is wrong, and that ``message`` is part of what the learner reads."""
+    """Assert that ``attempt`` is wrong, and that ``message`` is part of what the learner reads, at the latest when stuck.
+
+    What a *first* wrong try may read is held in test_hint_ladder.py, on these same mistakes.
+    """
     outcome = check(name, attempt)
     assert outcome.status == "wrong", outcome
-    assert message in str(outcome), str(outcome)
+    told = f"{outcome.problem.because}: {outcome.problem.remedy}\n{outcome}"
+    assert message in told, told
 
 
 def prove_second_press(name: str, wrong: Callable, right: Callable) -> None:

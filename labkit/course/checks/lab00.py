@@ -65,9 +65,7 @@ def check_accuracy(attempt: Callable[..., Any]) -> None:
         elif _near(got, 100 * share) and share:
             because = "this is in percent; a share lies between 0 and 1"
         elif len(set(labels)) < len(labels) and any(_near(got, o) for o in _overlaps(predicted, labels)):
-            because = (
-                "this asks which labels occur on both sides; compare record by record: predicted == labels"
-            )
+            because = "this asks which labels occur on both sides; compare record by record\npredicted == labels has one True or False a record"
         elif _near(got, 1 - share):
             because = "this is the share of mistakes; count where the two agree"
         expect_close(got, share, given=given, because=because)
@@ -120,10 +118,10 @@ def check_seeded_noise(attempt: Callable[..., Any]) -> None:
     if torch.equal(first, attempt(**{**given, "seed": 4})):
         raise Wrong(given, "the same noise for seeds 3 and 4", "other noise", "the seed is not used")
     if touched:
-        because = "the global generator moved: use torch.Generator().manual_seed(seed), not torch.manual_seed"
+        because = "the global generator moved: whatever else draws numbers now draws others\nuse torch.Generator().manual_seed(seed), not torch.manual_seed"
         raise Wrong(given, "a changed global state", "a generator of its own", because)
     if numpy_touched:
-        because = "NumPy's global generator moved: use np.random.default_rng(seed), not np.random.seed"
+        because = "NumPy's global generator moved: whatever else draws numbers now draws others\nuse np.random.default_rng(seed), not np.random.seed"
         raise Wrong(given, "a changed global state", "a generator of its own", because)
     spread, middle = float(first.std()), float(first.mean())
     because = "scale is a standard deviation: multiply standard normal noise by it"
@@ -199,7 +197,7 @@ def check_interval(attempt: Callable[..., Any]) -> None:
         n, mean = len(values), float(np.mean(values))
         low, high = stats.t.interval(confidence, n - 1, loc=mean, scale=stats.sem(values))
         expected = (mean, float(low), float(high))
-        because = "mean ± t * s / sqrt(n): t from the Student distribution with n - 1 degrees of freedom"
+        because = "the interval lies around the mean, and is as wide as few runs of this spread demand: which quantile, which spread, divided by what?\nmean ± t * s / sqrt(n): t from the Student distribution with n - 1 degrees of freedom"
         if isinstance(got, tuple | list) and len(got) == 3:
             half, quantile = float(got[2]) - float(got[0]), stats.t.ppf((1 + confidence) / 2, n - 1)
             spread, normal = np.std(values, ddof=1), stats.norm.ppf((1 + confidence) / 2)
@@ -213,11 +211,12 @@ def _interval_cause(half: float, t: float, z: float, spread: float, n: int) -> s
         "few runs need the Student quantile, which is wider than the normal one (1.96)": z
         * spread
         / math.sqrt(n),
-        "use the sample standard deviation, with n - 1 in it (ddof=1)": t
+        "the spread is a little too small: the mean was estimated from the same few runs\nuse the sample standard deviation, with n - 1 in it (ddof=1)": t
         * spread
         * math.sqrt((n - 1) / n)
         / math.sqrt(n),
-        "divide the standard deviation by sqrt(n): the mean varies less than one run": t * spread,
+        "that is the spread of single runs: the mean varies less than one run\ndivide the standard deviation by sqrt(n)": t
+        * spread,
     }
     return next((text for text, width in slips.items() if math.isclose(half, width, rel_tol=1e-3)), "")
 

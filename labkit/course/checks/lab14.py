@@ -43,18 +43,21 @@ def check_posterior_bound(attempt: Callable) -> None:
         got = attempt(prior, epsilon)
         try:
             wrong = {
-                "e^ε multiplies the *odds* p / (1 - p), not the probability p": math.exp(epsilon) * prior,
-                "e^ε multiplies the odds; cutting a product off at 1 hides that": min(
+                "a probability was multiplied; what ε multiplies is the *odds*\ne^ε times p / (1 - p)": math.exp(
+                    epsilon
+                )
+                * prior,
+                "a probability was multiplied, and cut off at 1 to hide that; what ε multiplies is the odds\ne^ε times p / (1 - p)": min(
                     1.0, math.exp(epsilon) * prior
                 ),
-                "those are the odds: turn them into a probability with odds / (1 + odds)": (
+                "those are the odds after the release; a probability is wanted\nodds / (1 + odds)": (
                     math.exp(epsilon) * prior / (1 - prior)
                 ),
                 "that is the belief for a prior of one half; use the prior": 1 / (1 + math.exp(-epsilon)),
             }
             because = next(
                 (text for text, value in wrong.items() if math.isclose(float(got), value, rel_tol=1e-9)),
-                "the odds after are at most e^ε times the odds before",
+                "which quantity does ε bound the change of? Not the probability itself\nthe odds after are at most e^ε times the odds before",
             )
         except (TypeError, ValueError):
             because = "return one number, the probability after the release"

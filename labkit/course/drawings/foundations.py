@@ -129,9 +129,15 @@ def _noisy_sums(ax: Axes, clipped: np.ndarray, deviation: float, rng: np.random.
     for rows, colour, marker in ((clipped[1:], BLUE, "o"), (clipped, RED, "x")):
         centre = rows.sum(0)
         cloud = centre + rng.normal(0, deviation, size=(120, 2))
-        ax.scatter(*cloud.T, s=14, color=colour, marker=marker, alpha=0.45, linewidth=1)
+        ax.scatter(cloud[:, 0], cloud[:, 1], s=14, color=colour, marker=marker, alpha=0.45, linewidth=1)
         ax.scatter(
-            *centre, s=90, color=colour, marker=marker, edgecolor="white" if marker == "o" else None, zorder=4
+            centre[0],
+            centre[1],
+            s=90,
+            color=colour,
+            marker=marker,
+            edgecolor="white" if marker == "o" else None,
+            zorder=4,
         )
     middle = clipped[1:].sum(0)
     ax.set(xlim=(middle[0] - 3.6, middle[0] + 4.4), ylim=(middle[1] - 4.0, middle[1] + 3.3))

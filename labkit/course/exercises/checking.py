@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from labkit.course import showing
@@ -17,6 +17,12 @@ from labkit.course.showing import brief
 
 NOT_ATTEMPTED, WRONG, PASSED = "not attempted", "wrong", "passed"
 _judged: dict[str, tuple[str, Any]] = {}  # exercise -> status and attempt of its last check in this process
+_wrong: dict[str, list[Any]] = {}  # exercise -> its different wrong attempts in this process, in order
+LADDER = (
+    "Stuck? Hint 1 stands below: the idea.",
+    "Still stuck? Hint 2 stands below: the step.",
+    "Hint 3 stands below: nearly the code.",
+)
 
 
 class CheckFailed(AssertionError):  # noqa: N818 (the name says it)
@@ -35,6 +41,8 @@ class Outcome:
         What was wrong: ``given``, ``got``, ``expected``, ``because``.
     remark : str
         What else the learner should know.
+    tries : int
+        The how-many-th different wrong attempt this is: the first is told the cause, a later one the remedy, too.
     """
 
     exercise: Exercise
@@ -42,6 +50,7 @@ class Outcome:
     problem: Wrong | None = None
     remark: str = ""
     attempt: Any = field(default=None, repr=False)
+    tries: int = 1
 
     def parts(self) -> tuple[str, str, list[tuple[str, str]], str]:
         """Return status, heading, named lines and closing remark, as `labkit.course.showing` takes them."""
@@ -49,7 +58,7 @@ class Outcome:
         closings = {
             PASSED: f"The cells below use your version (solved.{name}).",
             NOT_ATTEMPTED: "The cells below use labkit's version; three hints stand by the exercise.",
-            WRONG: "The cells below use labkit's version until yours passes.",
+            WRONG: f"{LADDER[min(self.tries, len(LADDER)) - 1]} The cells below use labkit's version until yours passes.",
         }
         lines = []
         if self.problem is not None:
@@ -60,6 +69,8 @@ class Outcome:
                 if getattr(self.problem, key) is not None
             ]
             lines.append(("Likely cause", self.problem.because))
+            if self.problem.remedy and self.tries > 1:
+                lines.append(("What to do", self.problem.remedy))
         return self.status, heading, lines, self.remark or closings[self.status]
 
     def __str__(self) -> str:
@@ -115,6 +126,8 @@ def check(id: str, attempt: Any) -> Outcome:
     """
     item = find(id)
     outcome = judge(item, attempt)
+    if outcome.status == WRONG:
+        outcome = replace(outcome, tries=_tries(item.id, attempt))
     showing.show(outcome.html, str(outcome))
     if not _is_reference(item, attempt):
         _judged[item.id] = (outcome.status, attempt)
@@ -123,6 +136,22 @@ def check(id: str, attempt: Any) -> Outcome:
     if strict() and outcome.status != PASSED:
         raise CheckFailed(str(outcome))
     return outcome
+
+
+def _tries(id: str, attempt: Any) -> int:
+    """Return the how-many-th different wrong attempt this is; a second press of the same one is no new try."""
+    key = getattr(attempt, "__code__", attempt)  # code compares by what it does, so a cell that is run again is the same
+    known = _wrong.setdefault(id, [])
+    if not any(type(old) is type(key) and (old is key or _equal(old, key)) for old in known):
+        known.append(key)
+    return len(known)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except (TypeError, ValueError, RuntimeError):  # arrays have no single answer
+        return False
 
 
 def passed(id: str) -> Any:

@@ -24,14 +24,22 @@ class Wrong(Exception):  # noqa: N818 (it reads as what it says: raise Wrong)
     got, expected : object
         What the attempt returned, and what it should have; text is shown as it is.
     because : str
-        The likely cause, as a sentence that helps.
+        The likely cause, in words: what is wrong, not how it is written. What stands on a second line is the remedy,
+        with its formula or call; a learner sees it from the second wrong try on.
+
+    Examples
+    --------
+    >>> wrong = Wrong(because="the middle is too low: a sum was taken\\ndivide by len(values)")
+    >>> wrong.because, wrong.remedy
+    ('the middle is too low: a sum was taken', 'divide by len(values)')
     """
 
     def __init__(self, given: Any = None, got: Any = None, expected: Any = None, because: str = "") -> None:
         if not because:
             raise TypeError("Wrong needs because=...: the likely cause is what helps the learner")
         super().__init__(because)
-        self.given, self.got, self.expected, self.because = given, got, expected, because
+        self.given, self.got, self.expected = given, got, expected
+        self.because, _, self.remedy = because.partition("\n")
 
 
 @dataclass(frozen=True)

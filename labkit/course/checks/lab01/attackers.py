@@ -56,12 +56,11 @@ def _name_ceiling_mistake(
         ),
         (
             np.minimum(growth * fpr, 1 - (1 - fpr) / growth),
-            "δ is missing: with probability δ the promise may fail altogether (the worst case, which the ceiling allows"
-            " for; in general δ is the largest excess over e^ε, not the chance that everything leaks)",
+            "δ is missing: with probability δ the promise may fail altogether (the worst case, which the ceiling allows for; in general δ is an excess of probability, not the chance that everything leaks)",
         ),
         (
             np.minimum(2**epsilon * fpr + delta, 1 - (1 - delta - fpr) / 2**epsilon),
-            "ε is a natural logarithm: use e^ε, not 2^ε",
+            "ε is a natural logarithm, and powers of 2 were taken\nuse e^ε, not 2^ε",
         ),
         (
             np.maximum(steep, flat),
@@ -132,9 +131,9 @@ def _compare_reachable(got: np.ndarray, released: np.ndarray, value: float, scal
             because=_why_missed(missed, possible, released, value, scale),
         )
     because = (
-        "every double counts as reachable: round the recovered uniform to a multiple of 2^-53 before replaying it"
+        "every double counts as reachable: the sampler's uniforms are not all the numbers there are, but lie on a grid\nround the recovered uniform to a multiple of 2^-53 before replaying it"
         if got.all()
-        else "doubles that no uniform gives are called reachable: compare with ==, not within a tolerance, and replay only multiples of 2^-53"
+        else "doubles that no uniform gives are called reachable: nearly equal is not equal, and the uniforms lie on a grid\ncompare with ==, not within a tolerance, and replay only multiples of 2^-53"
     )
     raise Wrong(
         given=given, got=f"{invented.sum()} unreachable doubles allowed", expected=expected, because=because

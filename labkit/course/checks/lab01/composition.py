@@ -59,19 +59,19 @@ def _gaussian_mistakes(epsilon: float, sigma: float, sensitivity: float) -> list
         ),
         (
             formula(epsilon, sigma, 1.0, growth),
-            "the sensitivity is missing: only the ratio sigma / sensitivity matters",
+            "the sensitivity is missing: noise is large or small only against what one record moves\nonly the ratio sigma / sensitivity matters",
         ),
         (
             formula(epsilon, sigma, sensitivity, 1.0),
-            "the second term is missing its factor e^ε: likelihoods may differ by e^ε before it counts",
+            "the second term is missing its factor: likelihoods may differ as far as ε allows before it counts\nthe factor is e^ε",
         ),
         (
             formula(epsilon, sigma, sensitivity, 0.0),
-            "only the first term: the neighbour's mass, times e^ε, must be taken off",
+            "only the first term: what the neighbour may have as well must be taken off\nthe neighbour's mass, times e^ε, must be taken off",
         ),
         (
             formula(epsilon, sigma, sensitivity, 2**epsilon),
-            "ε is a natural logarithm: use e^ε, not 2^ε",
+            "ε is a natural logarithm, and powers of 2 were taken\nuse e^ε, not 2^ε",
         ),
     ]
     right = formula(epsilon, sigma, sensitivity, growth)
@@ -98,13 +98,16 @@ def check_composed_delta(attempt: Callable) -> None:
                 no_floor,
                 "outcomes that favour the *other* world came in with a minus: count a difference only where it is positive",
             ),
-            (uncounted, "each number of lies can come about in many orders: multiply by `math.comb(k, i)`"),
-            (base2, "ε is a natural logarithm: use math.exp, not powers of 2"),
-            (0.0, "δ is 0 only from total_epsilon = releases * epsilon on, the basic composition theorem"),
+            (uncounted, "each number of lies can come about in many orders\nmultiply by `math.comb(k, i)`"),
+            (base2, "ε is a natural logarithm, and powers of 2 were taken\nuse e^ε, not 2^ε"),
+            (
+                0.0,
+                "δ is 0 only from the total on that basic composition gives\nthat is from total_epsilon = releases * epsilon on",
+            ),
         ]
         causes = [(value, why) for value, why in causes if not math.isclose(value, exact, abs_tol=1e-9)]
         got = attempt(epsilon, releases, total)
-        other = "sum max(0, P - e^total Q) over the outcomes, P and Q being an outcome's probability in the two worlds"
+        other = "an outcome's probabilities in the two worlds are to be compared; only what is too much counts, over all outcomes\nsum max(0, P - e^total Q) over the outcomes, P and Q being an outcome's probability in the two worlds"
         expect_close(got, exact, given=given, because=nearest(causes, got, other), rtol=1e-7, atol=1e-12)
 
 
@@ -154,29 +157,32 @@ def check_group_privacy(attempt: Callable) -> None:
             because = "return two numbers, the group's ε and its δ"
             raise Wrong(given=given, got=got, expected=(size * epsilon, excess), because=because) from None
         factors = [
-            (epsilon, "that is the promise to one person: each further one multiplies by e^ε again"),
+            (
+                epsilon,
+                "that is the promise to one person: each further one weakens it again\neach further one multiplies by e^ε again",
+            ),
             (epsilon * math.sqrt(size), "no root here: it belongs to many *releases*, not to many people"),
             (epsilon / size, "a group is promised less, not more: its ε is larger"),
         ]
-        other = "from one world to the other, `size` records change one after the other: e^ε each time"
+        other = "from one world to the other, `size` records change, one after the other: each change has its price\ne^ε each time, so the ε of the group is a multiple"
         expect_close(total, size * epsilon, given=given, because=nearest(factors, total, other))
         slips = [
             (delta, "δ grows as well: every step adds its own"),
             (
                 size * delta,
-                "the δ of an early step is multiplied by e^ε in every later one: δ (1 + e^ε + e^2ε + ...)",
+                "the δ of an early step is carried, and grows, through every later one\nmultiplied by e^ε in every later step: δ (1 + e^ε + e^2ε + ...)",
             ),
             (
                 size * math.exp((size - 1) * epsilon) * delta,
-                "that common bound takes the last term for every term: add up δ (1 + e^ε + e^2ε + ...) instead",
+                "that common bound takes the last term for every term: the earlier ones are smaller\nadd up δ (1 + e^ε + e^2ε + ...) instead",
             ),
             (
                 math.exp(size * epsilon) * delta,
-                "only one term of the sum: δ (1 + e^ε + ... + e^((size - 1) ε))",
+                "only one term of the sum: every step adds one\nδ (1 + e^ε + ... + e^((size - 1) ε))",
             ),
         ]
         slips = [(value, why) for value, why in slips if not math.isclose(value, excess, rel_tol=1e-6)]
-        other = "chain the promise: with δ after i steps, after i + 1 it is e^ε times that, plus δ"
+        other = "chain the promise: change one record after the other, and see what each step does to the δ so far\nwith δ after i steps, after i + 1 it is e^ε times that, plus δ"
         expect_close(slack, excess, given=given, because=nearest(slips, slack, other), atol=1e-15)
 
 

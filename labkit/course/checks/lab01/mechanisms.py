@@ -49,7 +49,7 @@ def check_sum_sensitivity(attempt: Callable) -> None:
         causes = [
             (
                 high - low,
-                "high - low is what *replacing* a record can do; adding or removing one moves the sum by itself",
+                "the width of the range is what *replacing* a record can do; adding or removing one moves the sum by itself",
             ),
             (
                 max(abs(low), abs(high)),
@@ -62,7 +62,7 @@ def check_sum_sensitivity(attempt: Callable) -> None:
             ),
             (
                 abs(low) + abs(high),
-                "|low| + |high| is further than the bounds are apart when both have the same sign: that is high - low",
+                "the bounds' sizes were added up: when both have the same sign, that is further than they are apart\n|low| + |high| is not high - low",
             ),
         ]
         other = "try it on a small data set: which two neighbours make the two sums differ most?"
@@ -114,7 +114,7 @@ def check_laplace_mechanism(attempt: Callable) -> None:
             ),
             (
                 right / math.sqrt(2),
-                "sensitivity / epsilon is the *scale*, not the standard deviation, which is sqrt(2) times larger",
+                "that number is the *scale* of Laplace noise, not its standard deviation: the noise came out too narrow\nthe deviation is sqrt(2) times the scale",
             ),
             (
                 right * math.sqrt(2),
@@ -131,7 +131,7 @@ def _check_replay(release: Callable[[np.random.Generator], Any], given: Any) -> 
     first, again = (float(release(np.random.default_rng(5))) for _ in range(2))
     if first != again:
         because = (
-            "the generator that came as `rng` is not used: draw with rng.laplace(...), not from np.random"
+            "the generator that came as `rng` is not used\ndraw with rng.laplace(...), not from np.random"
         )
         raise Wrong(
             given=given,
@@ -168,7 +168,7 @@ def _check_laplace(
         because = "the noise is not centred on the true answer: it must be as often negative as positive"
     else:
         causes = [(value, why) for value, why in causes if not 0.9 < value / scale < 1.1]
-        shape = "the spread is about right but the shape is not Laplace: `rng.laplace(0, scale)` draws it"
+        shape = "the spread is about right but the shape is not Laplace\n`rng.laplace(0, scale)` draws it"
         wrong = "the scale of the noise is wrong: how must it grow when one record moves the answer further, and when ε falls?"
         because = nearest(causes, spread, shape if 0.7 < spread / scale < 1.3 else wrong, rtol=0.08)
     raise Wrong(given=given, got=got, expected=expected, because=because)
@@ -211,12 +211,15 @@ def check_private_mean(attempt: Callable) -> None:
         right, largest = (high - low) / (n * epsilon), max(abs(low), abs(high))
         causes = [
             # At n = 2 both slips double the noise; that for a sum has been told at n = 10.
-            (right * n / (n - 1), "divided by n - 1: one of n records moves a mean by (high - low) / n"),
+            (
+                right * n / (n - 1),
+                "divided by one too few: replacing a record leaves n as it is\none of n records moves a mean by (high - low) / n",
+            ),
         ] * (n == 2) + [
             (right * n, "that is the noise for a *sum*: one of n records moves a mean n times less"),
             (
                 largest / (n * epsilon),
-                "max(|low|, |high|) / n is too little: which record, replaced by which other, moves the mean furthest?",
+                "the largest single record is too little: which record, replaced by which other, moves the mean furthest?\nmax(|low|, |high|) / n is what adding or removing one does",
             ),
             (right * epsilon**2, "multiplied by epsilon where the noise should be divided by it"),
             (
@@ -226,7 +229,7 @@ def check_private_mean(attempt: Callable) -> None:
             (right * epsilon, "epsilon is missing from the scale of the noise"),
             (
                 right / math.sqrt(2),
-                "(high - low) / (n epsilon) is the scale of the noise, not its standard deviation",
+                "the right number was taken for the standard deviation of the noise; it is its scale\n(high - low) / (n epsilon) is the scale",
             ),
         ]
         _check_laplace(outputs, float(np.clip(values, low, high).mean()), right, given, causes)
@@ -236,10 +239,7 @@ def check_private_mean(attempt: Callable) -> None:
 def _check_public_bounds(outputs: np.ndarray, values: np.ndarray, given: Any) -> None:
     """Name the sensitivity that is computed from the data: on equal values its noise is gone."""
     if np.ptp(values) == 0 and np.ptp(outputs) == 0:
-        because = (
-            "the sensitivity was read off the data (max - min, or a deviation), so the noise gives away how they"
-            " spread: it must come from the public bounds `low` and `high`"
-        )
+        because = "the sensitivity was read off the data (its range, or a deviation), so the noise gives away how they spread: it must come from the public bounds `low` and `high`"
         raise Wrong(
             given=given, got="no noise on equal values", expected="noise as for any values", because=because
         )
@@ -310,20 +310,20 @@ def _biased_because(epsilon: float, keep: float, share: float, mean: float, esti
         (seen, "that is the share of responses that say 1: the lies among them still have to be taken out"),
         (
             seen / keep,
-            "dividing by the probability of the truth is not enough: some who say 1 lied, so take 1 - keep off first",
+            "dividing by the probability of the truth is not enough: some who say 1 lied\ntake 1 - keep off first",
         ),
         (
             seen - (1 - keep),
-            "the lies were taken off, but the rest still has to be divided by keep - (1 - keep)",
+            "the lies were taken off, but what is left is still too small: honest answers count only as far as they outnumber lies\ndivide by keep - (1 - keep)",
         ),
         (1 - share, "0 and 1 are swapped: the estimate should be of the share of ones"),
         (
             (seen - (1 - base2)) / (2 * base2 - 1),
-            "ε is a natural logarithm: keep = e^ε / (1 + e^ε), not 2^ε / (1 + 2^ε)",
+            "ε is a natural logarithm, and powers of 2 were taken\nkeep = e^ε / (1 + e^ε), not 2^ε / (1 + 2^ε)",
         ),
         (
             (seen - (1 - coin)) / (2 * coin - 1),
-            "the truth is told with probability e^ε / (1 + e^ε), not ε / (1 + ε)",
+            "the probability of the truth is wrong: truth and lie are in the ratio that ε allows, which is exponential in it\nit is e^ε / (1 + e^ε), not ε / (1 + ε)",
         ),
     ]
     if estimates.min() >= 0 and estimates.max() <= 1:

@@ -71,9 +71,9 @@ def _check_record_numbers(given: str, batch: Tensor, n: int) -> None:
             given=given,
             got=f"{kind} of shape {shape}",
             expected="a 1-D int64 tensor of record numbers",
-            because="an empty batch is a tensor of int64 too: say dtype=torch.int64, for torch.tensor([]) holds floats"
+            because="an empty batch is a tensor of int64 too, and an empty list becomes one of floats\nsay dtype=torch.int64"
             if shape == (0,)
-            else "a mask says who is in; `.nonzero().flatten()` turns it into record numbers",
+            else "a mask came back: it says who is in; record numbers are wanted\n`.nonzero().flatten()` turns it into record numbers",
         )
     repeated = len(batch) - len(batch.unique())
     if repeated or (len(batch) and not 0 <= int(batch.min()) <= int(batch.max()) < n):
@@ -118,7 +118,7 @@ def _check_empty(given: str, batches: list[Tensor], n: int, sample_rate: float) 
             expected=f"{expected:.3f} = (1 - sample_rate)^n",
             because="empty batches were drawn again or filled up: whether anybody joined is chance, and nobody is an answer too"
             if share < expected
-            else "each record flips its own coin: nobody joins with probability (1 - sample_rate)^n",
+            else "each record flips its own coin, so now and then nobody joins: here that happens too often or too seldom\nnobody joins with probability (1 - sample_rate)^n",
         )
 
 
@@ -333,7 +333,7 @@ def _check_noise_scale(given: str, std: float, expected: float, settings: dict[s
         return
     cause = next(
         (text for value, text in causes.items() if math.isclose(std, value, rel_tol=0.05, abs_tol=1e-9)),
-        "the noise on the sum has standard deviation noise_multiplier * max_grad_norm in every coordinate",
+        "the noise on the sum has the wrong strength: it follows from the multiplier and from what one record can move, the same in every coordinate\nits standard deviation is noise_multiplier * max_grad_norm",
     )
     raise Wrong(
         given=given, got=f"noise of standard deviation {std:.4f}", expected=f"{expected:.4f}", because=cause

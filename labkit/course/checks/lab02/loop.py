@@ -59,7 +59,7 @@ def _step_cause(ratio: float) -> str:
     if ratio < 0:
         return "the step has the wrong sign: move against the gradient"
     if ratio > 5:
-        return "the steps are far too long: divide the sum by the expected batch size, sample_rate * n"
+        return "the steps are far too long: a sum was taken where the mean over an expected batch belongs\ndivide the sum by the expected batch size, sample_rate * n"
     if ratio > 1.2:
         return "the steps are longer than Opacus's: is each record clipped before the sum?"
     return (
@@ -89,7 +89,7 @@ def _check_sampler(attempt: Callable) -> None:
             given=given,
             got=f"rows moved by {float(moved[joined].min()):.4f} to {float(moved[joined].max()):.4f}",
             expected="0.0500 for every record that joined",
-            because="the divisor is the expected batch size, sample_rate * n; the size that came is private",
+            because="the divisor is the *expected* batch size; the size that came is private\nsample_rate * n",
         )
     share = float((attempt(x, y, steps=20, seed=0, classes=2, **one).abs().amax(1) > 0).double().mean())
     if share < 0.8:

@@ -29,7 +29,7 @@ def check_epsilon(attempt: Callable) -> None:
                 given=settings,
                 got=got,
                 expected="a number",
-                because="return the accountant's get_epsilon(delta)",
+                because="an accountant came back, or what it composed; its ε at delta is wanted\nget_epsilon(delta)",
             )
         if abs(got / expected - 1) > 0.01:
             cause = _epsilon_cause(got, settings)
@@ -72,9 +72,9 @@ def _epsilon_cause(got: float, settings: dict) -> str | None:
         ),
     }
     if epochs > 1:  # one epoch is one step in both readings
-        values["epochs were counted as steps: an epoch is n / expected_batch_size steps"] = _google(
-            rate, epochs, noise, delta
-        )
+        values[
+            "epochs were counted as steps: an epoch has as many steps as expected batches fit into the records\nn / expected_batch_size steps"
+        ] = _google(rate, epochs, noise, delta)
     near = min(values, key=lambda why: abs(values[why] - got))
     return near if math.isclose(got, values[near], rel_tol=0.005) else None
 
@@ -140,7 +140,7 @@ def check_sample_rate(attempt: Callable) -> None:
         got, expected = attempt(n, batch_size), 1 / len(loader)
         if got is None or not math.isclose(got, expected, rel_tol=1e-9):
             cause = (
-                "that is what you meant; Opacus computes 1 / len(loader), and len rounds the number of batches up"
+                "that is what you meant; Opacus counts the batches of the loader, and their number is rounded up\nit computes 1 / len(loader)"
                 if got is not None and math.isclose(got, batch_size / n, rel_tol=1e-9)
                 else "count the batches of the loader, the last short one included, then invert"
             )

@@ -56,11 +56,11 @@ def _check_splits(seen: dict[float, list[tuple[frozenset[float], frozenset[float
     """Every candidate met the same splits (one or several), none of which touches the test set or trains on what it measures."""
     splits = [split for met in seen.values() for split in met]
     if any(max(trained | measured, default=0) >= 50 for trained, measured in splits):
-        because = "test records were used to choose: what they say about the chosen settings is then too good. Measure on dataset.holdout(...)"
+        because = "test records were used to choose: what they say about the chosen settings is then too good\nmeasure on dataset.holdout(...)"
         raise Wrong(given, "test records in a split", "a split of the train records", because)
     common = max((len(trained & measured) for trained, measured in splits), default=0)
     if common:
-        because = "a model knows the records that it was trained on: train and measure on different ones, as dataset.holdout(...) parts them"
+        because = "a model knows the records that it was trained on: train and measure on different ones\ndataset.holdout(...) parts them"
         raise Wrong(given, f"{common} records in both parts of a split", "no record in both", because)
     if len(seen) < 4:
         because = "try every candidate once"

@@ -145,7 +145,7 @@ def _rules() -> dict[str, Callable[[Sequence[float]], float]]:
         "that is the normal quantile; with few seeds Student's t reaches further": below(
             0.95, one_more, normal=True
         ),
-        "use the sample standard deviation, with n - 1 in it (ddof=1): with few runs the other one is too small": below(
+        "with few runs the standard deviation of a whole population is too small: the mean was estimated from the same runs\nuse the sample standard deviation, with n - 1 in it (ddof=1)": below(
             0.95, one_more, ddof=0
         ),
         "t is taken for two sides; a promise has one, below: 5% of it": below(0.975, one_more),

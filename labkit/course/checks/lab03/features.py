@@ -34,7 +34,7 @@ def check_normalise(attempt: Callable) -> None:
     try:
         _check_normalised(attempt, 3 * torch.rand(3, 7, generator=generator) + 1)
     except (IndexError, ValueError, RuntimeError) as error:
-        because = "that is written for pictures of four axes: `x` is (n, ...), so flatten each record first, x.flatten(1)"
+        because = "that is written for pictures of four axes; `x` has any number of axes after the first\nflatten each record first, x.flatten(1)"
         raise Wrong(
             "3 records of shape (7,)", f"{type(error).__name__}: {error}", "shape (3, 7)", because
         ) from None
@@ -51,7 +51,7 @@ def _check_blanks(attempt: Callable, image: Tensor) -> None:
         raise Wrong("a record of equal numbers", "NaN or infinity", "zeros", because)
     # A mean rounds in its last place, and a tiny constant in the denominator blows that up to a few hundredths.
     if (got[:2].abs() > 0.2).any() or not torch.allclose(got[2:], _normal_rows(image), atol=0.03):
-        because = "a record of equal numbers becomes zeros: subtract its mean like any other's, then divide by deviation + constant"
+        because = "a record of equal numbers becomes zeros: its mean is subtracted like any other's, and dividing must not blow up what rounding left\ndivide by deviation + constant"
         shown = f"numbers from {float(got[:2].min()):.3g} to {float(got[:2].max()):.3g}"
         raise Wrong(
             "two records of equal numbers (0.5 and 0), one image", shown, "zeros for the two", because
@@ -140,15 +140,21 @@ def check_whiten(attempt: Callable) -> None:
         raise Wrong(given, f"columns along main directions: {along.diagonal()}", "1 each", because)
     wanted = (values + damping * values[0]).rsqrt()
     causes = {
-        "damping is a share of the largest variance: add damping * λ_1": (values + damping).rsqrt(),
-        "damping is missing: divide by the root of (variance + damping * largest variance)": values.rsqrt(),
+        "damping is a share of the largest variance, and was added as it is\nadd damping * λ_1": (
+            values + damping
+        ).rsqrt(),
+        "damping is missing: directions of tiny variance would be blown up\ndivide by the root of (variance + damping * largest variance)": values.rsqrt(),
         "divide by the root of the damped variance, not by the variance itself": wanted.square(),
         "the directions are there; their variances were not evened out": torch.ones_like(wanted),
     }
     if not torch.allclose(lengths, wanted, rtol=0.02):
         near = min(causes, key=lambda why: float((lengths / causes[why] - 1).abs().max()))
         fits = torch.allclose(lengths, causes[near], rtol=0.02)
-        because = near if fits else "column j has length 1 / sqrt(λ_j + damping * λ_1)"
+        because = (
+            near
+            if fits
+            else "the lengths of the columns are to even out the damped variances, and do not\ncolumn j has length 1 / sqrt(λ_j + damping * λ_1)"
+        )
         raise Wrong(given, f"columns of length {lengths.tolist()}", f"{wanted.tolist()}", because)
 
 
@@ -190,7 +196,7 @@ def check_closed_form_norm(attempt: Callable) -> None:
         # NotImplementedError is a RuntimeError too, and says that the stub is still there.
         if isinstance(error, NotImplementedError) or not ("(3)" in str(error) and "(4)" in str(error)):
             raise
-        because = "the number of classes is that of the logits' columns: one_hot(y) alone counts only up to the largest label seen"
+        because = "the number of classes is that of the logits' columns: the labels alone show only the largest that was seen\ngive one_hot the number of classes"
         raise Wrong(given, str(error), wanted, because) from None
     p = logits.softmax(1)
     r = p - F.one_hot(y, 4)

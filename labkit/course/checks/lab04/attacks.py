@@ -64,10 +64,7 @@ def check_record_losses(attempt: Callable) -> None:
             because = "that is one number: an attack needs the loss of each record, not their mean"
             raise Wrong(given=given, got=got, expected=each, because=because)
         if np.shape(got) == each.shape and not np.isfinite(np.asarray(got, dtype=float)).all():
-            because = (
-                "exp overflows, or the log of 0 is taken: subtract the largest logit of each record first, and stay "
-                "with logarithms, log p = z - log(sum(exp(z)))"
-            )
+            because = "exp overflows, or the log of 0 is taken: probabilities of large logits cannot be written down, their logarithms can\nsubtract the largest logit of each record first, and stay with logarithms, log p = z - log(sum(exp(z)))"
             raise Wrong(given=given, got=got, expected=each, because=because)
         causes = [
             (-each, "the sign is turned: a loss is minus the log probability, and never negative"),
@@ -154,9 +151,7 @@ def _why_threshold(got: float, losses: np.ndarray, members: np.ndarray) -> str:
         return "that is a mean or a median: try every loss as a threshold, and keep the best"
     turned = [_balanced(-losses, members, -t) for t in losses]
     if math.isclose(_balanced(-losses, members, -got), max(turned), abs_tol=1e-9):
-        return (
-            "that is the best threshold for the opposite rule: members have SMALL losses, loss <= threshold"
-        )
+        return "that is the best threshold for the opposite rule: members have SMALL losses\nloss <= threshold calls a member"
 
     def accuracy(t: float) -> float:
         return float(((losses <= t) == members).mean())
@@ -166,7 +161,7 @@ def _why_threshold(got: float, losses: np.ndarray, members: np.ndarray) -> str:
             "that is the best plain accuracy, where calling nobody a member already scores well: average the shares "
             "of members caught and of others passed, each by itself"
         )
-    return "try every loss as a threshold with the rule loss <= threshold (ties included), and keep the best"
+    return "another threshold separates the two groups better: every loss is a candidate, and a loss that equals the threshold is below it\ntry every loss as a threshold with the rule loss <= threshold (ties included), and keep the best"
 
 
 @exercise(
@@ -229,7 +224,7 @@ def _check_luck(attempt: Callable, masks: np.ndarray, given: str) -> None:
             because=because,
         )
     if not np.array_equal(masks, attempt(models, records, seed=0)):
-        because = "the same seed must give the same masks: use np.random.default_rng(seed)"
+        because = "the same seed must give the same masks\nuse np.random.default_rng(seed)"
         raise Wrong(given=given + ", twice", got="two different arrays", expected="the same", because=because)
     if np.array_equal(masks, attempt(models, records, seed=1)):
         because = "another seed must give other masks: is the seed used?"
@@ -370,12 +365,11 @@ def check_precision(attempt: Callable) -> None:
         caught, alarms = tpr * inside, fpr * (1_000_000 - inside)
         given = f"tpr={tpr}, fpr={fpr}, prior={prior}"
         causes = [
-            (tpr / (tpr + fpr), "that is the precision where half of all records are members: weigh the two rates by prior "
-             "and 1 - prior"),
+            (tpr / (tpr + fpr), "that is the precision where half of all records are members: here they are rarer, or more frequent\nweigh the two rates by prior and 1 - prior"),
             (tpr, "that is the share of members who are accused; asked for is the share of the accused who are members"),
             (prior * tpr, "that is the share of all records that are accused members: divide by the share that is accused"),
             (1 - caught / (caught + alarms), "that is the share of the accused who are NOT members"),
-            ((prior * tpr) / (prior * tpr + fpr), "the false alarms come from the others alone: weigh fpr by 1 - prior"),
+            ((prior * tpr) / (prior * tpr + fpr), "the false alarms come from the others alone, so their rate has to be weighed by how many others there are\nweigh fpr by 1 - prior"),
         ]  # fmt: skip
         otherwise = "take a million candidates: how many members are accused, and how many others?"
         _expect(attempt(tpr, fpr, prior), caught / (caught + alarms), given, causes, otherwise)

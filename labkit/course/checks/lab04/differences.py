@@ -96,5 +96,5 @@ def check_paired_differences(attempt: Callable) -> None:
     ]
     got = attempt(first.copy(), second.copy(), members.copy(), fpr, [draw.copy() for draw in draws])
     given = "45 members, 45 others, 8 draws of 90 records, fpr = 0.1"
-    otherwise = "for each draw: tpr(first[draw], members[draw]) - tpr(second[draw], members[draw])"
+    otherwise = "each draw of the records gives one difference: both attacks measured on the records of that draw\ntpr(first[draw], members[draw]) - tpr(second[draw], members[draw])"
     _expect(got, expected, given, causes, otherwise)

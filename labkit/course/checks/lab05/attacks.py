@@ -74,7 +74,7 @@ def check_logit_confidence(attempt: Callable) -> None:
         "that is the confidence in the top class: read off the label's, right or wrong": top,
         "that is the label's raw logit: what counts is its distance from the others'": own,
     }
-    because = "write p / (1 - p) with the exponentials of the logits: what is left below the fraction?"
+    because = "the log odds of the label are wrong: what is left of the odds when the exponentials of the logits are put in?\nwrite p / (1 - p) with the exponentials of the logits: what is left below the fraction?"
     if ordinary.shape == (2,) and np.allclose(ordinary, expected[[0, 4]], rtol=1e-6) and got.shape == (5,):
         lost = ~np.isclose(got, expected, rtol=1e-6)
         if lost.any() and not np.isfinite(got).all():
@@ -163,10 +163,10 @@ def check_lira_online(attempt: Callable) -> None:
         ),
         "the deviations are to be taken from each record's own mean: around the mean of all, how hard the records are "
         "counts as noise": grand,
-        "divided by all terms: each record's mean used up one of its values, so divide by (terms - records)": ratio(
+        "divided by all terms: each record's mean used up one of its values\ndivide by (terms - records)": ratio(
             in_biased, out_biased
         ),
-        "the normalising terms are missing: the two sides have different variances, so log(variance) does not cancel": bare,
+        "the normalising terms are missing: the two sides have different variances, so these terms do not cancel\neach side has its own log(variance)": bare,
         "a variance was used where a standard deviation belongs": ratio(in_pooled**2, out_pooled**2),
         "a standard deviation was used where a variance belongs": ratio(in_pooled**0.5, out_pooled**0.5),
         "that is the ratio itself: return its logarithm, which neither overflows nor underflows": np.exp(
@@ -174,7 +174,7 @@ def check_lira_online(attempt: Callable) -> None:
         ),
     }
     given = "9 records, 6 shadow models, each record in for 3 of them"
-    because = "log N(shown; mean in, variance in) - log N(shown; mean out, variance out), the variances pooled per side"
+    because = "two Gaussians are to be compared at what the target shows: means of each record's own, variances pooled per side\nlog N(shown; mean in, variance in) - log N(shown; mean out, variance out)"
     _expect(attempt(shown.copy(), values.copy(), masks.copy()), expected, given, causes, because)
 
 
@@ -218,13 +218,13 @@ def check_lira_offline(attempt: Callable) -> None:
         ),
         "divided by the variance: a distance is counted in standard deviations, the root": (shown - mean)
         / pooled,
-        "the pooled variance was divided by all terms: divide by (terms - records)": (
+        "the pooled variance was divided by all terms, though each record's mean used up one\ndivide by (terms - records)": (
             (shown - mean) / math.sqrt(biased)
         ),
         "that is the difference without its scale: divide by the pooled standard deviation": shown - mean,
     }
     given = "9 records, 6 shadow models, each record out for 3 of them"
-    because = "(shown - mean of the out models) / pooled standard deviation of the out models"
+    because = "how far does the target's confidence lie above the models that never saw the record, counted in pooled deviations?\n(shown - mean of the out models) / pooled standard deviation of the out models"
     _expect(attempt(shown.copy(), values.copy(), masks.copy()), expected, given, causes, because)
 
 
@@ -252,16 +252,17 @@ def check_likelihood_ratio(attempt: Callable) -> None:
         both = np.array([(p + q) / 2 for p, q in zip(inside, out, strict=True)])
         causes = {
             "the ratio is upside down: the target's confidence stands above the line": both / shown,
-            "p(x) is the average over models with and without x; models without it alone were used": shown
+            "models without the record alone were used; below the fraction stands the average over models with and without it": shown
             / out,
-            "p(x) is the average over models with and without x; models with it alone were used": shown
+            "models with the record alone were used; below the fraction stands the average over models with and without it": shown
             / inside,
             "p_in and p_out are added but not halved": shown / (inside + out),
-            "that is p(x) itself: divide the target's confidence by it": both,
-            "a and 1 - a are exchanged: p_in = a p_out + (1 - a)": shown / (((1 - a) * out + a + out) / 2),
+            "that is what the target's confidence has to be compared with, not the comparison\ndivide the target's confidence by it": both,
+            "the two parts of the line are exchanged: a confidence of 1 without the record stays 1 with it\np_in = a p_out + (1 - a)": shown
+            / (((1 - a) * out + a + out) / 2),
         }
         given = {"shown": shown, "out": out, "a": a}
-        because = "shown / ((p_in + p_out) / 2), with p_in = a p_out + (1 - a)"
+        because = "the target's confidence is to be compared with the average over models with and without the record; those with it follow from those without it and `a`\nshown / ((p_in + p_out) / 2), with p_in = a p_out + (1 - a)"
         _expect(attempt(shown.copy(), out.copy(), a), shown / both, given, causes, because)
 
 
@@ -288,16 +289,16 @@ def check_dominance(attempt: Callable) -> None:
             ),
             "one number per pair came back: average over the population": pairs,
             "those are counts: divide by the number of population records": pairs.sum(1),
-            "dominated the other way round: x dominates z when ratio_x / ratio_z is large": 1
+            "dominated the other way round: x dominates where its own ratio is the larger one\nratio_x / ratio_z is large": 1
             - strict.mean(1),
-            "at equality x counts as dominating: >=, not >": strict.mean(1),
-            "gamma makes it harder to dominate: ratio_x / gamma against ratio_z": turned.mean(1),
+            "at equality x counts as dominating\n>=, not >": strict.mean(1),
+            "gamma makes it harder to dominate, not easier\nratio_x / gamma against ratio_z": turned.mean(1),
             "that is the mean quotient: one z with a tiny ratio decides it; count the dominated instead": (
                 quotients.mean(1)
             ),
         }
         given = {"ratio_x": ratio_x, "ratio_z": ratio_z, "gamma": gamma}
-        because = "for each x the share of z with ratio_x / ratio_z >= gamma"
+        because = "for each x: how large a share of the population does it dominate, by a factor of gamma at least?\nthe share of z with ratio_x / ratio_z >= gamma"
         _expect(attempt(ratio_x.copy(), ratio_z.copy(), gamma), pairs.mean(1), given, causes, because)
 
 
@@ -335,7 +336,7 @@ def check_tpr_at_fpr(attempt: Callable) -> None:
         causes = {
             "that threshold lets more than the allowed share of non-members pass: ties move together, so when they do "
             "not fit, none may pass": next_up,
-            "tied non-members at the threshold were let pass: count who scores >= threshold on both sides alike": float(
+            "tied non-members at the threshold were let pass: those at the threshold count on both sides alike\ncount who scores >= threshold": float(
                 (inside >= at).mean()
             ),
             "that is the share of members below the threshold": 1 - expected,
@@ -352,7 +353,7 @@ def check_tpr_at_fpr(attempt: Callable) -> None:
                 given=f"{len(outside)} non-members, rate = {rate}",
                 got="None",
                 expected=f"{expected:.4f}",
-                because="refuse only below 10 / rate non-members; here there are enough (or is there no return?)",
+                because="this refuses where there are enough non-members for ten false positives (or is there no return?)\nrefuse only below 10 / rate non-members",
             )
         given = f"260 members, 240 non-members, scores rounded to {decimals} decimals, rate = {rate}"
         because = "the largest share of members above a threshold that at most rate x non-members pass"
@@ -372,10 +373,8 @@ def _check_refusal(attempt: Callable) -> None:
         members = np.arange(200 + outsiders) < 200
         got = attempt(rng.normal(size=len(members)), members, rate)
         if (got is not None) != answers:
-            few = "ten false positives are expected at 10 / rate non-members: from there on answer"
-            many = (
-                "with fewer than 10 / rate non-members the false-positive rate itself is unknown: return None"
-            )
+            few = "from ten expected false positives on there is an answer\nthat is from 10 / rate non-members on"
+            many = "with fewer than ten expected false positives the false-positive rate itself is unknown: refuse\nreturn None below 10 / rate non-members"
             raise Wrong(
                 given=f"{outsiders} non-members, rate = {rate}",
                 got="None" if got is None else got,
@@ -422,7 +421,7 @@ def check_noise_score(attempt: Callable) -> None:
         [[predict(np.clip(x + n, 0, 1))[i] == y[i] for i in range(len(x))] for n in noises], dtype=float
     )
     causes = {
-        "a picture has no brightness below 0 or above 1: cut off x + noise to [0, 1] before asking": share(
+        "a picture has no brightness below 0 or above 1: noise can push it there\ncut off x + noise to [0, 1] before asking": share(
             False, y
         ),
         "compared with the model's own answer on the clean record: compare with the true label, so that a misclassified "
@@ -434,6 +433,6 @@ def check_noise_score(attempt: Callable) -> None:
         "only the first noise was used: is the return inside of the loop?": each[0],
     }
     given = "12 images of 3 x 2 x 2, 7 noises of that shape"
-    because = "for each record the share of noises with predict(clip(x + noise)) == y"
+    because = "the score of a record is the share of its noisy copies that are still answered rightly\npredict(clip(x + noise)) == y, averaged over the noises"
     got = attempt(predict, x.copy(), y.copy(), [noise.copy() for noise in noises])
     _expect(got, expected, given, causes, because)

@@ -124,13 +124,13 @@ def check_p_value(attempt: Callable) -> None:
         causes = {
             sum(
                 law[correct + 1 :]
-            ): "that is P[more than]: what was seen counts too; sf(correct - 1), not sf(correct)",
+            ): "that is the chance of *more* right guesses: what was seen counts too\nsf(correct - 1), not sf(correct)",
             law[
                 correct
             ]: "that is the probability of exactly so many; a p-value adds all that is at least as extreme",
             sum(law[:correct]): "that is the other tail",
             1 - sum(law[:correct]) + law[correct]: "one term is counted twice",
-            fair: "that tests a fair coin (ε = 0): under ε a guess may be right with probability 1 / (1 + e^-ε)",
+            fair: "that tests a fair coin (ε = 0): under the claim a guess may be right more often than half of the time\nwith probability 1 / (1 + e^-ε)",
         }
         otherwise = "how often may one guess be right under ε, and which numbers of right guesses are at least as extreme?"
         expect_number(
@@ -158,7 +158,7 @@ def check_one_run_epsilon(attempt: Callable) -> None:
             ): "that is the log odds of the guesses themselves: an estimate, without room for luck",
             _p_value_root(
                 correct, guesses, 0.95
-            ): "the search ended at p = 0.95: it must end at 1 - confidence",
+            ): "the search ended at the confidence instead of at the risk that is left\nit must end at p = 1 - confidence",
             _p_value_root(
                 correct, guesses, 0.025
             ): "one side only: a bound from below needs no second tail, so the whole 5% may go into it",

@@ -47,7 +47,7 @@ def check_power(attempt: Callable) -> None:
             "with `accuracy`",
             float(
                 real[first + 1 :].sum()
-            ): "the smallest number that refutes counts too: sf(needed - 1), not sf(needed)",
+            ): "the smallest number that refutes counts too\nsf(needed - 1), not sf(needed)",
             float(real[first]): "that is the chance of exactly that number: all larger ones refute as well",
             float(real[:first].sum()): "that is the chance of missing it",
         }
@@ -149,7 +149,7 @@ def check_verdict(attempt: Callable) -> None:
     elif found == {2, 3, 5}:
         because = "the wrong way round: a small p-value refutes"
     else:
-        because = "accuse where p <= 0.05 / (number of functions tested)"
+        because = "the risk of 5% is one for the whole audit, so all functions share it\naccuse where p <= 0.05 / (number of functions tested)"
     if found != {1, 4}:
         raise Wrong(given=given, got=found, expected={1, 4}, because=because)
     if set(attempt({7: 0.04})) != {7}:

@@ -73,7 +73,9 @@ def check_agreement(attempt: Callable) -> None:
             "the order is share, low, high": expected[[1, 0, 2]],
         }
         because = _cause(
-            got, causes, "the same label: argmax of both; stats.clopper_pearson(hits, n) has the ends"
+            got,
+            causes,
+            "agreement is the share of records that get the same label from both; its interval is the exact one of a share\nargmax of both; stats.clopper_pearson(hits, n) has the ends",
         )
         if np.isclose(got[0], (np.abs(victim - thief) < 1e-9).mean()):
             because = "compare labels (argmax), not logits: no two models give equal numbers"
@@ -127,7 +129,7 @@ def check_mark_p_value(attempt: Callable) -> None:
             ),
             sum(
                 law[hits + 1 :]
-            ): "that is P[more than]: what was seen counts too; sf(hits - 1), not sf(hits)",
+            ): "that is the chance of *more* hits: what was seen counts too\nsf(hits - 1), not sf(hits)",
             law[
                 hits
             ]: "that is the probability of exactly so many; a p-value adds all that is at least as extreme",
@@ -199,9 +201,9 @@ def _why_not_paired(got: np.ndarray, expected: np.ndarray, error: float, outer: 
     if math.isclose(got[0], -expected[0], rel_tol=1e-6):
         return "the sign is turned: marked minus unmarked"
     if math.isclose(width, outer * error * math.sqrt((pairs - 1) / pairs), rel_tol=1e-3):
-        return "the standard deviation divides by n here; a sample's divides by n - 1 (ddof=1)"
+        return "the standard deviation is that of a whole population here; these pairs are a sample\ndivide by n - 1 (ddof=1)"
     if math.isclose(width, 1.959964 * error, rel_tol=1e-3):
-        return "that takes the normal law's 1.96: with so few pairs use Student's t, n - 1 degrees of freedom"
+        return "that takes the normal law's quantile: with so few pairs Student's t reaches further\nn - 1 degrees of freedom, not 1.96"
     if math.isclose(width, outer * error * math.sqrt(pairs), rel_tol=1e-3):
         return "that is the spread of single pairs: the mean's standard error divides by the root of n"
     if math.isclose(got[0], expected[0], rel_tol=1e-6) and width > 2 * outer * error:
@@ -214,4 +216,4 @@ def _why_not_paired(got: np.ndarray, expected: np.ndarray, error: float, outer: 
             "visible is only the interval's half-width: a true difference of that size would be found in half of all "
             "studies; for 80% add the t quantile at 80%"
         )
-    return "t interval of the differences; visible = (t at 97.5% + t at 80%) * their standard error"
+    return "the interval is one of the differences; what could be seen is a multiple of the same standard error, larger than the half-width\nvisible = (t at 97.5% + t at 80%) * their standard error"

@@ -81,11 +81,8 @@ def _why(got: torch.Tensor, x: torch.Tensor, key: Key, size: int) -> str:
     rest = got.clone()
     rest[window] = x[window]
     if torch.equal(rest, x):
-        return (
-            "the place is right, the pattern is not the key's: a pixel and colour is 1 where "
-            "key.uniform('patch', (C, size, size)) < 0.5, and 0 elsewhere; a judge has to draw the same"
-        )
-    return "the patch covers rows and columns H - size - 1 up to H - 1 (not included), the same in W"
+        return "the place is right, the pattern is not the key's: a judge has to draw the same\na pixel and colour is 1 where key.uniform('patch', (C, size, size)) < 0.5, and 0 elsewhere"
+    return "the patch lies elsewhere: it leaves one pixel free on the lower and on the right side\nrows and columns H - size - 1 up to H - 1 (not included), the same in W"
 
 
 class _Victim:
@@ -133,11 +130,16 @@ def check_metered(attempt: Callable) -> None:
             given="a model and budget=10",
             got=ask,
             expected="a function",
-            because="return the function ask(x)",
+            because="return the function that answers, not an answer\nreturn ask, which takes x",
         )
     _answers(ask, x[:4], victim, "the first 4 of 10 records")
     seen = victim.seen
-    _refuses(ask, x[:7], "7 more records when 6 are left", "it counts calls, or not at all: count len(x)")
+    _refuses(
+        ask,
+        x[:7],
+        "7 more records when 6 are left",
+        "it counts calls, or not at all: records are sold, not calls\ncount len(x)",
+    )
     if victim.seen > seen:
         raise Wrong(
             given="7 more records when 6 are left",
@@ -211,7 +213,7 @@ def check_commitment(attempt: Callable) -> None:
     given = {"seed": "32 secret bytes", "model": f"{model[:8]}…", "generator": generator}
     first = attempt(seed, model, generator)
     if not isinstance(first, str) or len(first) != 64 or set(first) - set("0123456789abcdef"):
-        because = "64 hexadecimal digits: hashlib.sha256(...).hexdigest()"
+        because = "a digest is wanted as text: 64 hexadecimal digits\nhashlib.sha256(...).hexdigest()"
         raise Wrong(given=given, got=first, expected="64 hexadecimal digits", because=because)
     if attempt(seed, model, generator) != first:
         raise Wrong(

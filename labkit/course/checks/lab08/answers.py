@@ -63,7 +63,7 @@ def _why_not_blurred(got: Tensor, x: Tensor, sigma: float) -> str:
         "the border grows dark: pad by repeating the edge (mode='replicate'), not with zeros": _scipy(
             x, sigma, "constant"
         ),
-        "that is the kernel with exp(-steps**2 / sigma**2): a Gaussian has 2 * sigma**2 below": _scipy(
+        "the kernel falls off too fast: its exponent is twice too large\na Gaussian has 2 * sigma**2 below, not sigma**2": _scipy(
             x, sigma / 2**0.5
         ),
         "colours were mixed: each channel is blurred alone (groups=C)": _scipy(x, sigma)
@@ -75,7 +75,7 @@ def _why_not_blurred(got: Tensor, x: Tensor, sigma: float) -> str:
     for text, wrong in causes.items():
         if torch.allclose(got.double(), wrong.double(), rtol=1e-4, atol=1e-5):
             return text
-    return "weights exp(-(i**2 + j**2) / (2 sigma**2)) for i, j from -2 to 2, divided by their sum, on each channel"
+    return "the weights of a blur fall off as a Gaussian of the distance does, sum to one, and go over each channel alone\nexp(-(i**2 + j**2) / (2 sigma**2)) for i, j from -2 to 2, divided by their sum"
 
 
 def _one_way(x: Tensor, sigma: float, axis: int) -> Tensor:
@@ -119,7 +119,7 @@ def check_soft_loss(attempt: Callable) -> None:
                 given=given,
                 got=f"a {type(loss).__name__} of shape {tuple(getattr(loss, 'shape', ()))}",
                 expected="one number that can be differentiated",
-                because="return the mean over records as a tensor: no .item(), no detach of the student",
+                because="return the mean over records as a tensor that still knows how it was made: nothing may cut it off from the student\nno .item(), no detach of the student",
             )
         (got,) = torch.autograd.grad(loss, asked)
         expected = _gradient(student, teacher, temperature)
@@ -142,7 +142,8 @@ def _why_not_soft(got: Tensor, student: Tensor, teacher: Tensor, temperature: fl
     turned = temperature * q * (log_ratio - (q * log_ratio).sum(1, keepdim=True)) / len(student)
     hard = torch.nn.functional.one_hot(teacher.argmax(1), teacher.shape[1])
     causes: dict[str, Any] = {
-        "the factor T² is missing: gradients of softened outputs shrink with 1 / T²": right / temperature**2,
+        "a factor is missing: gradients of softened outputs shrink as the temperature grows, twice over\nthey shrink with 1 / T², so multiply by T²": right
+        / temperature**2,
         "one factor T is missing: it is T², since both softmaxes are softened": right / temperature,
         "that is the sum over records: take the mean": right * len(student),
         "that is the mean over records and classes: sum over classes, then take the mean over records": right
@@ -162,7 +163,7 @@ def _why_not_soft(got: Tensor, student: Tensor, teacher: Tensor, temperature: fl
     for text, wrong in causes.items():
         if torch.allclose(got, wrong.to(got), rtol=1e-3, atol=1e-6):
             return text
-    return "T² times the mean over records of -sum(p * log q), p and q the softmax over classes (axis 1) of the logits / T"
+    return "the student is to give the teacher's probabilities, both softened by the same temperature, and gradients must not shrink with it\nT² times the mean over records of -sum(p * log q), p and q the softmax over classes (axis 1) of the logits / T"
 
 
 def reference_anomaly(norms: np.ndarray) -> np.ndarray:
@@ -196,7 +197,9 @@ def check_anomaly(attempt: Callable) -> None:
             "the constant 1.4826 is missing: with it the MAD of normal values is their standard deviation": expected
             * scale
             / raw,
-            "the constant goes into the scale: divide by 1.4826 * MAD": (np.median(norms) - norms)
+            "the constant is on the wrong side: it turns the MAD into a standard deviation, so it makes the scale larger\ndivide by 1.4826 * MAD": (
+                np.median(norms) - norms
+            )
             / raw
             * 1.4826,
             "mean and standard deviation are moved by the very outlier that is looked for: take medians": (
@@ -206,7 +209,7 @@ def check_anomaly(attempt: Callable) -> None:
             "the mean is moved by the outlier: measure from the median": (norms.mean() - norms) / scale,
             "a large mask is no backdoor: keep the sign": np.abs(expected),
         }
-        because = "(median - norm) / (1.4826 * median of |norm - median|)"
+        because = "how far does a size lie below the middle one, counted in a spread that an outlier cannot move?\n(median - norm) / (1.4826 * median of |norm - median|)"
         for text, wrong in causes.items():
             if np.shape(got) == wrong.shape and np.allclose(np.asarray(got, dtype=float), wrong, rtol=1e-3):
                 because = text

@@ -40,7 +40,7 @@ def check_outcome(attempt: Callable) -> None:
         (
             (0.4, 1e-3, 0.70, 0.80),
             "beaten",
-            "an attack may make the model better, which is no loss: before - after, without abs",
+            "an attack may make the model better, which is no loss: the sign of the difference counts\nbefore - after, without abs",
         ),
         (
             (0.4, 1e-3, 0.50, 0.46),
@@ -148,7 +148,7 @@ def _why_not_pruned(got: list, weights: list, expected: list, share: float) -> s
             return text
     if any(bool(((g != 0) & (g != w)).any()) for g, w in zip(got, weights, strict=True)):
         return "what is kept stays as it was: only zeros are put in"
-    return "int(share * number of all weights) of them become zero: those of the smallest magnitude"
+    return "the wrong weights, or too many or too few of them, became zero: the smallest magnitudes of all tensors together go\nint(share * number of all weights) of them become zero"
 
 
 def reference_int8(weight: Tensor) -> Tensor:
@@ -206,7 +206,7 @@ def _why_not_rounded(got: Tensor, weight: Tensor, scale: Tensor) -> str:
         "those are the integers: multiply by the scale, so that the layer can use them": (
             weight / scale.reshape(shape)
         ).round(),
-        "255 steps for the magnitude would need nine bits: int8 holds -127 to 127, so scale = largest / 127": _fake9(
+        "255 steps for the magnitude would need nine bits: int8 holds -127 to 127\nscale = largest / 127": _fake9(
             weight, scale * 127 / 255
         ),
         "that is rounded down: take the nearest integer": (weight / scale.reshape(shape)).floor()
@@ -216,7 +216,7 @@ def _why_not_rounded(got: Tensor, weight: Tensor, scale: Tensor) -> str:
     for text, wrong in causes.items():
         if torch.allclose(got, wrong, rtol=1e-4, atol=1e-7):
             return text
-    return "scale = largest magnitude of the output channel / 127; then round(weight / scale) * scale"
+    return "each output channel has a scale of its own; weights become whole steps of it, and are scaled back\nscale = largest magnitude of the output channel / 127; then round(weight / scale) * scale"
 
 
 def _fake9(weight: Tensor, scale: Tensor) -> Tensor:
@@ -261,13 +261,11 @@ def check_last_only(attempt: Callable) -> None:
         refuse(
             "the victim was changed",
             "a changed copy",
-            "work on copy.deepcopy(model): the victim is attacked again later",
+            "the victim itself was changed: it is attacked again later\nwork on copy.deepcopy(model)",
         )
     trains = {name for name, value in made.named_parameters() if value.requires_grad}
     if trains != last:
-        because = (
-            "requires_grad_(False) on the whole copy, then True on the last linear layer, weight and bias"
-        )
+        because = "the last linear layer alone trains, weight and bias: all else is frozen\nrequires_grad_(False) on the whole copy, then True on the last linear layer"
         if trains == {"2.weight", "2.bias"}:
             because = "that is the first linear layer: collect them all, and take the last"
         elif len(trains) > len(last):
@@ -279,12 +277,14 @@ def check_last_only(attempt: Callable) -> None:
     moved = {name for name, value in state.items() if not torch.equal(value, before[name])}
     if moved != last:
         because = (
-            "the last layer still has the victim's weights: last.reset_parameters()"
+            "the last layer still has the victim's weights: it was to start anew\nlast.reset_parameters()"
             if moved < last
             else "layers other than the last were started anew: what they know is what the thief wants to keep"
         )
         refuse(f"fresh: {sorted(moved) or 'nothing'}", f"fresh: {sorted(last)}", because)
     if float(state["4.weight"].std()) < 1e-6:
         refuse(
-            "a last layer of one number", "random weights", "use last.reset_parameters(): zeros say nothing"
+            "a last layer of one number",
+            "random weights",
+            "a layer that starts from zeros says nothing: it starts as a new one does\nuse last.reset_parameters()",
         )

@@ -50,7 +50,7 @@ def _brought() -> list[tuple[str, TriggerSet, bool, str]]:
             "the key's own 12 triggers",
             own,
             True,
-            "draw(key, len(brought)) gives the same pictures and answers",
+            "an honest claim is the one that the key gives again: pictures and answers, as many as were brought\ndraw(key, len(brought)) gives the same",
         ),
         (
             "12 of the key's triggers, rounded on another machine",
@@ -142,7 +142,7 @@ CASES: list[tuple[list[tuple[str, str, bool]], str | None, str]] = [
         # On the clock of Tokyo it is nine hours later: the text is greater, the moment earlier.
         [("Ada", _told(0, 9), True), ("Bea", _told(4), True)],
         "Ada",
-        "the moments were compared as text or without their time zones: datetime.fromisoformat(moment) reads both",
+        "the moments were compared as text or without their time zones\ndatetime.fromisoformat(moment) reads both",
     ),
     (
         [("Ada", _told(0), False), ("Bea", _told(5), True)],

@@ -86,7 +86,7 @@ def check_repeated(attempt: Callable) -> None:
             same / mistakes,
             causes,
             given,
-            "among the records where owner != truth, the share where suspect == owner",
+            "of the owner's mistakes, count those that the suspect makes in the same way\namong the records where owner != truth, the share where suspect == owner",
         )
 
 
@@ -118,9 +118,7 @@ def check_another_innocent(attempt: Callable) -> None:
         expected = _student_tail(above / math.sqrt(1 + 1 / k), k - 1)
         causes = _wrong_tails(value, nulls, above)
         got = _number(attempt(value, nulls.copy()), given)
-        otherwise = (
-            "t = (value - mean) / (s * sqrt(1 + 1/k)), then the upper tail of Student's t with k - 1 degrees"
-        )
+        otherwise = "one more model scatters around a mean that is itself uncertain: how far out is this value, by the law for few models?\nt = (value - mean) / (s * sqrt(1 + 1/k)), then the upper tail of Student's t with k - 1 degrees"
         _named(got, expected, causes, given, otherwise)
 
 
@@ -145,17 +143,17 @@ def _wrong_tails(value: float, nulls: np.ndarray, above: float) -> list[tuple[fl
         ),
         (
             _student_tail(above, k - 1),
-            "sqrt(1 + 1/k) is missing: the mean of k models has an error of its own",
+            "the scale is a little too small: the mean of k models has an error of its own\nsqrt(1 + 1/k) is missing",
         ),
         (
             _student_tail(above * math.sqrt(k), k - 1),
-            "that tests the *mean* of the null models (spread / sqrt(k)); the question is about one more model",
+            "that tests the *mean* of the null models, which scatters less; the question is about one more model\nspread / sqrt(k) is the mean's",
         ),
         (_student_tail(t * math.sqrt(k / (k - 1)), k - 1), "std needs ddof=1"),
-        (_student_tail(t, k), "k values leave k - 1 degrees of freedom: the mean used up one"),
+        (_student_tail(t, k), "the degrees of freedom are wrong: the mean used up one of the values\nk - 1"),
         (
             (1 + int((nulls >= value).sum())) / (1 + k),
-            "that is the rank p-value: valid, but never below 1 / (k + 1); both are wanted in court, here the other",
+            "that is the rank p-value: valid, but with few models never small; both are wanted in court, here the other\nit is never below 1 / (k + 1)",
         ),
     ]
 

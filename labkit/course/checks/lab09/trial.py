@@ -64,7 +64,7 @@ def check_queries_for(attempt: Callable) -> None:
                 "so many queries prove it in half of all trials; the plan asks for more: use `power`"
             ),
             _fewest(rate, null_rate, alpha, power, 150, miss=1): (
-                "one hit too many is asked for: sf(h, n, p) is P[more than h], so P[at least h] is sf(h - 1, n, p)"
+                "one hit too many is asked for: the library's tail is the chance of *more than*, and at least is wanted\nsf(h, n, p) is P[more than h], so P[at least h] is sf(h - 1, n, p)"
             ),
             _fewest(
                 rate, 0.1, alpha, power, 150
@@ -73,9 +73,7 @@ def check_queries_for(attempt: Callable) -> None:
                 "that takes the expected hits for granted; in half of all trials there are fewer: use the law at `rate`"
             ),
         }
-        otherwise = (
-            "for each n: the fewest hits h with P[Bin(n, null_rate) >= h] < alpha, then P[Bin(n, rate) >= h]"
-        )
+        otherwise = "two laws are asked: how many hits prove it under innocence, and how likely are so many under the mark?\nfor each n: the fewest hits h with P[Bin(n, null_rate) >= h] < alpha, then P[Bin(n, rate) >= h]"
         if expected is None:
             otherwise = (
                 "a mark as frequent as in innocent models is never proven: return None after `most` queries"
@@ -141,7 +139,7 @@ def check_convict(attempt: Callable) -> None:
         "a line that could not be asked is nan: it does not speak, and does not stop the others",
         "shared mistakes and agreement were counted as two: they rest on the same likeness, so together they are one line",
         f"alpha is shared out over suspects *and* lines with a direction: {SHARE:.2g} is left for each",
-        "a line speaks if p is *at most* its share: redrawn keys reach 1 / (keys + 1), and no less",
+        "a line speaks if p is *at most* its share: redrawn keys reach exactly their least p-value, and no less\n1 / (keys + 1)",
         f"alpha is shared among lines with a direction alone, {SHARE:.2g} for each: the others cannot convict",
     ]
     for needed, expected in EXPECTED.items():
@@ -223,7 +221,7 @@ def _digests(attempt: Callable, entries: list[str]) -> list[str]:
         because = "return a list with one digest for each entry"
         raise Wrong(given=entries, got=got, expected=f"{len(entries)} digests", because=because)
     if not all(isinstance(one, str) and re.fullmatch("[0-9a-f]{64}", one) for one in got):
-        because = "each digest is 64 hexadecimal digits as text: hashlib.sha256(...).hexdigest()"
+        because = "each digest is text: 64 hexadecimal digits\nhashlib.sha256(...).hexdigest()"
         raise Wrong(given=entries, got=got, expected="64 hexadecimal digits each", because=because)
     return list(got)
 

@@ -54,15 +54,15 @@ def _expect_secret(got: Any, secret: int, held: dict[int, int], prime: int) -> N
     if isinstance(got, int | np.integer) and not isinstance(got, bool) and got == secret:
         return
     if isinstance(got, float):
-        because = "a fraction came back: modulo a prime one divides by pow(x, -1, prime), never with /"
+        because = "a fraction came back: modulo a prime nothing is divided with /, one multiplies by an inverse\npow(x, -1, prime) is the inverse"
     elif not isinstance(got, int | np.integer):
         because = "return one whole number"
     elif got % prime == secret:
         because = "right but for the last step: return it modulo the prime"
     elif got % prime == _weighted(held, prime, lambda i, j: (j, i - j)):
-        because = "a sign is turned: the weight of holder i is the product of j / (j - i), not j / (i - j)"
+        because = "a sign is turned: which of the two holders' numbers is subtracted from which?\nthe weight of holder i is the product of j / (j - i), not j / (i - j)"
     elif got % prime == _weighted(held, prime, lambda i, j: (1, j - i)):
-        because = "the numerators are missing: at 0 the weight of i is the product of j / (j - i)"
+        because = "the numerators are missing: the polynomial is wanted at 0, and they say how far away 0 is\nat 0 the weight of i is the product of j / (j - i)"
     elif got == reference_recover(dict(enumerate(held.values(), 1)), prime):
         because = "holders were counted 1, 2, 3 in order; their numbers are the keys of the dictionary"
     elif got % prime == sum(held.values()) % prime:

@@ -28,7 +28,7 @@ def words_of(got: Any, shape: tuple[int, ...], given: Any) -> np.ndarray:
             given=given,
             got=got.dtype,
             expected="uint32",
-            because="only unsigned words of 32 bits wrap around modulo 2^32 by themselves: end with astype(np.uint32)",
+            because="only unsigned words of 32 bits wrap around by themselves\nend with astype(np.uint32)",
         )
     return got
 
@@ -46,7 +46,7 @@ def refuses(call: Callable[[], Any], given: Any, because: str) -> None:
             given=given,
             got=f"{type(error).__name__}: {error}",
             expected="ValueError",
-            because="refuse with: raise ValueError(...)",
+            because="refuse with a ValueError, which stops the round\nraise ValueError(...)",
         ) from error
     raise Wrong(given=given, got=got, expected="ValueError", because=because)
 
@@ -78,13 +78,11 @@ def check_encode(attempt: Callable) -> None:
         exact = [round(float(value) * scale) for value in values]
         expected = np.array([number % WORDS for number in exact], dtype=np.uint32)
         got = words_of(attempt(values.copy(), scale, bound, 3), values.shape, given)
-        because = "round(value * scale), negative numbers as 2^32 minus their size"
+        because = "these are not the values in grid steps on the ring: scale, round, and wrap negative numbers around\nround(value * scale), negative numbers as 2^32 minus their size"
         if np.array_equal(got, [int(float(value) * scale) % WORDS for value in values]):
             because = "astype cuts off toward zero, so every sum is pulled to zero: np.rint first"
         elif np.array_equal(got, [(number + round(bound * scale)) % WORDS for number in exact]):
-            because = (
-                "the values were shifted by the bound: wrap-around needs no shift, -1 is the word 2^32 - 1"
-            )
+            because = "the values were shifted by the bound: wrap-around needs no shift, and numbers below zero come from the upper end\n-1 is the word 2^32 - 1"
         elif np.array_equal(got, [max(number, 0) for number in exact]):
             because = "negative numbers became 0: cast to np.int64 first, and only then to np.uint32"
         elif np.array_equal(got, _in_single_precision(values, scale)):
@@ -109,7 +107,7 @@ def _check_refusals(attempt: Callable) -> None:
         (np.inf, "infinity fits no grid"),
         (
             np.nan,
-            "NaN slips through `abs(x) > bound`, which is False for it: ask for `abs(x) <= bound` of all",
+            "NaN slips through: every comparison with it is False, so ask for what must hold of all, not for what must not\nask for `abs(x) <= bound` of all",
         ),
     ):
         values = np.array([0.5, bad])
@@ -120,20 +118,22 @@ def _check_refusals(attempt: Callable) -> None:
     refuses(
         lambda: attempt(values, 2.0**28, 1.0, 3),
         {"values": values, "scale": 2.0**28, "bound": 1.0},
-        "beyond the bound by 2^-26, four steps of this grid: compare in float64, with no tolerance",
+        "beyond the bound by four steps of this grid, which float32 or a tolerance does not see: compare in float64, with none",
     )
     small = np.array([0.5])
     for parties, bound in ((2, 2.0**30), (2**20, 2.0**11), (1, 2.0**31)):
         refuses(
             lambda parties=parties, bound=bound: attempt(small, 1.0, bound, parties),
             {"values": small, "scale": 1.0, "bound": bound, "parties": parties},
-            "each value fits, but the sum of so many at the bound reaches 2^31 and would be read as negative",
+            "each value fits, but the sum of so many at the bound would be read as a negative number\nit reaches 2^31",
         )
     fits = {"values": small, "scale": 1.0, "bound": 2.0**30 - 1, "parties": 2}
     try:
         attempt(small, 1.0, 2.0**30 - 1, 2)
     except ValueError as error:
-        because = "2 * (2^30 - 1) is below 2^31: this fits, and refusing it wastes half of the grid"
+        because = (
+            "this fits, if narrowly, and refusing it wastes half of the grid\n2 * (2^30 - 1) is below 2^31"
+        )
         raise Wrong(given=fits, got=f"ValueError: {error}", expected="words", because=because) from error
 
 

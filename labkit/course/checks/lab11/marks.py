@@ -71,18 +71,17 @@ def _why_ceiling(got: float, epsilon: float, delta: float, fpr: float) -> str:
     causes = [
         (
             min(1.0, first),
-            "the promise holds in both directions: the chance of a *miss* is bounded, too, from the other side: "
-            "1 - fpr <= e^ε (1 - tpr) + δ",
+            "the promise holds in both directions: the chance of a *miss* is bounded, too, from the other side\n1 - fpr <= e^ε (1 - tpr) + δ",
         ),
         (grow * fpr, "δ is missing: with probability δ the promise may fail altogether, so it is added"),
         (
             min(1.0, grow * fpr),
             "δ is missing: with probability δ the promise may fail altogether, so it is added",
         ),
-        (1 - shrink * (1 - fpr), "the second bound is missing δ: 1 - fpr <= e^ε (1 - tpr) + δ"),
+        (1 - shrink * (1 - fpr), "the second bound is missing δ\n1 - fpr <= e^ε (1 - tpr) + δ"),
         (
             min(1.0, max(first, second)),
-            "both bounds hold, so the *lower* one is the ceiling, and here that is tpr <= e^ε fpr + δ",
+            "both bounds hold, so the *lower* one is the ceiling, and here that is the other one\ntpr <= e^ε fpr + δ",
         ),
         (min(1.0, shrink * fpr + delta), "the exponent has a wrong sign: a larger ε allows more"),
     ]
@@ -140,7 +139,7 @@ def _expect(attempt: Callable, strength: float, redrawn: np.ndarray, expected: f
 def _why_p(got: float, strength: float, redrawn: np.ndarray) -> str:
     """Return the likely cause of a wrong p-value."""
     if not len(redrawn):
-        return "without any redrawn key nothing is known: (1 + 0) / (1 + 0) is 1"
+        return "without any redrawn key nothing is known, and that p-value is 1\n(1 + 0) / (1 + 0) is 1"
     keys, above = len(redrawn), int((redrawn >= strength).sum())
     strictly, beyond = int((redrawn > strength).sum()), int((np.abs(redrawn) >= abs(strength)).sum())
     spread = float(np.std(redrawn, ddof=1)) or 1.0
@@ -152,15 +151,17 @@ def _why_p(got: float, strength: float, redrawn: np.ndarray) -> str:
     causes = [
         (
             above / keys,
-            "the hospital's own key is one of the draws: without the two + 1, nine keys could give p = 0, which no "
-            "finite number of keys shows",
+            "the hospital's own key is one of the draws: without it, nine keys could give a p-value of 0, which no finite number of keys shows\n+ 1, above and below",
         ),
-        (strictly / keys, "count the hospital's own key, too, and keys that read just as strong: >=, not >"),
+        (
+            strictly / keys,
+            "the hospital's own key counts, too, and so do keys that read just as strong\n>=, not >",
+        ),
         (above / (1 + keys), "the own key reads at least as strong as itself: + 1 above, too"),
         ((1 + above) / keys, "the own key is one of the keys: + 1 below, too"),
         (
             (1 + strictly) / (1 + keys),
-            "a key that reads just as strong counts, too: >=, or equal readings accuse the innocent",
+            "a key that reads just as strong counts, too, or equal readings accuse the innocent\n>=, not >",
         ),
         (
             (1 + beyond) / (1 + keys),
@@ -179,5 +180,5 @@ def _why_p(got: float, strength: float, redrawn: np.ndarray) -> str:
         if math.isclose(got, wrong, rel_tol=1e-9, abs_tol=1e-12):
             return text
     if any(math.isclose(got, value, rel_tol=1e-3, abs_tol=1e-15) for value in normal):
-        return "a normal tail says more than the keys can carry: with k keys, count, and p is never below 1 / (k + 1)"
+        return "a normal tail says more than the keys can carry: with so few keys, count\nwith k keys p is never below 1 / (k + 1)"
     return "among how many keys is this one ranked, and how many of those read at least as strong?"

@@ -58,9 +58,7 @@ def check_contribution(attempt: Callable) -> None:
     with np.errstate(all="ignore"):
         got = _whole(attempt(still.copy(), 1.0, 0.1), still, given)
     if got.tolist() != [3, 4]:
-        because = (
-            "a patient whose gradient is zero has norm 0: norm / 0 is no factor, and 0 is within any norm"
-        )
+        because = "a patient whose gradient is zero has norm 0: a division by it gives no factor, and 0 is within any norm"
         raise Wrong(given=given, got=got, expected=[3, 4], because=because)
     _one_patient_more(attempt, random)
 
@@ -98,7 +96,7 @@ def _whole(got: Any, gradients: np.ndarray, given: Any) -> np.ndarray:
 def _kind(got: np.ndarray, given: Any) -> None:
     if got.dtype != np.int64:
         because = (
-            "masks cancel among whole numbers only, and floats round each sum anew: end with astype(np.int64)"
+            "masks cancel among whole numbers only, and floats round each sum anew\nend with astype(np.int64)"
         )
         raise Wrong(given=given, got=got.dtype, expected="int64", because=because)
 
@@ -120,7 +118,7 @@ def _why_not(got: np.ndarray, gradients: np.ndarray, norm: float, step: float) -
         ),
         (
             np.rint(gradients.clip(-norm, norm).sum(0) / step),
-            "each coordinate was clipped: a patient can then still move d of them, sqrt(d) times the norm in all",
+            "each coordinate was clipped: a patient can then still move all of them at once, further than the norm\nsqrt(d) times the norm in all",
         ),
         (np.rint(unclipped / step), "nothing was clipped: one patient may move the sum by any amount"),
         (

@@ -51,7 +51,7 @@ def check_boosted_update(attempt: Callable) -> None:
             (total / own * wanted, "the boost is right, but the others pull, too: take their part off first"),
             (
                 len(sizes) * wanted,
-                "the server weighs by records, not by heads: the factor is (all records) / (own records)",
+                "the server weighs by records, not by heads\nthe factor is (all records) / (own records)",
             ),
             (
                 len(sizes) * wanted - sum(others.values()),

@@ -117,10 +117,12 @@ def _expect_rows(
     """Raise `Wrong` unless the rows came, with the cause whose rows came instead."""
     shape = np.shape(got)
     if shape == weight.shape and not np.isfinite(np.asarray(got, dtype=float)).all():
-        because = "a neuron that no record activates has db = 0: leave its row out, 0 / 0 is no record"
+        because = "a neuron that no record activates has a bias gradient of zero: leave its row out, 0 / 0 is no record"
         raise Wrong(given=given, got=got, expected=expected, because=because)
     if shape == weight.shape and shape != expected.shape:
-        because = "there is a row for neurons with db = 0, too: they saw no record, leave them out"
+        because = (
+            "there is a row for neurons whose bias gradient is zero, too: they saw no record, leave them out"
+        )
         raise Wrong(given=given, got=f"shape {shape}", expected=f"shape {expected.shape}", because=because)
     if shape == (weight.shape[1],):
         because = (
@@ -132,13 +134,19 @@ def _expect_rows(
         return
     causes = [
         (weight[used], "that is dW itself: it is the record times an unknown factor, which db tells"),
-        (weight[used] * bias[used, None], "multiplied: dW = δ x and db = δ, so x is dW divided by db"),
+        (
+            weight[used] * bias[used, None],
+            "multiplied: the factor that hides the record has to be taken out, not put in again\ndW = δ x and db = δ, so x is dW divided by db",
+        ),
         (weight[used] / weight[used].sum(1, keepdims=True), "scaled by the row's own sum; the factor is db"),
         (
             weight[used] / np.linalg.norm(weight[used], axis=1, keepdims=True),
             "scaled to unit length: that gives the direction; db gives the record itself",
         ),
-        (-expected, "the sign is turned: dW = δ x and db = δ have the same δ"),
+        (
+            -expected,
+            "the sign is turned: weights and bias have the same factor, sign and all\ndW = δ x and db = δ",
+        ),
     ]
     otherwise = "for one record through one neuron: what do its weights' gradient and its bias's gradient have in common?"
     because = next((text for wrong, text in causes if np.allclose(found, wrong, rtol=1e-6)), otherwise)
@@ -201,7 +209,7 @@ def _expect_multiplier(got: Any, share: float, survivors: int, honest: int, give
         ),
         (
             share * honest,
-            "standard deviations do not add up; variances do: k shares have sqrt(k) times one share's",
+            "standard deviations do not add up; variances do\nk shares have sqrt(k) times one share's",
         ),
         (share, "that is one share; those who are left have added one each"),
         (
@@ -213,8 +221,6 @@ def _expect_multiplier(got: Any, share: float, survivors: int, honest: int, give
             "that is a variance; the multiplier is a standard deviation over the clipping norm",
         ),
     ]
-    otherwise = (
-        "the shares of survivors - len(known) hospitals are left: share_multiplier * sqrt(of their number)"
-    )
+    otherwise = "the noise that is left is that of the survivors whose shares are not known: how many, and how do deviations add?\nshare_multiplier * sqrt(survivors - len(known))"
     because = next((text for wrong, text in causes if math.isclose(found, wrong, rel_tol=1e-9)), otherwise)
     raise Wrong(given=given, got=f"{found:.4g}", expected=f"{expected:.4g}", because=because)
