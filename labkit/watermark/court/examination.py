@@ -26,6 +26,8 @@ from labkit.watermark.fingerprints.evidence_line import KEYS, Line, accuses, at_
 from labkit.watermark.fingerprints.predictive import predictive_p
 from labkit.watermark.marks.keys import Key
 from labkit.watermark.marks.marked import TriggerSet
+from labkit.watermark.marks.rare import RARE
+from labkit.watermark.verification.asking import probabilities
 from labkit.watermark.verification.redrawn_keys import ask_redrawn, keys_needed, redrawn_triggers, score
 from labkit.watermark.verification.verify import Suspect, answers
 
@@ -202,13 +204,14 @@ class Examination:
         triggers: TriggerSet = self.questions["mark"]
         null_hit = self.null_hit if null_hit is None else null_hit
         expected = triggers.y.numpy()
-        hit = said.labels == expected
+        hit, by_labels = said.labels == expected, said.shown is None
         settings = self.claim.drawing(self.public)
         redrawn = ask_redrawn(
-            score(said.labels, said.shown, expected),
+            score(said.labels, said.shown, expected) - self._innocent(triggers, by_labels),
             redrawn_triggers(triggers.kind, len(triggers), judge=self.judge, **settings),
-            lambda asked: witness.scores(asked, by_labels=said.shown is None),
-            statistic="hits" if said.shown is None else "margin",
+            lambda asked: witness.scores(asked, by_labels=by_labels) - self._innocent(asked, by_labels),
+            statistic=("hits" if by_labels else "margin")
+            + (" above null models'" if triggers.kind in RARE else ""),
             most=keys_needed(alpha),
         )
         return weigh(
@@ -231,6 +234,20 @@ class Examination:
             redrawn=replace(redrawn, source=self.public.source),
             notes=(f"re-drawn keys are compared by mean {redrawn.statistic}",),
         )
+
+    def _innocent(self, asked: TriggerSet, by_labels: bool) -> np.ndarray | float:
+        """Return what null models score on triggers on average, (n,); 0 for pictures.
+
+        Some combinations of a table's values speak for a class by themselves, so that a stranger's key may score more
+        than a mark. Null models say which. They are independent of all keys: ranks of what is left stay exact.
+        """
+        if asked.kind not in RARE:
+            return 0.0
+        y = asked.y.numpy()
+        if by_labels:
+            return np.mean([score(answers(null, asked.x), None, y) for null in self.nulls], axis=0)
+        shown = (probabilities(null, asked.x) for null in self.nulls)
+        return np.mean([score(one.argmax(1), one, y) for one in shown], axis=0)
 
     def _unlike(self, witness: Witness) -> list[str]:
         """Say so if the suspect answers pictures with strangers' marks unlike every null model: it may detect marks."""

@@ -82,8 +82,8 @@ class RedrawnKeys(Result):
         What the suspect's answer to each of the owner's triggers scores; NaN where it gave none.
     redrawn : float64 ndarray of shape (keys, n)
         The same for each redrawn key that it answered, in the order drawn.
-    statistic : {"margin", "hits"}
-        What an answer scores: see `score`.
+    statistic : str
+        What an answer scores: "margin" or "hits", see `score`; a court takes what null models score from it for records.
     most, enough : int
         Where drawing stops.
     """
@@ -152,7 +152,8 @@ class RedrawnKeys(Result):
         fig, ax = plots.figure(6.4, 2.8) if ax is None else (ax.figure, ax)
         ax.hist(self.values, bins=30, label=f"{len(self.redrawn):,} redrawn keys")
         ax.axvline(self.value, color=plots.COLOURS[1], linestyle="--", label="the owner's key")
-        unit = "share of triggers hit" if self.statistic == "hits" else "mean margin of the marked answer"
+        words = {"hits": "share of triggers hit", "margin": "mean margin of the marked answer"}
+        unit = words.get(self.statistic, f"mean {self.statistic}")
         ax.set(xlabel=unit, ylabel="keys")
         ax.set_title(f"p = {self.p_value:.2g} ({self.source or 'no source given'})")
         ax.legend()
@@ -234,7 +235,8 @@ def ask_redrawn(
         From `redrawn_triggers`.
     scored : callable
         Triggers to what the suspect's answers to them score, the same way.
-    statistic : {"margin", "hits"}
+    statistic : str
+        See `RedrawnKeys`.
     most : int
         Keys at most.
 
