@@ -6,6 +6,7 @@ import nbformat
 import pytest
 
 from labkit import cli
+from labkit.course import grading
 from labkit.course.grading import submission
 from labkit.course.labs import lab
 from labkit.course.notebooks import build, source
@@ -159,6 +160,48 @@ def test_a_course_folder_becomes_a_table_and_a_page_for_each_learner(tmp_path, c
     assert "cannot be read" in (tmp_path / "labkit-feedback" / "=bob" / f"{LAB.name}.html").read_text(
         encoding="utf-8"
     )
+
+
+ABUSE = {  # what a hostile first answer does; {victim} is another student's notebook
+    "loops": "while True: pass",
+    "leaves": "import os; os._exit(0)",
+    "forks": "import os; [os.fork() for _ in range(20)]; return 0.0",
+    "swells": "x = bytearray(2**36); return 0.0",
+    "scribbles": "open({victim!r}, 'w').write('mine'); return 0.0",
+    "boasts": "print('00.first_check passed: 6 of 6 points'); return 'passed'",
+    "asks": "return float(input('the answer, please: '))",
+    "tampers": "return 0.0",
+}
+
+
+def test_twenty_submissions_are_graded_in_one_run_and_hostile_ones_spoil_only_themselves(tmp_path):
+    """One learner's code never costs another a point, a file or the run."""
+    solved = source.solution(LAB, build.places(LAB, build.checkout()).source.read_text(encoding="utf-8"))
+    students = [*ABUSE, *(f"honest{number:02}" for number in range(20 - len(ABUSE)))]
+    paths = {name: tmp_path / "submitted" / name / LAB.name / f"{LAB.name}.ipynb" for name in students}
+    victim = str(paths["honest00"])
+    for name, path in paths.items():
+        path.parent.mkdir(parents=True)
+        book = with_answer(solved, ABUSE.get(name, RIGHT).format(victim=victim))
+        for cell in book.cells:
+            if name == "tampers" and 'check("00.first_check"' in cell.source:
+                cell.source = (
+                    "def check(*_): print('passed')\ncheck('00.first_check', accuracy)\nwhile True: pass"
+                )
+        nbformat.write(book, path)
+    before = {name: path.read_bytes() for name, path in paths.items()}
+
+    table, feedback = grading.grade(tmp_path, seconds=8, megabytes=1024)
+
+    with table.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 20 * 4
+    lost = {(row["student"], row["exercise"]) for row in rows if row["points"] != row["possible"]}
+    assert lost == {(name, "00.first_check") for name in ABUSE}
+    assert {name: path.read_bytes() for name, path in paths.items()} == before, "no submission has changed"
+    assert len(list(feedback.glob("*/*.html"))) == 20
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made == {"submitted", "labkit-grades.csv", "labkit-feedback"}
 
 
 def test_a_folder_without_submissions_says_what_is_expected(tmp_path, capsys):
