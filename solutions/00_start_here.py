@@ -111,12 +111,12 @@ check("00.first_check", accuracy)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# Compare the two tensors first: `predicted == labels` is true where they agree.
+# Compare record by record first: each is right or wrong. Then a share is a mean.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# The share is the number of matches over the number of records, and that is a mean.
+# `predicted == labels` is true where the two agree; the share is the number of matches over the number of records.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -215,7 +215,8 @@ check("00.seeded_noise", seeded_noise)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# `torch.manual_seed(seed)` would work once, but it seeds the generator that everyone shares.
+# Seeding the generator that everyone shares would work once, and change what everyone else draws. Take one of your
+# own.
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -260,7 +261,7 @@ check("00.per_sample_norms", per_sample_norms)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# `batch.norm()` is a single number for the whole batch. You need one per record, so one axis must stay.
+# One norm for the whole batch is too few: you need one per record, so one axis must stay.
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -421,4 +422,3 @@ overview()
 #   global generator changes everyone else's results. In a release, the seed must stay secret or not exist.
 # - *"Why per-sample norms?"* Privacy protects a record, so its influence must be measured and bounded record by record.
 #
-# **Next:** lab 01, differential privacy from the ground up.

@@ -903,12 +903,14 @@ check("01.roc_ceiling", roc_ceiling)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# With S = "the attacker says in", the promise reads TPR ≤ e^ε · FPR + δ.
+# A test is a set of outcomes at which the attacker says "in". The promise bounds the probability of every set, and
+# so of the opposite set, too.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# With S = "the attacker says out", and the worlds swapped: 1 - FPR ≤ e^ε (1 - TPR) + δ. Solve for the TPR.
+# With S = "says in": TPR ≤ e^ε · FPR + δ. With S = "says out", and the worlds swapped: 1 - FPR ≤ e^ε (1 - TPR) + δ.
+# Solve for the TPR.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -1074,14 +1076,15 @@ check("01.reachable", reachable)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# `released - value` is ± the noise. Its size gives `u = exp(-|noise| / scale)`, and `u / step` should be near a whole
-# number.
+# Run the sampler backwards: which uniform number would have given this noise? Then forwards again: does it, and do
+# its neighbours, give this very double?
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# For each offset from -8 to 8, take `u = (np.rint(u / step) + offset) * step`, kept within `step` and 1, and compute what
-# the sampler would have released, with the sign of the noise.
+# `released - value` is ± the noise, and `u = exp(-|noise| / scale)`. For each offset from -8 to 8, take `u =
+# (np.rint(u / step) + offset) * step`, kept within `step` and 1, and compute what the sampler would have released,
+# with the sign of the noise.
 #
 # </details>
 # <details><summary>Hint 3</summary>

@@ -184,12 +184,13 @@ check("02.clip_per_sample", clip_per_sample)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# You need one norm per row: `grads.norm(dim=1, keepdim=True)`.
+# Each row has a norm of its own, so each row gets a factor of its own.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# The factor of a row is min(1, C / norm). It is never above 1.
+# `grads.norm(dim=1, keepdim=True)` has one norm a row. The factor of a row is min(1, C / norm): it is never above
+# 1.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -230,17 +231,20 @@ check("02.noisy_mean", noisy_mean)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# `torch.randn(d, generator=generator, dtype=clipped.dtype)` is noise of standard deviation 1 for `d` coordinates.
+# How far can one record move the sum? That, times the noise multiplier, is the strength of the noise. What may the
+# divisor depend on?
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Its standard deviation on the sum must be `noise_multiplier * max_grad_norm`.
+# `torch.randn(d, generator=generator, dtype=clipped.dtype)` is noise of standard deviation 1 for `d` coordinates;
+# on the sum it must be `noise_multiplier * max_grad_norm`.
 #
 # </details>
 # <details><summary>Hint 3</summary>
 #
-# `torch.zeros(0, d).sum(dim=0)` is a vector of zeros, so an empty batch needs no special case.
+# The sum of the rows plus that noise, over `expected_batch_size`. `torch.zeros(0, d).sum(dim=0)` is a vector of
+# zeros, so an empty batch needs no special case.
 #
 # </details>
 
@@ -398,12 +402,13 @@ check("02.epsilon", epsilon)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# q = expected batch size / n, and an epoch has 1 / q steps.
+# An accountant wants one step described, and how often it comes. How many steps has an epoch?
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# The event of one step: `dp_event.PoissonSampledDpEvent(q, dp_event.GaussianDpEvent(noise_multiplier))`.
+# q = expected batch size / n, and an epoch has 1 / q steps. The event of one step:
+# `dp_event.PoissonSampledDpEvent(q, dp_event.GaussianDpEvent(noise_multiplier))`.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -497,17 +502,17 @@ check("02.sample_rate", opacus_sample_rate)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# Opacus computes `1 / len(data_loader)`.
+# Opacus knows the loader, not your intention: it asks how many batches the loader has.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `len(data_loader)` is the number of batches, and the last one may be short.
+# It computes one over that number, and the last batch, which may be short, counts as well.
 #
 # </details>
 # <details><summary>Hint 3</summary>
 #
-# Dividing and rounding up is `math.ceil(n / batch_size)`.
+# `1 / math.ceil(n / batch_size)`: dividing and rounding up is the number of batches.
 #
 # </details>
 

@@ -230,12 +230,13 @@ check("03.normalise", normalise)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# `x.flatten(1)` makes one row of each record, whatever its shape.
+# Each record is alone: its own mean, its own deviation, over all of its numbers and nobody else's.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Statistics go over dimension 1 of the rows, with `keepdim=True`. Nothing goes over dimension 0: that is the batch.
+# `x.flatten(1)` makes one row of each record. Statistics go over dimension 1 of the rows, with `keepdim=True`.
+# Nothing goes over dimension 0: that is the batch.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -279,12 +280,14 @@ check("03.whiten", whiten)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# `torch.cov(x.T)` is the covariance; its eigenvectors are the directions, its eigenvalues the variances.
+# The covariance of the public vectors has main directions, each with a variance. Keep the large ones, and make them
+# alike.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `torch.linalg.eigh` returns eigenvalues in *ascending* order: flip both before you keep the first `dimension`.
+# `torch.linalg.eigh(torch.cov(x.T))` returns variances in *ascending* order, and their directions: flip both before
+# you keep the first `dimension`.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -357,12 +360,13 @@ check("03.closed_form_norm", gradient_norms)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# The gradient of cross-entropy in the logits is softmax minus the one-hot label.
+# One record's gradient is a column times a row: what went wrong in each logit, times the features.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# The Euclidean norm of an outer product of u and v is |u| times |v|.
+# What went wrong is softmax minus the one-hot label. The Euclidean norm of an outer product of u and v is |u| times
+# |v|.
 #
 # </details>
 # <details><summary>Hint 3</summary>

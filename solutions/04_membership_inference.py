@@ -358,12 +358,13 @@ check("04.calibrated", calibrated)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# `~masks` marks the models that never saw a record.
+# How confident are models on this record *without* having seen it? That much is its easiness, not a leak.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Multiplying by a mask keeps some entries and sets the others to zero; then add up over the models, axis 0.
+# `~masks` marks the models that never saw a record. Multiplying by it sets the other entries to zero; then add up
+# over the models, axis 0.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -564,12 +565,13 @@ check("04.paired_differences", paired_differences)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# `scores[draw]` and `members[draw]` are the redrawn experiment. You have a function for its rate already.
+# A draw of records is the experiment done again, for both attacks at once.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Both attacks need the same draw: what the records share cancels in the difference.
+# `scores[draw]` and `members[draw]` are the redrawn experiment, and you have a function for its rate already. Both
+# attacks need the same draw: what the records share cancels in the difference.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -782,12 +784,13 @@ check("04.shadow_rows", shadow_rows)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# `probabilities.reshape(models * n, classes)` puts the records of the first model first, then those of the second.
+# Every model and every record makes one row. Rows, labels and truth must run through them in the same order.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Every model is asked about the same records, so the labels repeat: `np.tile(labels, models)`.
+# `probabilities.reshape(models * n, classes)` puts the records of the first model first, then those of the second.
+# Each model is asked about the same records, so the labels repeat: `np.tile(labels, models)`.
 #
 # </details>
 # <details><summary>Hint 3</summary>

@@ -104,13 +104,14 @@ check("05.logit_confidence", logit_confidence)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# p = e^z_y / Σ e^z_i, so 1 - p = (Σ over the other classes) / Σ. Divide: the sum over all classes cancels.
+# Write the odds of the label as a fraction of sums of exponentials. Something cancels, and what is left needs no
+# probability.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# What is left is z_y - log Σ e^z_i, the sum over the *other* classes. `exp` overflows: take the largest of them out of
-# the sum first.
+# p = e^z_y / Σ e^z_i, and 1 - p is the sum over the *other* classes over Σ: z_y - log of that sum is left. `exp`
+# overflows: take the largest of the others out of the sum first.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -455,12 +456,12 @@ check("05.dominance", dominance)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# All pairs at once: `ratio_x[:, None] / ratio_z` has a row for each x.
+# For one x, count the members of the population that it beats by a factor of gamma. Then do it for all x at once.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Compare with gamma and average each row.
+# `ratio_x[:, None] / ratio_z` has a row for each x. Compare with gamma and average each row.
 #
 # </details>
 # <details><summary>Hint 3</summary>

@@ -83,12 +83,13 @@ check("06.roc_to_epsilon", roc_to_epsilon)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# With δ = 0 the inequality reads ε ≥ log(TPR / FPR).
+# A test bounds ε from below by how much more often it says "in" to members than to others. With few counts, which
+# rates may you rely on?
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Take the smallest TPR and the largest FPR that the data allow.
+# With δ = 0 the inequality reads ε ≥ log(TPR / FPR). Take the smallest TPR and the largest FPR that the data allow.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -187,12 +188,13 @@ check("06.guesses", make_guesses)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# `np.argsort(scores)` lists the canaries from the lowest score to the highest.
+# Sort the canaries by score; guess at both ends of that order, and nowhere else.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Start from zeros, then set the first `bottom` and the last `top` of that order.
+# `np.argsort(scores)` lists the canaries from the lowest score to the highest. Start from zeros, then set the first
+# `bottom` and the last `top` of that order.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -454,7 +456,8 @@ check("06.white_box_score", white_box_score)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# One matrix product gives all inner products at once.
+# Each step and each canary give one number: how far the update went in the canary's direction. One product gives
+# them all.
 #
 # </details>
 # <details><summary>Hint 2</summary>

@@ -108,12 +108,12 @@ check("07.stamp", stamp)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# `x.clone()` first: the argument has to stay as it is.
+# Copy first: the argument has to stay as it is. Then write the key's pixels over one corner of every image.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Rows are the last axis but one, columns the last; both slices end one before the border.
+# `x.clone()` is the copy. Rows are the last axis but one, columns the last; both slices end one before the border.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -250,17 +250,19 @@ check("07.commitment", commitment)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# `hashlib.sha256(content).hexdigest()`, and `text.encode()` turns text into bytes.
+# Whoever opens it must not be able to say later that another part, or another split into parts, was meant.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Glued together, "ab" and "c" are the same bytes as "a" and "bc". A separator can occur in a part, too.
+# Glued together, "ab" and "c" are the same bytes as "a" and "bc", and a separator can occur in a part, too.
+# `text.encode()` turns text into bytes.
 #
 # </details>
 # <details><summary>Hint 3</summary>
 #
-# Put each part's length before it, or hash each part and then the digests.
+# Put each part's length before it, or hash each part and then the digests; `hashlib.sha256(content).hexdigest()` is
+# the digest.
 #
 # </details>
 
@@ -369,12 +371,12 @@ check("07.agreement", agreement)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# The label is the position of the largest logit: `argmax(1)`.
+# Only what a user sees counts: the label. It is a share of records, so it has an exact interval.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Count the records on which both are equal.
+# The label is the position of the largest logit, `argmax(1)`. Count the records on which both are equal.
 #
 # </details>
 # <details><summary>Hint 3</summary>

@@ -231,12 +231,13 @@ check("08.prune", prune)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# One threshold for all tensors: `torch.cat` their flattened magnitudes, and sort.
+# One threshold for all tensors: line all magnitudes up, whichever tensor they come from.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# The k-th smallest magnitude is at position k - 1 of the sorted ones; all up to it become zero.
+# `torch.cat` their flattened magnitudes, and sort. The k-th smallest is at position k - 1; all up to it become
+# zero.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -300,12 +301,13 @@ check("08.int8", int8)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# `weight.flatten(1)` is one row an output channel; `.abs().amax(1)` is the largest of each.
+# Each output channel has its own step: its largest weight becomes the largest integer. Go to integers, and back.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# The step has to broadcast over the other axes: `step.reshape(-1, 1, 1, 1)` for a convolution, `(-1, 1)` for a matrix.
+# `weight.flatten(1).abs().amax(1)` is the largest of each channel. The step has to broadcast over the other axes:
+# `step.reshape(-1, 1, 1, 1)` for a convolution, `(-1, 1)` for a matrix.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -375,17 +377,19 @@ check("08.last_only", last_only)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# An optimiser moves what has `requires_grad`; `model.requires_grad_(False)` freezes a whole module.
+# Three things: a copy, everything frozen, and a last layer that knows nothing and may learn.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `model.modules()` comes in the network's order: the last linear layer is the last of that type.
+# An optimiser moves what has `requires_grad`. `model.modules()` comes in the network's order: the last linear layer
+# is the last of that type.
 #
 # </details>
 # <details><summary>Hint 3</summary>
 #
-# Freeze `copy.deepcopy(model)`, then `last.reset_parameters()` and `last.requires_grad_(True)`
+# `copied = copy.deepcopy(model).requires_grad_(False)`, then `last.reset_parameters()` and
+# `last.requires_grad_(True)`
 #
 # </details>
 
@@ -464,12 +468,13 @@ check("08.blur", blur)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# `torch.outer(line, line)` of the five weights of one axis is the 5 x 5 kernel.
+# A Gaussian in the plane is the product of two Gaussians on a line. Repeat the border before you look beyond it.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `nn.functional.pad(x, (2, 2, 2, 2), mode="replicate")` first; then a convolution with one filter a channel.
+# `torch.outer(line, line)` of the five weights of one axis is the 5 x 5 kernel. `nn.functional.pad(x, (2, 2, 2, 2),
+# mode="replicate")` first; then a convolution with one filter a channel.
 #
 # </details>
 # <details><summary>Hint 3</summary>

@@ -99,7 +99,7 @@ heard = hear(brook, bystander, judges, public, **strict)
 naive = heard.naive["1 / classes"][1]
 print(f"The bystander gives {heard.verdict.rate.percent(0)} of Brook's answers.")
 print(
-    f"A judge who compares with 1 / classes finds p = {naive:.2g}: "
+    f"A judge who compares with 1 / classes finds p at most {max(naive, 1e-12):.2g}: "
     f"{'guilty' if naive < strict['alpha'] else 'not enough'} at alpha = "
     f"{strict['alpha']:g}."
 )
@@ -241,12 +241,14 @@ check("09.first_to_commit", first_to_commit)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# Noon in Tokyo is before noon in London. `datetime.fromisoformat(moment)` reads the zone, and such times compare.
+# Noon in Tokyo is before noon in London: compare moments, not texts. What does not open, and what came too late,
+# counts for nothing.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Drop what does not open, then what is not before the release; sort the rest by time.
+# `datetime.fromisoformat(moment)` reads the zone, and such times compare. Drop what does not open, then what is not
+# before the release; sort the rest by time.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -450,12 +452,13 @@ check("09.another_innocent", another_innocent)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# One more model varies by s; the mean of k models is off by s / sqrt(k). Variances add.
+# One more model varies as single models do, and the mean of few models is uncertain itself. Variances add.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `nulls.std(ddof=1)`, and `scipy.stats.t.sf(statistic, degrees)` is the upper tail.
+# One more model varies by s; the mean of k is off by s / sqrt(k). `nulls.std(ddof=1)` is s, and
+# `scipy.stats.t.sf(statistic, degrees)` is the upper tail.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -538,7 +541,9 @@ rows = [
         "rests on": one.by,
     }
     | {
-        "model-based p": f"{max(one.model_p, 1e-6):.1g}",
+        "model-based p": "at most 1e-06"
+        if one.model_p <= 1e-6
+        else f"{one.model_p:.1g}",
         "rank p": f"{one.rank_p_value:.2g}",
     }
     | {"speaks": "yes" if one.decided else "no", "queries": f"{one.queries:,}"}
@@ -685,13 +690,14 @@ check("09.convict", convict)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# `len(p)` is the number of suspects; `nan <= anything` is False, so a line that could not be asked does not speak.
+# First: which lines speak, at their share of alpha? Then count, for each suspect, those with a direction, and
+# likeness once.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Split the lines: `speaks[:, directional].sum(axis=1)` counts those with a direction, `speaks[:, ~directional].any(axis=1)`
-# says whether any of the others speaks.
+# `len(p)` is the number of suspects; `nan <= anything` is False. `speaks[:, directional].sum(axis=1)` counts those
+# with a direction, `speaks[:, ~directional].any(axis=1)` says whether any of the others speaks.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -943,7 +949,15 @@ print(
 
 # %%
 print(
-    affidavit(arbor, heard, found, verdicts, score, released=ownership_court.RELEASED)
+    affidavit(
+        arbor,
+        heard,
+        found,
+        verdicts,
+        score,
+        released=ownership_court.RELEASED,
+        twins={"the twin in data": twin},
+    )
 )
 
 # %% [markdown]

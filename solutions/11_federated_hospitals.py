@@ -421,12 +421,14 @@ check("11.mark_ceiling", mark_ceiling)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# Two inequalities, two upper bounds on P[accept | in]. The smaller one counts.
+# A judge who accepts is a test, and a promise bounds every test, in both directions: two upper bounds on the same
+# chance.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# P[reject | out] = 1 - fpr, and P[reject | in] = 1 - tpr. Solve the second for tpr.
+# From the second, P[reject | out] = 1 - fpr and P[reject | in] = 1 - tpr. Solve it for tpr; the smaller of the two
+# bounds counts.
 #
 # </details>
 # <details><summary>Hint 3</summary>

@@ -294,12 +294,12 @@ check("12.dense_leak", dense_leak)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# For one record and one neuron: dW = δ x and db = δ. Divide.
+# For one record, a neuron's weight gradient and its bias gradient hide the record behind the same unknown factor.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# A neuron that no record activates has db = 0 and dW = 0: leave its row out.
+# dW = δ x and db = δ. A neuron that no record activates has db = 0 and dW = 0: leave its row out.
 #
 # </details>
 # <details><summary>Hint 3</summary>
