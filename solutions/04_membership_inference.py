@@ -37,7 +37,15 @@ import pandas as pd
 from scipy.stats import norm
 
 from labkit import data, membership, plots, profiles, stats, training
-from labkit.course import Solved, banner, check, drawings
+from labkit.course import (
+    Solved,
+    banner,
+    check,
+    drawings,
+    predict,
+    predictions,
+    revealed,
+)
 from labkit.membership.reports import intervals
 from labkit.membership.shadows import signals
 from labkit.scenarios import handed_over
@@ -80,6 +88,20 @@ case
 #
 # **Predict.** What share of its *own* mislabelled records will it answer as the wrong label says? And of those that it
 # never saw?
+
+# %%
+predict(
+    "04.wrong_in",
+    "Which share of its own mislabelled records will it answer as labelled?",
+    unit="%",
+    within=10,
+)
+predict(
+    "04.wrong_out",
+    "And of mislabelled records that it never saw?",
+    unit="%",
+    within=5,
+)
 
 # %%
 in_mine = membership.balanced_masks(2, len(labels), seed=1)[0]
@@ -157,6 +179,14 @@ for name, group in (("right label", ~case.wrong), ("wrong label", case.wrong)):
             }
         )
 pd.DataFrame(rows).set_index("records")
+
+# %%
+as_labelled = outputs(mine.model).argmax(1) == labels
+own, unseen = as_labelled[case.wrong & in_mine], as_labelled[case.wrong & ~in_mine]
+share_in = stats.clopper_pearson(int(own.sum()), len(own))
+share_out = stats.clopper_pearson(int(unseen.sum()), len(unseen))
+revealed("04.wrong_in", share_in, times=100, source=mine.source)
+revealed("04.wrong_out", share_out, times=100, source=mine.source)
 
 # %% tags=["hide-input"]
 fig, axes = plots.figure(8.4, 3.4, ncols=2, sharey=True)
@@ -266,9 +296,18 @@ print(
 )
 
 # %% [markdown]
-# Your accusations are made. **Write down** what share of them you believe to be right, and how sure you would be of any
-# single one.
-#
+# Your accusations are made. What share of them do you believe to be right, and how sure would you be of any single
+# one?
+
+# %%
+predict(
+    "04.right",
+    "Which share of the records that you accused are members?",
+    unit="%",
+    within=5,
+)
+
+# %% [markdown]
 # ## 3. Shadow models
 #
 # Your own model was a *shadow* of the one you attack. One shadow shows what members look like on average. Many, each on
@@ -387,6 +426,13 @@ print("the 20 records you are surest of:", surest.tolist())
 # **Predict** before you run the next cell: which of your two attacks is better?
 
 # %%
+predict(
+    "04.better",
+    "Which attack has the larger AUC?",
+    choices=["loss threshold", "shadow models, calibrated"],
+)
+
+# %%
 members = given.reveal()
 target = bank.query(given.model, members, name="the model you were handed")
 right = stats.clopper_pearson(int((accused == members).sum()), len(members))
@@ -404,6 +450,12 @@ pd.DataFrame(
         for name, values in by_attack.items()
     }
 )
+
+# %%
+areas = {name: stats.auc(v[members], v[~members]) for name, v in by_attack.items()}
+hits = stats.clopper_pearson(int(members[accused].sum()), int(accused.sum()))
+revealed("04.right", hits, times=100, source=bank.source)
+revealed("04.better", max(areas, key=areas.get), source=bank.source)
 
 # %% [markdown]
 # By accuracy alone the two are hard to tell apart, and both look harmless. But nobody asks an attacker to rate *everyone*. An attacker who
@@ -833,6 +885,13 @@ asked = {
 # members minus that on others? Each model takes its turn as the target; it and its partner on the other half stay out of
 # the attack.
 
+# %%
+predict(
+    "04.leaks_most",
+    "On which target does Shokri's classifier reach the largest AUC?",
+    choices=list(asked),
+)
+
 
 # %%
 def shokri(probabilities: np.ndarray, masks: np.ndarray, k: int) -> float:
@@ -853,7 +912,7 @@ def shokri(probabilities: np.ndarray, masks: np.ndarray, k: int) -> float:
 
 
 # %%
-rows = []
+rows, leak = [], {}
 for name, (probabilities, masks) in asked.items():
     found = {
         "accuracy on others": [],
@@ -868,6 +927,7 @@ for name, (probabilities, masks) in asked.items():
         found["gap"].append(correct[masks[k]].mean() - correct[~masks[k]].mean())
         found["loss threshold, AUC"].append(stats.auc(sure[masks[k]], sure[~masks[k]]))
         found["Shokri's classifier, AUC"].append(shokri(probabilities, masks, k))
+    leak[name] = np.mean(found["Shokri's classifier, AUC"])
     rows.append(
         {"target": name}
         | {
@@ -880,11 +940,20 @@ for name, (probabilities, masks) in asked.items():
 print(f"{clinic.source}; mean over {len(found['gap'])} targets with its 95% interval")
 pd.DataFrame(rows).set_index("target")
 
+# %%
+revealed("04.leaks_most", max(leak, key=leak.get), source=clinic.source)
+
 # %% [markdown]
 # A gap is a leak: whoever accuses exactly where the model is right has a balanced accuracy of 1/2 + gap/2 (Yeom et al.).
 # But the gap is not all of it: two models that know all their patients by heart can leak quite differently, as *how sure*
 # they are tells what their answers do not. Compare accuracies, too. What does remembering buy here?
 #
+# How near were your guesses? They are kept for you alone, and nothing of them counts as points.
+
+# %%
+predictions("04")
+
+# %% [markdown]
 # ## What you can now defend in an interview
 #
 # - *"Our model is 97% accurate on the test set. Does it leak?"* Ask about the members it answers *better* than others.
