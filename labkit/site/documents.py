@@ -30,6 +30,13 @@ def sources(root: Path) -> dict[str, str]:
     }
 
 
+def pictures(root: Path) -> list[Path]:
+    """Return the pictures that the repository's pages show."""
+    return sorted(
+        path for ending in ("png", "gif") for path in (root / "solutions/figures").glob(f"*.{ending}")
+    )
+
+
 def atlas(root: Path, reports: Iterable[Path] = ()) -> dict[str, str]:
     """Return where each file of the repository is on the site, by its path in the repository."""
     found = dict(sources(root))
@@ -41,7 +48,7 @@ def atlas(root: Path, reports: Iterable[Path] = ()) -> dict[str, str]:
         ):
             found[name] = f"labs/{item.name}.html"
     found |= {"notebooks": "labs/index.html", "solutions": "labs/index.html"}
-    for picture in (root / "solutions" / "figures").glob("*.png"):
+    for picture in pictures(root):
         found[f"solutions/figures/{picture.name}"] = f"figures/{picture.name}"
     for report in reports:
         found[report.relative_to(root).as_posix()] = f"reports/{report.name}"
@@ -62,13 +69,18 @@ def at_home(body: str, *, source: str, path: str, places: dict[str, str]) -> str
     """
 
     def moved(address: str) -> str | None:
-        if HOST.match(address):
+        if HOST.match(address) and not address.startswith("#"):
             return address
         place, _, fragment = html.unescape(address).partition("#")
-        inside = posixpath.normpath(posixpath.join(posixpath.dirname(source), place))
+        inside = posixpath.normpath(posixpath.join(posixpath.dirname(source), place)) if place else source
+        if inside.endswith(".ipynb"):  # Jupyter keeps capitals and marks in the address of a heading
+            whole = not fragment or fragment.startswith("cell-id=")
+            fragment = fragment if whole else anchors.slug(unquote(fragment))
+        if not place:
+            return f"#{fragment}"
+        if f"{inside}#{fragment}" in places:  # a name of the kit
+            return relative(places[f"{inside}#{fragment}"], path)
         target = places.get(inside)
-        if place.endswith(".ipynb"):  # Jupyter keeps capitals and marks in the address of a heading
-            fragment = anchors.slug(unquote(fragment)) if fragment else ""
         return None if target is None else relative(target + (f"#{fragment}" if fragment else ""), path)
 
     def link(found: re.Match[str]) -> str:
@@ -99,17 +111,3 @@ def document(name: str, root: Path, places: dict[str, str]) -> Page:
     first = re.search(r"<p>(.*?)</p>", body, re.DOTALL)
     summary = anchors.words(first.group(1)) if first else title
     return Page(path, title, title, body, summary, search.entries(path, title, body))
-
-
-def split_off(front: Page, heading: str, path: str) -> tuple[Page, Page | None]:
-    """Move a part of the front page to a page of its own, and leave a link; None where there is no such heading."""
-    found = re.search(rf'<h2 id="{anchors.slug(heading)}">.*?</h2>(.*?)(?=<h2\b|\Z)', front.body, re.DOTALL)
-    if found is None:
-        return front, None
-    body = anchors.anchored(f"<h1>{html.escape(heading)}</h1>{found.group(1)}")
-    link = f'<p><a href="{relative(path, front.path)}">{html.escape(heading)}</a> are on a page of their own.</p>'
-    rest = front.body[: found.start(1)] + link + front.body[found.end(1) :]
-    summary = anchors.words(found.group(1))[:160]
-    moved = Page(path, heading, heading, body, summary, search.entries(path, heading, body))
-    kept = tuple(entry for entry in front.entries if anchors.slug(heading) not in entry.target)
-    return Page(front.path, front.title, front.section, rest, front.summary, kept), moved

@@ -47,7 +47,7 @@ def make_site(out: Path) -> Path:
         for asset in ("site.css", "site.js"):
             shutil.copy(ASSETS / asset, made / "assets" / asset)
         for folder_name, files in (
-            ("figures", (root / "solutions/figures").glob("*.png")),
+            ("figures", documents.pictures(root)),
             ("reports", found),
         ):
             (made / folder_name).mkdir(exist_ok=True)
@@ -68,11 +68,8 @@ def all_pages(root: Path, found: list[Path]) -> list[Page]:
     written = {name: documents.document(name, root, places) for name in documents.sources(root)}
     welcome = written.pop("README.md")
     others = list(written.values())
-    if documents.BENCHMARKS not in {page.path for page in others}:
-        welcome, benchmarks = documents.split_off(welcome, "Benchmarks", documents.BENCHMARKS)
-        others += [benchmarks] if benchmarks else []
-    executed = labs.lab_pages(root, places)
     described = reference.reference_pages()
+    executed = labs.lab_pages(root, places | reference.definitions())
     listed = [reports.overview(found)] if found else []
     return [
         front.welcome(welcome, executed, described, listed, others),

@@ -11,7 +11,7 @@ import pytest
 
 from labkit import cli
 from labkit.course import labs as course
-from labkit.site import SiteError, anchors, documents, labs, making, pages, reports, search
+from labkit.site import SiteError, anchors, documents, labs, making, pages, reports
 
 
 def index_of(site: Path) -> list[list[str]]:
@@ -102,18 +102,13 @@ def test_a_heading_of_a_lab_is_found_by_the_address_that_jupyter_gives_it() -> N
     assert f'href="03_utility.html#{anchors.slug("Exercise 03.paired: is one better?")}"' in moved
 
 
-def test_a_part_of_the_front_page_moves_to_its_own() -> None:
-    body = anchors.anchored(
-        "<h1>kit</h1><p>Hello.</p><h2>Benchmarks</h2><p>Fast.</p><h2>Licence</h2><p>Free.</p>"
-    )
-    front = pages.Page("index.html", "kit", "Start", body, entries=search.entries("index.html", "kit", body))
-    rest, moved = documents.split_off(front, "Benchmarks", "benchmarks.html")
-    assert moved is not None
-    assert "Fast." in moved.body
-    assert "Free." not in moved.body
-    assert "Fast." not in rest.body
-    assert 'href="benchmarks.html' in rest.body
-    assert documents.split_off(front, "Nothing", "x.html") == (front, None)
+def test_every_picture_of_the_repository_has_a_place_on_the_site(tmp_path: Path) -> None:
+    folder = tmp_path / "solutions/figures"
+    folder.mkdir(parents=True)
+    for name in ("02.png", "learner.gif", "notes.txt"):
+        (folder / name).touch()
+    shown = {name: place for name, place in documents.atlas(tmp_path).items() if "figures" in name}
+    assert shown == {f"solutions/figures/{name}": f"figures/{name}" for name in ("02.png", "learner.gif")}
 
 
 def lab_page(*cells: nbformat.NotebookNode) -> str:
