@@ -35,7 +35,15 @@ import pandas as pd
 import torch
 
 from labkit import data, membership, plots, profiles, stats, training
-from labkit.course import Solved, banner, check, drawings
+from labkit.course import (
+    Solved,
+    banner,
+    check,
+    drawings,
+    predict,
+    predictions,
+    revealed,
+)
 from labkit.membership.reports import curves, intervals
 from labkit.membership.shadows import bank as banks
 from labkit.membership.studies import leave_one_out
@@ -207,7 +215,15 @@ plots.show(drawings.in_and_out())
 # longer whether a confidence is high, but under which of *this record's* bells it is likelier.
 #
 # **Predict.** Will pooling help or hurt? Records do differ in their variance.
-#
+
+# %%
+predict(
+    "05.pooling",
+    "One variance a side instead of one for each record: what becomes of LiRA's AUC?",
+    choices=["it rises", "it falls", "not decided"],
+)
+
+# %% [markdown]
 # ### Exercise 05.lira_online: LiRA with models that saw the record and models that did not
 
 
@@ -535,6 +551,21 @@ pd.DataFrame(
 # mirror image; everything above asked once.
 
 # %%
+predict(
+    "05.best_attack",
+    "Which of these has the largest AUC?",
+    choices=[
+        "loss threshold",
+        "LiRA offline, 4 models",
+        "RMIA offline, 4 models",
+        "LiRA online, own variances",
+        "LiRA online, one query",
+        "LiRA online",
+        "RMIA online",
+    ],
+)
+
+# %%
 attacks = {
     "loss threshold": (bank, "loss", {}),
     "LiRA offline, 4 models": (bank, "lira-offline", {"shadow_models": 4}),
@@ -577,6 +608,14 @@ for claim, (better, worse) in claims.items():
         "here": verdict,
     }
 pd.DataFrame(rows).T.rename_axis(f"paired over {len(bank)} targets, {bank.source}")
+
+# %%
+pooled = rows["few models: one variance above own variances"]["here"]
+words = {"holds": "it rises", "reversed": "it falls", "not decided": "not decided"}
+on = f"{bank.source}, mean over {len(bank)} targets"
+revealed("05.pooling", words[pooled], source=on)
+best = max(runs, key=lambda name: runs[name].auc.estimate)
+revealed("05.best_attack", best, source=on)
 
 # %% [markdown]
 # Four claims are looked at, so each interval is wider than 95% by itself: *all four* hold at once in 95 of 100
@@ -646,6 +685,19 @@ membership.report(membership.attack("rmia-online", bank.target(0), bank.without(
 # **Predict.** Which ignorance costs the attacker most? Does any of them fall to the loss threshold, which needs no
 # shadow model?
 
+# %%
+predict(
+    "05.ignorance",
+    "Which attacker has the smallest AUC?",
+    choices=[
+        "no shadow model: loss threshold",
+        "same architecture, same data",
+        "another width",
+        "no convolutions",
+        "same architecture, other data",
+    ],
+)
+
 
 # %%
 def brief(rate: stats.Interval | intervals.Refused) -> str:
@@ -688,6 +740,10 @@ for name, result in transferred.items():
 pd.DataFrame(rows).T.fillna("").rename_axis(
     f"RMIA offline on {len(others)} targets, {bank.source}"
 )
+
+# %%
+weakest = min(transferred, key=lambda name: transferred[name].auc.estimate)
+revealed("05.ignorance", weakest, source=f"{bank.source}, {len(others)} targets")
 
 # %% tags=["hide-input"]
 fig, ax = plots.figure(7.2, 3.2)
@@ -784,7 +840,7 @@ noises += [
 ]
 
 
-def predict(images: np.ndarray) -> np.ndarray:
+def answers(images: np.ndarray) -> np.ndarray:
     return training.logits(target.model, torch.from_numpy(images)).argmax(1).numpy()
 
 
@@ -793,7 +849,7 @@ scores = {
     "right or wrong (gap attack)": membership.attack(
         "gap", target, shadows, records=chosen
     ).scores,
-    "labels under noise (yours)": solved.noise_score(predict, x, y, noises),
+    "labels under noise (yours)": solved.noise_score(answers, x, y, noises),
     "loss threshold": membership.attack("loss", target, shadows, records=chosen).scores,
     "RMIA offline": membership.attack(
         "rmia-offline", target, shadows, records=chosen
@@ -978,6 +1034,19 @@ print(
 # beside the network that leaks?
 
 # %%
+predict(
+    "05.leak",
+    "AUC of who knows: private linear model minus undefended network?",
+    within=0.05,
+)
+predict(
+    "05.price",
+    "And their accuracies: private linear model minus undefended network?",
+    unit="points",
+    within=5,
+)
+
+# %%
 shown = [
     "none",
     "linear, no noise",
@@ -1034,6 +1103,11 @@ if not cifar.real:
         "on the stand-in the synthetic records come from the same code as the private "
         "ones: ε = 0 is flattered here"
     )
+
+# %%
+on = f"{red_team.PRIMARY}, {bank.source}"
+revealed("05.leak", primary, source=on, of=f"paired over {len(few)} models")
+revealed("05.price", change, times=100, source=on, of="jointly with the others")
 
 # %%
 rows = {
@@ -1106,6 +1180,12 @@ plots.show(table.plot(), poster=True)
 ceiling_explorer(
     [runs["RMIA online"].curve(), runs["loss threshold"].curve()], source=bank.source
 )
+
+# %% [markdown]
+# How near were your guesses? They are kept for you alone, and nothing of them counts as points.
+
+# %%
+predictions("05")
 
 # %% [markdown]
 # ## What you can now defend in an interview
