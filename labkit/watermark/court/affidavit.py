@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from labkit.watermark.fingerprints.evidence_line import model_text
+from labkit.watermark.verification.binomial import EXACT
 from labkit.watermark.verification.verdict import NULLS
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def affidavit(
     score: Score,
     *,
     released: datetime,
+    twins: Mapping[str, Case] | None = None,
 ) -> str:
     """Return the answer to "how would you prove that a model was stolen?", one paragraph a step.
 
@@ -45,6 +47,8 @@ def affidavit(
         The verdicts that were given, against the truth.
     released : datetime with a time zone
         When the suspects appeared.
+    twins : mapping of str to Case, optional
+        Controls that stole nothing and were trained on the owner's very records: what the rule makes of such innocents.
 
     Raises
     ------
@@ -59,8 +63,8 @@ def affidavit(
         _plan(verdicts),
         *(_control(name, lines) for name, lines in controls.items()),
         _findings(verdicts, score),
-        _errors(verdicts, score),
-        _limits(verdicts),
+        _errors(claim, verdicts, score),
+        _limits(claim, verdicts, twins or {}),
         f"[{verdicts.source}; profile {verdicts.profile}; seed {verdicts.plan.seed}]",
     ]
     return "\n\n".join(textwrap.fill(part, WIDTH) for part in parts)
@@ -82,7 +86,7 @@ def _claims(claim: Claim, forged: Hearing) -> str:
     ground = "did not follow from the key" if not forged.redrawn else "followed from the key"
     return (
         f"Triggers are heard if the judge can draw them: {claim.claimant}'s {len(claim.triggers)} came out the same. "
-        f"{forged.claimant}'s {ground}. Compared with {name}, they had p = {p:.2g}; {len(nulls)} models of the court's "
+        f"{forged.claimant}'s {ground}. Compared with {name}, they had p at most {max(p, EXACT):.2g}; {len(nulls)} models of the court's "
         f"own hit up to {nulls.max():.0%} of them: rank p = {forged.verdict.rank_p_value:.2g}."
     )
 
@@ -122,11 +126,12 @@ def _findings(verdicts: Verdicts, score: Score) -> str:
     return f"{head}: {'; '.join(found)}."
 
 
-def _errors(verdicts: Verdicts, score: Score) -> str:
+def _errors(claim: Claim, verdicts: Verdicts, score: Score) -> str:
     own = verdicts.controls[0]
     return (
         f"How often is this wrong? The p-values of mark and inference are exact under the assumptions that they state, so a "
-        f"trial of innocents convicts one with probability at most {verdicts.plan.alpha:g}. Of the court's own models, "
+        f"trial of innocents who had none of {claim.claimant}'s records convicts one with probability at most "
+        f"{verdicts.plan.alpha:g}. Of the court's own models, "
         f"each tried against the others, the rule convicts {verdicts.false_claims.percent(0)}; on {own.claimant}'s own "
         f"model {len(own.speaking)} of {len(own.lines)} lines speak. Against the answer key, {score.right} of "
         f"{len(score.truth)} verdicts are right: {score.innocents_convicted} innocents convicted, {score.thieves_missed} "
@@ -134,10 +139,26 @@ def _errors(verdicts: Verdicts, score: Score) -> str:
     )
 
 
-def _limits(verdicts: Verdicts) -> str:
-    related = [case.name for case in verdicts.cases if case.outcome == "related"]
-    alike = f" So it stands with {', '.join(related)}." if related else ""
-    return (
-        "What this does not say: likeness has no direction, and resemblance in data is not theft. A model trained on "
-        f"records that the owner used too knows those records.{alike}"
+def _limits(claim: Claim, verdicts: Verdicts, twins: Mapping[str, Case]) -> str:
+    owner, alpha = claim.claimant, verdicts.plan.alpha
+    parts = ["What this does not say: likeness has no direction, and resemblance in data is not theft."]
+    if related := [case.name for case in verdicts.cases if case.outcome == "related"]:
+        parts.append(
+            f"Of {', '.join(related)} no more is shown than likeness to {owner}'s model: not who came from whom, nor "
+            "through which records."
+        )
+    parts.append(
+        f"An innocent who trained on {owner}'s records, because they were public, knows them as a thief does. The "
+        f"{alpha:g} above does not count such innocents, and none of the court's own models is one."
     )
+    parts += [
+        f"Control, {name}, which stole nothing and trained on those records: {case.verdict}: {_p_values(case.lines)}."
+        for name, case in twins.items()
+    ]
+    if not twins:
+        parts.append("No control here shows what the rule makes of one.")
+    elif any(case.derived for case in twins.values()):
+        parts.append(
+            f"So a verdict that rests on inference holds only if nobody else had {owner}'s records, or public ones are named."
+        )
+    return " ".join(parts)

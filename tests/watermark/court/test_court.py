@@ -387,6 +387,17 @@ def test_an_expert_says_what_the_results_say_and_nothing_else():
     assert flat.count("is derived:") == sum(score.given.values())
     assert "(the court: dismissed)" in flat
     assert "resemblance in data is not theft" in flat
+    assert "No control here shows what the rule makes of one" in flat
+    assert "innocents who had none of the owner's records" in flat
+    twin = replace(tried().cases[0], name="twin")
+    told = affidavit(
+        everybody.claim, heard, controls, verdicts, score, released=RELEASED, twins={"a twin": twin}
+    )
+    assert "No control here" not in told
+    assert f"Control, a twin, which stole nothing and trained on those records: {twin.verdict}" in " ".join(
+        told.split()
+    )
+    assert ("holds only if nobody else had" in " ".join(told.split())) == twin.derived
     assert "rehearsal" not in flat
     assert max(map(len, said.splitlines())) <= 110
     with pytest.raises(ValueError, match="deposited no commitment"):
