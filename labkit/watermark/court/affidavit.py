@@ -144,7 +144,7 @@ def _limits(claim: Claim, verdicts: Verdicts, twins: Mapping[str, Case]) -> str:
     parts = ["What this does not say: likeness has no direction, and resemblance in data is not theft."]
     if related := [case.name for case in verdicts.cases if case.outcome == "related"]:
         parts.append(
-            f"Of {', '.join(related)} no more is shown than likeness to {owner}'s model: not who came from whom, nor "
+            f"Of {', '.join(related)} no more is shown than likeness to the claimant's model: not who came from whom, nor "
             "through which records."
         )
     parts.append(
