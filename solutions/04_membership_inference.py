@@ -562,8 +562,8 @@ reports = {
     name: membership.attack(name, target, bank, **options).report()
     for name, options in attacks.items()
 }
-# The same calibration as in your exercise.
-assert np.allclose(reports["watson"].result.scores, scores)
+# The same calibration as in your exercise; asked twice, a GPU rounds its answers twice.
+assert np.allclose(reports["watson"].result.scores, scores, atol=0.05)
 comparison = membership.compare(list(reports.values()))
 plots.show(comparison.plot(), poster=True)
 
@@ -700,7 +700,7 @@ check("04.precision", precision)
 # </details>
 # <details><summary>Hint 3</summary>
 #
-# Divide the first by the sum of both (Bayes).
+# Divide the first by the sum of both (Bayes): `caught / (caught + alarms)`.
 #
 # </details>
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import tracing
 
 NUMBERS = itertools.count()
@@ -34,3 +35,10 @@ def _nobodys_course(monkeypatch, tmp_path_factory):
 def _keys_cover_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trace every computation that is cached, in all tests: a gap in its key would let results outlive their code."""
     tracing.Watch().install(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute on the CPU whatever the machine holds: a GPU rounds otherwise, and `test_on_gpu` tries every wing there."""
+    if request.node.path.name != "test_on_gpu.py":
+        monkeypatch.setattr("labkit.profiles.device", lambda: torch.device("cpu"))
