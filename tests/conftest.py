@@ -5,6 +5,7 @@ The notebooks themselves are run by nbval; how (strictly or not, how long they t
 
 import itertools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,9 @@ def _keys_cover_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     tracing.Watch().install(monkeypatch)
 
 
-@pytest.fixture(autouse=True)
-def _on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compute on the CPU whatever the machine holds: a GPU rounds otherwise, and `test_on_gpu` tries every wing there."""
-    if request.node.path.name != "test_on_gpu.py":
-        monkeypatch.setattr("labkit.profiles.device", lambda: torch.device("cpu"))
+@pytest.fixture(autouse=True, scope="session")
+def _on_the_cpu() -> Iterator[None]:
+    """Compute on the CPU whatever the machine holds: a GPU rounds otherwise. `test_on_gpu` tries every wing there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("labkit.profiles.device", lambda: torch.device("cpu"))
+        yield

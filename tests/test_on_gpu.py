@@ -30,6 +30,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch fin
 def _quiet(monkeypatch):
     monkeypatch.setenv("LABKIT_PROGRESS", "0")
     monkeypatch.setenv("LABKIT_PROFILE", "smoke")
+    monkeypatch.setattr(profiles, "device", lambda: GPU)  # all other tests compute on the CPU
 
 
 @pytest.fixture
