@@ -40,7 +40,15 @@ import torch
 
 from labkit import audit, data, dp, models, plots, profiles, stats, training
 from labkit.audit import canaries, planted_bugs, scores
-from labkit.course import Solved, banner, check, drawings
+from labkit.course import (
+    Solved,
+    banner,
+    check,
+    drawings,
+    predict,
+    predictions,
+    revealed,
+)
 from labkit.widgets import audit_explorer
 
 profile = profiles.current()
@@ -103,6 +111,13 @@ check("06.roc_to_epsilon", roc_to_epsilon)
 # on each side? And an attack with a TPR of 5% at an FPR of 0.1%?
 
 # %%
+predict(
+    "06.perfect",
+    "Which ε does a perfect attack certify with 1,000 runs on each side?",
+    within=1,
+)
+
+# %%
 rows = []
 for n in (1000, 5000, 10_000, 25_000):
     weak, perfect = (
@@ -112,7 +127,12 @@ for n in (1000, 5000, 10_000, 25_000):
     rows.append(
         {"runs per side": n, "TPR 5% at FPR 0.1%": weak, "perfect attack": perfect}
     )
-pd.DataFrame(rows).set_index("runs per side").round(2)
+certified = pd.DataFrame(rows).set_index("runs per side").round(2)
+certified
+
+# %%
+thousand = certified.loc[1000, "perfect attack"]
+revealed("06.perfect", thousand, source="computed, 95% confidence, no data")
 
 # %% [markdown]
 # Even a perfect attack certifies a finite ε, and each further unit costs about e times as many runs. A threshold that
@@ -303,6 +323,13 @@ print(
 # claims ε = 1. **Predict** both lower bounds.
 
 # %%
+predict(
+    "06.one_run",
+    "Without privacy: which ε does the one run certify at least?",
+    factor=1.5,
+)
+
+# %%
 size = {"canary_count": len(marked.y), "seed": 0}
 
 
@@ -340,6 +367,10 @@ for name, result in results.items():
         f"{name} ({mnist.source}, profile {profile.name}, seed {result.seed}): "
         f"{result.verdict}\n"
     )
+
+# %%
+open_book = results["no privacy"].epsilon
+revealed("06.one_run", open_book, source=f"{mnist.source}, 95% confidence")
 
 # %% [markdown]
 # Each verdict ends with what an audit of this size would have caught *at best*. Read it before you are reassured by
@@ -416,6 +447,14 @@ check("06.power", power)
 # each guess is as good as ε = 2 allows?
 
 # %%
+predict(
+    "06.enough",
+    "From how many guesses on does the audit notice more often than not?",
+    unit="guesses",
+    factor=2,
+)
+
+# %%
 rows = []
 for guesses_made in (20, 50, 100, 200, 500):
     powers = {
@@ -423,7 +462,12 @@ for guesses_made in (20, 50, 100, 200, 500):
         for e in (1.0, 1.5, 2.0, 3.0)
     }
     rows.append({"guesses": guesses_made, **powers})
-pd.DataFrame(rows).set_index("guesses").round(2)
+powers = pd.DataFrame(rows).set_index("guesses").round(2)
+powers
+
+# %%
+enough = powers.index[powers["true ε = 2.0"] > 0.5].min()
+revealed("06.enough", enough, source="computed for the sizes of the table, no data")
 
 # %% [markdown]
 # The first column is the audit's false alarm rate: the claim is true there. The others say what "nothing was found"
@@ -462,12 +506,13 @@ check("06.white_box_score", white_box_score)
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `updates @ directions.T` has one row per step.
+# Inner products of all steps with all canaries are one matrix product, updates times the directions turned on their
+# side: one row a step.
 #
 # </details>
 # <details><summary>Hint 3</summary>
 #
-# Add up over the steps: axis 0.
+# Add up over the steps: `(updates @ directions.T).sum(axis=0)`.
 #
 # </details>
 
@@ -715,12 +760,14 @@ check("06.noise_strength", noise_strength)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# With probability 95%, `total / variance` lies between the 2.5% and the 97.5% point of the χ² law.
+# A sum of squared noises over its true variance follows a known law. So the variance lies where that law makes the
+# sum plausible.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Solve for the variance: the *larger* point gives the *lower* end.
+# With probability 95%, `total / variance` lies between the 2.5% and the 97.5% point of the χ² law. Solve for the
+# variance: the *larger* point gives the *lower* end.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -779,6 +826,20 @@ plots.show(conformed[4].plot())
 # by step?
 
 # %%
+predict(
+    "06.by_guesses",
+    "Which share of the planted bugs do guesses refute?",
+    unit="%",
+    within=10,
+)
+predict(
+    "06.by_steps",
+    "And which share is flagged step by step?",
+    unit="%",
+    within=10,
+)
+
+# %%
 everyone = [
     name for name, planted in planted_bugs.ALL.items() if not planted.is_correct
 ]
@@ -802,6 +863,12 @@ print(
     f"{profile.name})"
 )
 table
+
+# %%
+flagged = (table != "-").mean()
+on = f"{len(table)} bugs, seed 1"
+revealed("06.by_guesses", flagged["guesses"], times=100, source=on)
+revealed("06.by_steps", flagged["step by step"], times=100, source=on)
 
 # %% [markdown]
 # Some of these have no finite ε at all: a weight, or a step, that gets no noise shows its batch in clear. Guesses miss
@@ -860,6 +927,12 @@ pd.DataFrame({"what no look at steps can show": result.numbers()["not checked"]}
 # An audit is a test, and a test sees what it tries. Against the rest there are other means: reading the code, tests of
 # each piece, few and simple pieces, and a proof that is checked against *this* code.
 #
+# How near were your guesses? They are kept for you alone, and nothing of them counts as points.
+
+# %%
+predictions("06")
+
+# %% [markdown]
 # ## What you can now defend in an interview
 #
 # - *"Your training prints a small ε. How do I know that the code is right?"* Bound ε from below, and check the steps. You
