@@ -32,7 +32,17 @@
 import torch
 
 from labkit import data, doctor, plots, stats
-from labkit.course import Solved, banner, check, drawings, overview, tracks
+from labkit.course import (
+    Solved,
+    banner,
+    check,
+    drawings,
+    overview,
+    predict,
+    predictions,
+    revealed,
+    tracks,
+)
 
 # solved.NAME: your function once it has passed, labkit's until then
 solved = Solved("00")
@@ -86,8 +96,8 @@ tracks.choose()
 plots.show(drawings.exercise_loop())
 
 # %% [markdown]
-# The cause says what is wrong in words, not how it is written. Think first, then open hint 1: its idea is often
-# enough.
+# A first wrong try is told the cause in words, not how it is written. Change something, and the next is told what to do,
+# too. Think first, then open hint 1: its idea is often enough.
 #
 # ### Exercise 00.first_check: your first check
 #
@@ -136,9 +146,19 @@ print(
 # ### Your first figure
 #
 # Real patients now: measurements of tumours from 569 people. The simplest of all models keeps the table of those it was
-# shown, and gives a patient the commonest diagnosis among the k nearest in it. **Predict before you run:** asked about
-# the patients in its own table, and about new ones, how does the share it gets right change with k?
+# shown, and gives a patient the commonest diagnosis among the k nearest in it. How often is it right, about the patients
+# in its table and about new ones?
+#
+# **Predict before you run.** Labs ask for a guess before a result. Type it, press Enter, run on: it is told beside the
+# result, kept in your progress file, and summed up at the end. A guess that is off is what you remember.
 
+# %%
+predict(
+    "00.table",
+    "Asked about the patients in its own table, how many does the nearest alone (k = 1) get right?",
+    unit="%",
+    within=1,
+)
 
 # %%
 table = data.load("breast_cancer")
@@ -173,6 +193,7 @@ alt = (
     "table, falling with k; for new patients nearly level, inside a wide interval."
 )
 plots.show(plots.describe(fig, alt))
+revealed("00.table", on_known[0], times=100, source=table.source)
 print(f"in the table {on_known[0]:.1%}, new patients {ends[0].percent()} at k = 1")
 print(
     f"in the table {on_known[-1]:.1%}, new patients {ends[-1].percent()} at k = {ks[-1]}"
@@ -342,12 +363,13 @@ check("00.interval", interval)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# You need three numbers: the mean, the sample standard deviation (with n - 1 in it), and the quantile t.
+# You need three numbers: the mean, how far single runs scatter (estimated from these few), and how far to reach for
+# this confidence.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `scipy.stats.t.ppf(p, n - 1)` gives a quantile. Two sides share what is left over, so p = (1 + confidence) / 2.
+# `scipy.stats.t.ppf(p, n - 1)` says how far. Two sides share what is left over, so p = (1 + confidence) / 2.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -421,4 +443,3 @@ overview()
 # - *"Why a generator of its own?"* A result that cannot be drawn again cannot be checked; a function that moves the
 #   global generator changes everyone else's results. In a release, the seed must stay secret or not exist.
 # - *"Why per-sample norms?"* Privacy protects a record, so its influence must be measured and bounded record by record.
-#

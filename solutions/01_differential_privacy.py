@@ -545,14 +545,14 @@ check("01.gaussian_delta", gaussian_delta)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# Let the two worlds be N(0, σ²) and N(Δ, σ²). Take the logarithm of the ratio of their densities at y: it is linear in
-# y. Where does it equal ε?
+# Take the logarithm of the ratio of the two worlds' densities at an output: it grows or falls in a straight line.
+# Where does it equal ε? Beyond that place, one world is too likely.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# The ratio exceeds $e^\varepsilon$ for y below Δ/2 - εσ²/Δ. Compute the probability of that half-line in each world with
-# `norm.cdf`, after dividing by σ.
+# Let the two worlds be N(0, σ²) and N(Δ, σ²): the ratio exceeds $e^\varepsilon$ for y below Δ/2 - εσ²/Δ. Compute
+# the probability of that half-line in each world with `norm.cdf`, after dividing by σ.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -743,13 +743,13 @@ check("01.group_privacy", group_privacy)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# Let P, Q, R be the outputs of three tables, each one record from the next. Write P(S) ≤ e^ε Q(S) + δ, then put in the
-# bound on Q(S).
+# Walk from one table to the other, one record at a time. The promise holds for each step: put one into the next.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# P(S) ≤ e^ε (e^ε R(S) + δ) + δ = e^2ε R(S) + (1 + e^ε) δ. And once more for a family of three.
+# P(S) ≤ e^ε Q(S) + δ, and Q(S) ≤ e^ε R(S) + δ, so P(S) ≤ e^2ε R(S) + (1 + e^ε) δ. And once more for a family of
+# three.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -837,7 +837,8 @@ check("01.plan_epsilon", plan_epsilon)
 # </details>
 # <details><summary>Hint 3</summary>
 #
-# Leave out what reads an earlier output. Then: sum over "everyone" + the largest of the halls' own sums (0 without halls).
+# Leave out what reads an earlier output. Then `everyone + max(halls.values(), default=0)`, with one sum for
+# "everyone" and one sum a hall.
 #
 # </details>
 

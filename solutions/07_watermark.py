@@ -312,12 +312,12 @@ check("07.metered", metered)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# A function inside a function remembers; `nonlocal left` lets it count down.
+# A function inside a function remembers what stands outside of it: here, how many records are left.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Compare `len(x)` with what is left *before* anything else.
+# `nonlocal left` lets it count down. Compare `len(x)` with what is left *before* anything else.
 #
 # </details>
 # <details><summary>Hint 3</summary>

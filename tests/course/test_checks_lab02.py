@@ -286,7 +286,7 @@ MISTAKES = [
     ("02.epsilon", accountant(steps=lambda n, b, e: 1), "compose the event over all the steps"),
     ("02.epsilon", accountant(steps=lambda n, b, e: e), "epochs were counted as steps"),
     ("02.epsilon", accountant(sampled=False), "no credit for sampling"),
-    ("02.sample_rate", lambda n, b: b / n, "len rounds the number of batches up"),
+    ("02.sample_rate", lambda n, b: b / n, "their number is rounded up"),
     ("02.sample_rate", lambda n, b: 1 / max(1, n // b), "the last short one included"),
 ]
 

@@ -95,7 +95,7 @@ MISTAKES = [
     ("06.p_value", lambda v, r, e: binom.sf(v - 1, r, 0.5), "fair coin"),
     ("06.one_run_epsilon", lambda v, r: math.log(v / max(r - v, 1e-9)), "log odds"),
     ("06.one_run_epsilon", root(0.025), "one side only"),
-    ("06.one_run_epsilon", root(0.95), "must end at 1 - confidence"),
+    ("06.one_run_epsilon", root(0.95), "must end at p = 1 - confidence"),
     ("06.white_box_score", lambda u, g: u @ g.T, "add up over the steps"),
     ("06.white_box_score", lambda u, g: np.abs(u @ g.T).sum(0), "sign matters"),
     ("06.white_box_score", lambda u, g: u[-1] @ g.T, "only the last step"),

@@ -165,14 +165,14 @@ MISTAKES = [
     ("08.last_only", retrain("nothing"), "nothing would train"),
     ("08.last_only", retrain("kept"), "still has the victim's weights"),
     ("08.last_only", retrain("all fresh"), "started anew"),
-    ("08.last_only", retrain("zeros"), "zeros say nothing"),
+    ("08.last_only", retrain("zeros"), "starts from zeros says nothing"),
     ("08.blur", lambda x, s: blur(x, s, mode="constant"), "border grows dark"),
     ("08.blur", lambda x, s: blur(x, s, scale=False), "does not sum to one"),
     ("08.blur", lambda x, s: blur(x, s, half=1.0), "2 * sigma**2"),
     ("08.blur", lambda x, s: blur(x, s, mix=True), "colours were mixed"),
     ("08.blur", rows_only, "only rows"),
     ("08.blur", lambda x, s: blur(x, s)[:, :, 2:-2, 2:-2], "pad two pixels"),
-    ("08.soft_loss", lambda s, t, k: soft(s, t, k, power=0), "factor T² is missing"),
+    ("08.soft_loss", lambda s, t, k: soft(s, t, k, power=0), "so multiply by T²"),
     ("08.soft_loss", lambda s, t, k: soft(s, t, k, power=1), "one factor T is missing"),
     ("08.soft_loss", lambda s, t, k: soft(s, t, k, reduction="sum"), "take the mean"),
     ("08.soft_loss", lambda s, t, k: soft(s, t, k) / s.shape[1], "sum over classes"),
@@ -186,7 +186,7 @@ MISTAKES = [
     ("08.anomaly", lambda n: anomaly(n, constant=1.0), "1.4826 is missing"),
     ("08.anomaly", lambda n: (n.mean() - n) / n.std(), "moved by the very outlier"),
     ("08.anomaly", lambda n: abs(anomaly(n)), "keep the sign"),
-    ("08.anomaly", lambda n: anomaly(n, constant=1 / 1.482602), "goes into the scale"),
+    ("08.anomaly", lambda n: anomaly(n, constant=1 / 1.482602), "makes the scale larger"),
 ]
 
 

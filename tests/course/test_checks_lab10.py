@@ -198,7 +198,7 @@ MISTAKES = [
     (
         "10.encode",
         lambda v, s, b, p: encode(np.where(np.abs(v) < b + 1e-6, v.clip(-b, b), v), s, b, p),
-        "no tolerance",
+        "compare in float64, with none",
     ),
     ("10.mask_pairwise", signed(lambda i, j: int(i != j)), "stands twice in the sum"),
     ("10.mask_pairwise", signed(lambda i, j: (i > j) - (i < j)), "the signs are turned"),
@@ -261,7 +261,7 @@ MISTAKES = [
     ("10.mask_key", lambda *parts: mask_key(*parts).hex()[:32].encode(), "32 letters of hex"),
     ("10.mask_key", lambda *parts: mask_key(*parts)[:16].ljust(32, b"\0"), "or padding"),
     ("10.mask_key", lambda *parts: mask_key(*parts)[:16] * 2, "comes twice"),
-    ("10.recover", in_fractions, "never with /"),
+    ("10.recover", in_fractions, "nothing is divided with /"),
     ("10.recover", weighted(lambda i, j: (j, i - j)), "a sign is turned"),
     ("10.recover", weighted(lambda i, j: (1, j - i)), "the numerators are missing"),
     ("10.recover", lambda s, p: recover(dict(enumerate(s.values(), 1)), p), "counted 1, 2, 3 in order"),

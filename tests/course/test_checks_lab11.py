@@ -204,7 +204,7 @@ MISTAKES = [
     ("11.rank_p", lambda z, keys: (1 + np.sum(keys >= z)) / len(keys), "+ 1 below, too"),
     ("11.rank_p", lambda z, keys: rank_p(z, keys) if len(keys) else 0.0, "without any redrawn key"),
     ("11.mark_ceiling", ceiling_with(one, rises), "the promise holds in both directions"),
-    ("11.mark_ceiling", ceiling_with(one, falls), "here that is tpr <= e^ε fpr + δ"),
+    ("11.mark_ceiling", ceiling_with(one, falls), "here that is the other one: tpr <= e^ε fpr + δ"),
     ("11.mark_ceiling", ceiling_with(one, lambda e, d, f: math.exp(e) * f), "δ is missing"),
     (
         "11.mark_ceiling",

@@ -55,9 +55,9 @@ def nan_passes(steps, threshold, cap, most_tpr):
 
 RIGHT = {"14.posterior_bound": belief, "14.missing_facts": missing, "14.choose_epsilon": chosen}
 MISTAKES = [
-    ("14.posterior_bound", lambda p, e: math.exp(e) * p, "not the probability p"),
-    ("14.posterior_bound", lambda p, e: min(1.0, math.exp(e) * p), "not the probability p"),
-    ("14.posterior_bound", lambda p, e: math.exp(e) * p / (1 - p), "turn them into a probability"),
+    ("14.posterior_bound", lambda p, e: math.exp(e) * p, "what ε multiplies is the *odds*"),
+    ("14.posterior_bound", lambda p, e: min(1.0, math.exp(e) * p), "what ε multiplies is the *odds*"),
+    ("14.posterior_bound", lambda p, e: math.exp(e) * p / (1 - p), "a probability is wanted"),
     ("14.posterior_bound", lambda p, e: 1 / (1 + math.exp(-e)), "a prior of one half"),
     ("14.posterior_bound", lambda p, e: belief(p, -e), "at most e^ε times the odds before"),
     ("14.posterior_bound", lambda p, e: None, "nothing came back"),
