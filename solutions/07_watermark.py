@@ -37,7 +37,15 @@ import pandas as pd
 import torch
 
 from labkit import plots, stats, training
-from labkit.course import Solved, banner, check, drawings
+from labkit.course import (
+    Solved,
+    banner,
+    check,
+    drawings,
+    predict,
+    predictions,
+    revealed,
+)
 from labkit.scenarios import owner_and_thief
 from labkit.watermark import Key, commit, verify
 from labkit.widgets import theft_explorer, trigger_designer
@@ -147,6 +155,20 @@ trigger_designer(setup.owner, KEY)
 # points of accuracy does it cost?
 
 # %%
+predict(
+    "07.learned",
+    "Which share of the triggers does the marked model answer as marked?",
+    unit="%",
+    within=10,
+)
+predict(
+    "07.cost",
+    "How many points of accuracy does the mark cost?",
+    unit="points",
+    within=0.5,
+)
+
+# %%
 marked = {seed: owner_and_thief.marked(setup, "patch", seed) for seed in setup.seeds}
 after = np.array([model.accuracy.estimate for model in marked.values()])
 rows = [
@@ -159,6 +181,12 @@ rows = [
     for (seed, model), plain in zip(marked.items(), before, strict=True)
 ]
 pd.DataFrame(rows).set_index("seed")
+
+# %%
+learned = stats.mean_share([model.strength.estimate for model in marked.values()])
+revealed("07.learned", learned, times=100, source=setup.owner.source)
+lost = stats.mean_interval(100 * (before - after))
+revealed("07.cost", lost, source=setup.owner.source, of="unmarked less marked")
 
 # %% [markdown]
 # Did accuracy fall? Two models of the same seed share records, initial weights and order: a **pair**. The spread
@@ -390,6 +418,14 @@ check("07.agreement", agreement)
 # defence gained by showing labels only?
 
 # %%
+predict(
+    "07.copy",
+    "To which share of test images do copy and victim give the same answer?",
+    unit="%",
+    within=5,
+)
+
+# %%
 thefts = {
     "soft labels": owner_and_thief.stolen(
         setup, victim.model, first, budgets=setup.budgets
@@ -416,6 +452,17 @@ for name in ("thief", "innocent"):
     share, low, high = solved.agreement(outputs["victim"], outputs[name])
     print(f"agreement of victim and {name}: {share:.1%} [{low:.1%}, {high:.1%}]")
 
+# %%
+share, *ends = solved.agreement(outputs["victim"], outputs["thief"])
+revealed(
+    "07.copy",
+    share,
+    interval=ends,
+    times=100,
+    of="95% over test images",
+    source=f"{setup.owner.source}, soft labels, seed {first}",
+)
+
 # %% [markdown]
 # The innocent model was trained on the same images as the thief, with their true labels. It agrees with the victim,
 # too: two good models agree on easy images. So agreement alone, without the innocent's figure beside it, says little.
@@ -427,7 +474,16 @@ for name in ("thief", "innocent"):
 # known to be innocent, at least 20 of them.
 #
 # **Predict.** Which share of the patch triggers does the likeliest of the innocent models answer as marked?
-#
+
+# %%
+predict(
+    "07.innocent",
+    "Which share does the likeliest innocent model answer as marked?",
+    unit="%",
+    within=5,
+)
+
+# %% [markdown]
 # ### Exercise 07.mark_p_value: could an innocent model do that?
 
 
@@ -500,6 +556,11 @@ verdicts = {
 for verdict in verdicts.values():
     own = solved.mark_p_value(verdict.hits, verdict.n, verdict.null_hits)
     print(f"{verdict}\n    your model-based p-value: {own:.1g}")
+
+# %%
+likeliest = verdicts["the marked model"].null_rates.max()
+on = f"{setup.owner.source}, the largest of {len(judges)} models"
+revealed("07.innocent", likeliest, times=100, source=on)
 
 # %% [markdown]
 # Your p-value is a tail of a binomial at the rate of the likeliest null model: an upper bound, if no
@@ -707,6 +768,13 @@ plots.show(
 # the marks' own?
 
 # %%
+predict(
+    "07.leak",
+    "What do the marks do to what the model gives away about its members?",
+    choices=["raised", "lowered", "no difference found"],
+)
+
+# %%
 leak = owner_and_thief.leaked(setup)
 plots.show(leak.plot(), poster=True)
 leak
@@ -725,6 +793,10 @@ for what, gap in {
 }.items():
     print(f"{what:46s} {gap.estimate:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]")
 print(f"\nthe marks, on {leak.primary}: {leak.verdict}")
+
+# %%
+word = "raised" if own.low > 0 else "lowered" if own.high < 0 else "no difference found"
+revealed("07.leak", word, source=f"{setup.owner.source}, {leak.primary}, paired")
 
 # %% [markdown]
 # A verdict of "no difference found" is not "no difference": it names the size that would have shown. The interval is over
@@ -749,6 +821,12 @@ private
 # group gets through, if ε allows it, keep them out of the private accounting, or mark by other means than data (arXiv
 # 2207.01991).
 #
+# How near were your guesses? They are kept for you alone, and nothing of them counts as points.
+
+# %%
+predictions("07")
+
+# %% [markdown]
 # ## What you can now defend in an interview
 #
 # - *"How would you prove that a model was stolen from you?"* By a plan that is fixed in advance: committed key, number of
