@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import importlib
 import inspect
@@ -31,6 +32,26 @@ def reference_pages() -> list[Page]:
 
     A package's page documents the names that it hands out; the page of a module inside of it documents the rest.
     """
+    modules, shown = _shown()
+    names = _names(shown)
+    texts = {module.__name__: inspect.getdoc(module) or "" for module in modules}
+    pages = [_page(name, texts[name], members, names) for name, members in shown.items()]
+    return [_overview(shown, texts, names), *pages]
+
+
+def definitions() -> dict[str, str]:
+    """Return where each name is documented, by its file in the repository and itself: ``labkit/dp/x.py#name``."""
+    _, shown = _shown()
+    return {
+        f"{member.taken_from[0].replace('.', '/')}.py#{member.taken_from[1]}": f"{_path(module)}#{member.name}"
+        for module, members in shown.items()
+        for member in members
+    }
+
+
+@functools.cache
+def _shown() -> tuple[list[ModuleType], dict[str, list[Doc]]]:
+    """Return all modules, and what the page of each documents, by the name of the module."""
     modules = _modules()
     handed = {
         _home(getattr(module, name), name, module): module.__name__
@@ -39,11 +60,7 @@ def reference_pages() -> list[Page]:
         for name in getattr(module, "__all__", ())
     }
     shown = {module.__name__: _members(module, handed) for module in modules}
-    shown = {name: members for name, members in shown.items() if members or name.count(".") == 1}
-    names = _names(shown)
-    texts = {module.__name__: inspect.getdoc(module) or "" for module in modules}
-    pages = [_page(name, texts[name], members, names) for name, members in shown.items()]
-    return [_overview(shown, texts, names), *pages]
+    return modules, {name: members for name, members in shown.items() if members or name.count(".") == 1}
 
 
 def is_listed(page: Page) -> bool:

@@ -1,6 +1,7 @@
 """The build: one source, two notebooks that agree, work that is never lost, and errors that say what is missing."""
 
 import base64
+import re
 from pathlib import Path
 
 import nbformat
@@ -65,7 +66,7 @@ def test_heading_carries_the_facts_of_the_exercise():
 
 def test_grading_metadata():
     cells = source.solution(LAB, TEXT).cells
-    grading = {cell.metadata.nbgrader.grade_id: cell.metadata.nbgrader for cell in cells if cell.metadata}
+    grading = {cell.metadata.nbgrader.grade_id: cell.metadata.nbgrader for cell in cells if "nbgrader" in cell.metadata}
     answer, check = grading["00_interval"], grading["00_interval_check"]
     assert (answer.solution, answer.grade, answer.locked, "points" in answer) == (True, False, False, False)
     assert (check.solution, check.grade, check.locked, check.points) == (False, True, True, 2)
@@ -85,6 +86,37 @@ def test_grading_metadata():
 def test_an_incomplete_exercise_is_refused(old, new, says):
     with pytest.raises(source.SourceError, match=says):
         source.learner(source.solution(LAB, TEXT.replace(old, new, 1)))
+
+
+FIGURE = """
+# %% tags=["hide-input"]
+fig, ax = plots.figure()
+plots.show(plots.describe(fig, "Nothing at all, on two axes."))
+"""
+
+
+def test_code_that_only_draws_is_folded_in_both_copies():
+    solved = source.solution(LAB, TEXT + FIGURE)
+    for book in (solved, source.learner(solved)):
+        folded = [cell for cell in book.cells if cell.metadata.get("jupyter", {}).get("source_hidden")]
+        assert "Nothing at all" in folded[-1].source
+        assert all("hide-input" in cell.metadata.tags for cell in folded), "what Jupyter Book reads"
+        assert all("plots.show" in cell.source for cell in folded)
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    ["1 + 1", 'check("00.interval", interval)\nplots.show(fig)', "### BEGIN SOLUTION\nplots.show(fig)"],
+)
+def test_a_cell_that_a_learner_has_to_see_is_not_folded(drawn):
+    with pytest.raises(source.SourceError, match="only code that draws"):
+        source.solution(LAB, TEXT + f'\n# %% tags=["hide-input"]\n{drawn}\n')
+
+
+def test_every_section_begins_a_cell():
+    cells = source.solution(LAB, TEXT).cells
+    assert not [cell.source for cell in cells if cell.cell_type == "markdown" and "\n## " in cell.source]
+    assert sum(cell.source.startswith("## ") for cell in cells) == len(re.findall("^# ## ", TEXT, re.M))
 
 
 def test_unknown_exercise_in_a_heading_is_refused():
@@ -145,9 +177,14 @@ def test_outputs_are_kept_while_code_is_unchanged(course):
     code[0].outputs = [nbformat.v4.new_output("stream", name="stdout", text="an old output\n")]
     nbformat.write(solved, path)
     file = course / "solutions" / "00_start_here.py"
-    file.write_text(TEXT.replace("**Next:**", "**And next:**"), encoding="utf-8")
+    file.write_text(TEXT.replace("# Start here", "# Start now", 1), encoding="utf-8")
     build.build(["00"])
     assert "an old output" in path.read_text(encoding="utf-8"), "prose may change"
+    laid_out = TEXT.replace("bins=40)", "bins=40,  # forty\n)").replace('("00")', '(\n    "00"\n)')
+    assert laid_out != TEXT
+    file.write_text(laid_out, encoding="utf-8")
+    build.build(["00"])
+    assert "an old output" in path.read_text(encoding="utf-8"), "so may the layout of code, and remarks"
     file.write_text(TEXT.replace("bins=40", "bins=41"), encoding="utf-8")
     build.build(["00"])
     assert "an old output" not in path.read_text(encoding="utf-8"), "code may not"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import json
@@ -86,14 +87,22 @@ def make(item: Lab, root: Path) -> tuple[NotebookNode, NotebookNode]:
 
 
 def _keep_outputs(old: NotebookNode, new: NotebookNode) -> None:
-    """Carry outputs over when every code cell is the same; a single change makes them all out of date."""
+    """Carry outputs over when every code cell does the same; a single change makes them all out of date."""
     before, after = ([c for c in book.cells if c.cell_type == "code"] for book in (old, new))
-    if [c.source for c in before] != [c.source for c in after]:
+    if [_meaning(c.source) for c in before] != [_meaning(c.source) for c in after]:
         return
     for earlier, cell in zip(before, after, strict=True):
         cell.outputs, cell.execution_count = earlier.outputs, earlier.execution_count
     if "labkit" in old.metadata:
         new.metadata["labkit"] = old.metadata["labkit"]
+
+
+def _meaning(code: str) -> str:
+    """Return what code says, whatever its layout and remarks: no output depends on those."""
+    try:
+        return ast.dump(ast.parse(code))
+    except SyntaxError:
+        return code
 
 
 def text(notebook: NotebookNode) -> str:
@@ -237,12 +246,12 @@ def _classroom(solutions: dict[Lab, NotebookNode], folder: Path, *, force: bool)
     """
     wanted = {folder / "nbgrader_config.py": CONFIGURATION.format(stub=source.STUB)}
     for item, solved in solutions.items():
-        instructor = nbformat.from_dict(solved)
+        instructor = source.standing_alone(solved)
         for cell in instructor.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
         wanted[folder / "source" / item.name / f"{item.name}.ipynb"] = text(instructor)
-        wanted[folder / "handouts" / f"{item.name}.ipynb"] = text(source.handout(solved))
+        wanted[folder / "handouts" / f"{item.name}.ipynb"] = text(source.handout(instructor))
     record = folder / ".labkit-written.json"
     written = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     edited = [path for path, content in wanted.items() if _edited(path, content, folder, written)]

@@ -56,10 +56,23 @@ def page(notebook: NotebookNode, title: str) -> str:
     document = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}{colours}</style></head>'
-        f"<body><main>{body(notebook)}</main></body></html>\n"
+        f"<body><main>{_alone(body(notebook))}</main></body></html>\n"
     )
     refuse_fetches(document)
     return document
+
+
+def _alone(body: str) -> str:
+    """Turn links to sections of the lab into those of the page, and links to other files, which it is without, into text."""
+
+    def kept(found: re.Match[str]) -> str:
+        address, inner = found.groups()
+        if re.match(r"[a-z][a-z0-9+.-]*:|//", address, re.IGNORECASE):
+            return found.group(0)
+        part = address.partition("#")[2]
+        return f'<a href="#{part}">{inner}</a>' if f'id="{part}"' in body else inner
+
+    return re.sub(r'<a\b[^>]*?\bhref="([^"]*)"[^>]*>(.*?)</a>', kept, body, flags=re.DOTALL)
 
 
 def refuse_fetches(document: str) -> None:

@@ -13,12 +13,15 @@ from nbformat import NotebookNode
 
 from labkit.course.exercises.exercise import Exercise, find
 from labkit.course.labs import Lab
+from labkit.course.notebooks import links
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 STUB = 'raise NotImplementedError("your turn")'
 HEADING = re.compile(r"^### Exercise (\d\d\.\w+): (.+)$", re.MULTILINE)
 CHECK = re.compile(r"\bcheck\(\s*[\"'](\d\d\.\w+)[\"']")
 HINT = re.compile(r"<details>\s*<summary>Hint (\d)</summary>")
+FOLDED = "hide-input"  # the tag of Jupyter Book: a cell that only draws, whose code is folded away
+DRAWS = re.compile(r"\bplots\.show\(")
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
@@ -29,12 +32,14 @@ class SourceError(ValueError):
 def solution(lab: Lab, text: str) -> NotebookNode:
     """Return the solution notebook of a lab, without outputs, from its source text.
 
-    Cells get stable ids; exercise and check cells get nbgrader's metadata; exercise headings get their facts.
+    Cells get stable ids; exercise and check cells get nbgrader's metadata; exercise headings get their facts; text gets
+    its links; cells that are marked as only drawing are folded.
 
     Raises
     ------
     SourceError
-        If an exercise lacks its solution cell, its check cell or one of its three hints, or has two of them.
+        If an exercise lacks its solution cell, its check cell or one of its three hints, or has two of them; if a cell is
+        folded that shows no figure, or that a learner has to see.
     """
     import jupytext
 
@@ -43,15 +48,38 @@ def solution(lab: Lab, text: str) -> NotebookNode:
         kernelspec=NotebookNode(KERNEL), language_info=NotebookNode(name="python")
     )
     notebook.nbformat_minor = 5
+    notebook.cells = [part for cell in notebook.cells for part in _sections(cell)]
     seen: dict[str, int] = {}
     for cell in notebook.cells:
         # By content, not position: inserting a cell leaves all other ids, and so the diff, alone.
         key = f"{lab.number}/{cell.cell_type}/{cell.source}"
         seen[key] = seen.get(key, 0) + 1
         cell.id = hashlib.sha256(f"{key}/{seen[key]}".encode()).hexdigest()[:12]
-        cell.metadata = NotebookNode()
+        cell.metadata = _folding(lab, cell) if FOLDED in cell.metadata.get("tags", ()) else NotebookNode()
     _mark_exercises(lab, notebook)
+    links.link(lab, notebook)
     return notebook
+
+
+def _sections(cell: NotebookNode) -> list[NotebookNode]:
+    """Return a cell, or where text goes on with the next section the parts: links lead to the beginning of a cell."""
+    from nbformat.v4 import new_markdown_cell
+
+    if cell.cell_type != "markdown":
+        return [cell]
+    return [
+        new_markdown_cell(text.strip()) for text in re.split(r"^(?=## )", cell.source, flags=re.M) if text
+    ]
+
+
+def _folding(lab: Lab, cell: NotebookNode) -> NotebookNode:
+    """Return the metadata of a cell whose code is folded: JupyterLab reads the one, Jupyter Book and others the tag."""
+    if not DRAWS.search(cell.source) or BEGIN in cell.source or CHECK.search(cell.source):
+        raise SourceError(
+            f"lab {lab.number} folds a cell that is no figure, or more than one: {cell.source[:60]!r}; only code that "
+            "draws is folded away"
+        )
+    return NotebookNode(jupyter=NotebookNode(source_hidden=True), tags=[FOLDED])
 
 
 def _mark_exercises(lab: Lab, notebook: NotebookNode) -> None:
@@ -116,6 +144,17 @@ def without_solution(source: str) -> tuple[str, str]:
     if region is not None:
         raise SourceError(f"a solution region is not closed by {END}: {kept[0]!r}")
     return "\n".join(kept), "\n\n".join(answer)
+
+
+def standing_alone(notebook: NotebookNode) -> NotebookNode:
+    """Return a copy for a place outside of the checkout: without links to the kit's own files."""
+    from nbformat import from_dict
+
+    copy = from_dict(notebook)
+    for cell in copy.cells:
+        if cell.cell_type == "markdown":
+            cell.source = links.standing_alone(cell.source)
+    return copy
 
 
 def handout(notebook: NotebookNode) -> NotebookNode:
