@@ -724,8 +724,8 @@ found
 # unlearns the easiest trigger anyhow: it trains on with that trigger on images that keep their true labels.
 #
 # But training on alone removes marks, too. If a search and an unlearning end where plain training on ends, the search has
-# done nothing. That is the control which such figures often lack. The lines below compare verdicts, not strengths:
-# where the percentages lie close, or the wrong way round, nothing was shown.
+# done nothing. That is the control which such figures often lack. The lines below compare the shares left, seed by seed,
+# each at its better dose, with a 95% interval a line: where it contains 0, nothing was shown. Of many lines, one may err.
 #
 # Two more know what they look for. WRK (arXiv 2511.07947) does not search a trigger. It moves the borders of all classes with
 # pictures that cross them, wrongly labelled on purpose: a mark made of single images needs a border of its own, and loses
@@ -801,31 +801,34 @@ everything.survivors()
 everything.attackers()
 
 # %% [markdown]
+# What an attack costs is what its chosen dose costs: the one that beats the mark, where one does. A thief's own training was
+# done in lab 07 and is not in the seconds.
+#
 # "None survives all attacks" is what Lukas et al. found for eleven schemes. And here, among single attacks?
 
 # %%
 single = [attack for attack in tried if attack in marks_that_last.SINGLE]
-survives = [
-    s
-    for s in present
-    if all(everything.verdict(s, a) in ("holds", "costly") for a in single)
-]
+ends = {s: {everything.verdict(s, attack) for attack in single} for s in present}
+survives = [s for s in present if ends[s] == {"holds"}]
+too_dear = [s for s in present if "costly" in ends[s] <= {"holds", "costly"}]
 holds = {
     scheme: sum(everything.verdict(scheme, attack) == "holds" for attack in tried)
     for scheme in present
 }
 said = (
-    f"{len(survives)} of {len(present)} schemes survive all {len(single)} single "
-    "attacks"
+    f"{len(survives)} of {len(present)} schemes are proven after all {len(single)} "
+    "single attacks"
 )
 
 # %%
-print("proven after each single attack, or gone with more accuracy than it may cost:")
+print("proven after each single attack, and gone with more accuracy than it may cost:")
 for attack in single:
-    print(
-        f"  {attack}: "
-        f"{', '.join(everything.under(attack, 'holds', 'costly')) or 'none'}"
-    )
+    left, dear = (everything.under(attack, word) for word in ("holds", "costly"))
+    print(f"  {attack}: {', '.join(left) or 'none'}; {', '.join(dear) or 'none'}")
+print(
+    "beaten by no single attack, but by some taken at too high a price:",
+    ", ".join(too_dear) or "none",
+)
 if survives:
     print(f"{said}: {', '.join(survives)}. Surviving our attacks is not surviving all.")
 else:
@@ -842,17 +845,18 @@ for scheme, count in sorted(holds.items(), key=lambda item: -item[1]):
         f"{scheme} holds under {count} of {len(tried)} attacks; beaten by "
         f"{', '.join(never) or 'none'}"
     )
-dear = everything.attackers()["accuracy lost (points)"].sort_values(ascending=False)
+lost = everything.attackers()["accuracy lost (points)"].sort_values(ascending=False)
 print(
-    f"dearest attack: {dear.index[0]}, {dear.iloc[0]:+.1f} points; cheapest: "
-    f"{dear.index[-1]}, {dear.iloc[-1]:+.1f}"
+    f"at the doses chosen, the dearest attack: {lost.index[0]}, {lost.iloc[0]:+.1f} "
+    f"points; the cheapest: {lost.index[-1]}, {lost.iloc[-1]:+.1f}"
 )
 print(everything.note)
 
 # %% [markdown]
 # How sure is a cell? Intervals of one seed are over triggers; with several seeds they are over seeds, and with few of
 # them, wide: three models say that a thing can happen, not how often. The p-value is that of the least lucky owner.
-# Below 1e-6 a model-based p says "small": its digits are arithmetic (lab 07). For bits the tail is exact.
+# Below 1e-6 a model-based p says "small": its digits are arithmetic (lab 07), so none is shown. For bits the tail is
+# exact, and that far out it says no more.
 
 # %%
 columns = ["strength", "p-value", "accuracy lost", "verified"]
