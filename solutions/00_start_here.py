@@ -301,6 +301,13 @@ check("00.per_sample_norms", per_sample_norms)
 # brought to mean 0 and standard deviation 1, do the patients' norms lie close together, or do a few stand out?
 
 # %%
+predict(
+    "00.largest",
+    "How many times the median norm is the largest one?",
+    factor=1.5,
+)
+
+# %%
 table = data.load("breast_cancer")
 centred = table.train_x - table.train_x.mean(0)
 norms = solved.per_sample_norms(centred / centred.std(0))
@@ -319,6 +326,7 @@ alt = (
 plots.show(plots.describe(fig, alt))
 
 # %%
+revealed("00.largest", norms.max() / norms.median(), source=table.source)
 print(
     f"largest norm {norms.max():.1f}, that is {norms.max() / norms.median():.1f} "
     "times the median"
@@ -384,6 +392,14 @@ check("00.interval", interval)
 # interval of 2 runs, on average? Of 5? How many runs until it is half a point wide, from end to end?
 
 # %%
+predict(
+    "00.two_runs",
+    "How wide is the 95% interval of 2 such runs, on average?",
+    unit="points",
+    factor=1.5,
+)
+
+# %%
 counts = [2, 3, 4, 5, 7, 10, 15, 20, 30]
 widths, covered = [], []
 for n in counts:
@@ -414,6 +430,7 @@ alt = (
 plots.show(plots.describe(fig, alt))
 
 # %%
+revealed("00.two_runs", widths[0], source="simulated runs")
 for n, width, hits in zip(counts, widths, covered, strict=True):
     print(
         f"{n:>2} runs: {width:5.2f} points wide; holds the true mean in "
@@ -433,6 +450,7 @@ for n, width, hits in zip(counts, widths, covered, strict=True):
 
 # %%
 overview()
+predictions("00")
 
 # %% [markdown]
 # ## What you can now defend in an interview
