@@ -40,7 +40,15 @@ import torch
 from torch import nn
 
 from labkit import plots, stats, training
-from labkit.course import Solved, banner, check, drawings
+from labkit.course import (
+    Solved,
+    banner,
+    check,
+    drawings,
+    predict,
+    predictions,
+    revealed,
+)
 from labkit.scenarios import marks_that_last, owner_and_thief
 from labkit.watermark import (
     ALLOWED,
@@ -129,6 +137,19 @@ prediction = {
 for family, names in marks_that_last.FAMILIES.items():
     print(f"{family}:", "; ".join(f"{name} ({REMOVALS[name].what})" for name in names))
 print("one after the other:", "; ".join(marks_that_last.COMBINED))
+
+# %%
+predict(
+    "08.survivors",
+    "How many of the schemes survive all single attacks?",
+    unit="schemes",
+    within=0,
+)
+predict(
+    "08.holds_most",
+    "Which scheme is still proven after most attacks?",
+    choices=[*marks_that_last.schemes(), "none"],
+)
 
 # %%
 plots.show(drawings.where_attacks_touch())
@@ -617,6 +638,13 @@ print(
 # that was trained on as long, at the same learning rate; that of the others, which are learnt with the task, against lab
 # 07's unmarked model.
 
+# %%
+predict(
+    "08.dearest",
+    "Which mark in the owner's own model costs most accuracy?",
+    choices=[s for s in marks_that_last.schemes() if s != "answers"],
+)
+
 
 # %%
 def right(model: nn.Module) -> np.ndarray:
@@ -659,6 +687,12 @@ for (scheme, against), each in costs.items():
         f"{len(each)} seeds)"
     )
     print(spread if len(each) > 1 else " (one seed: no interval over seeds)")
+
+# %%
+# The fair control stands last: for the entangled mark, the model trained as long.
+fair = costs.apply(np.mean).groupby(level="scheme").last()
+on = f"{setup.owner.source}, mean over seeds"
+revealed("08.dearest", fair.idxmax(), source=on)
 
 # %% [markdown]
 # ## 7. Know the scheme
@@ -852,6 +886,12 @@ print(
 )
 print(everything.note)
 
+# %%
+on = f"{setup.owner.source}, {len(present)} schemes, {len(single)} single attacks"
+revealed("08.survivors", len(survives), source=on)
+lasts = max(holds, key=holds.get, default="none")
+revealed("08.holds_most", lasts, source=f"{setup.owner.source}, {len(tried)} attacks")
+
 # %% [markdown]
 # How sure is a cell? Intervals of one seed are over triggers; with several seeds they are over seeds, and with few of
 # them, wide: three models say that a thing can happen, not how often. The p-value is that of the least lucky owner.
@@ -883,6 +923,14 @@ weigh(everything)
 # both?
 
 # %%
+predict(
+    "08.takes_both",
+    "How many single attacks take both, bits and class-feature?",
+    unit="attacks",
+    within=1,
+)
+
+# %%
 wanted = [
     scheme for scheme in ("bits", "class-feature") if scheme in everything.schemes
 ]
@@ -901,6 +949,10 @@ for name, some in {
     )
     print(", ".join(both) or f"none of the {len(some)} tried")
 print(everything.note)
+
+# %%
+takers = sum(attack in single for attack in left)
+revealed("08.takes_both", takers, source=f"{setup.owner.source}, {' + '.join(wanted)}")
 
 # %% [markdown]
 # And all other pairs, with what takes both marks:
@@ -929,6 +981,12 @@ if len(pairs):
 # Two cautions. Two marks in one model may disturb each other: that a pair would do as well together as apart is a guess until
 # it is measured. And an attacker may do one thing after another, or read about the pair in your paper.
 #
+# How near were your guesses? They are kept for you alone, and nothing of them counts as points.
+
+# %%
+predictions("08")
+
+# %% [markdown]
 # ## What you can now defend in an interview
 #
 # - *"When is a watermark removed?"* When it is no longer proven at an alpha fixed in advance *and* the model is still worth
