@@ -12,12 +12,13 @@ CPU, convolutions, one core          loop      nothing to share
 GPU                                  stacked   one small model leaves a GPU idle
 ===================================  ========  ==================================================================
 
-Behind it: 16 models on one CPU thread (AMD EPYC, torch 2.13), stacked against the loop in processor time, took 0.46 of
-it for a perceptron of 30-64-2, 0.60 for 30-256-2, 0.86 for softmax regression on 784 pixels, but 2.3 times as long for
-`models.small_cnn` and 3.7 times for a strided CNN 32 channels wide. Workers divide the loop's time by the cores, less
-the seconds that their start takes. On one H100 (torch 2.11), 16 strided CNNs on 5,000 CIFAR-10 records took 2.6 s one by
-one and 0.76 s stacked, 0.29 of it (``labkit bench gpu``, once each when warm). A model that cannot be stacked without changing it (dropout, BatchNorm on batches of
-several lengths, see `labkit.training.stacked.refusal`) goes to the workers, or to the loop.
+Behind it: 16 models on one CPU thread (AMD EPYC, torch 2.13), stacked against the loop in processor time, took 0.46
+of it for a perceptron of 30-64-2, 0.60 for 30-256-2, 0.86 for softmax regression on 784 pixels, but 2.3 times as long
+for `models.small_cnn` and 3.7 times for a strided CNN 32 channels wide. Workers divide the loop's time by the cores,
+less the seconds that their start takes. On one H100 (torch 2.11), 16 strided CNNs on 5,000 CIFAR-10 records took 2.6
+s one by one and 0.76 s stacked, 0.29 of it (``labkit bench gpu``, once each when warm). A model that cannot be
+stacked without changing it (dropout, BatchNorm on batches of several lengths, see `labkit.training.stacked.refusal`)
+goes to the workers, or to the loop.
 """
 
 from __future__ import annotations
