@@ -43,7 +43,15 @@ import pandas as pd
 import torch
 
 from labkit import plots, profiles
-from labkit.course import Solved, banner, check, drawings
+from labkit.course import (
+    Solved,
+    banner,
+    check,
+    drawings,
+    predict,
+    predictions,
+    revealed,
+)
 from labkit.evidence import Evidence, Signer, TamperError
 from labkit.scenarios import owner_and_thief, ownership_court
 from labkit.watermark import (
@@ -93,6 +101,14 @@ line_up
 # **Predict.** Which share of Brook's answers will the bystander give?
 
 # %%
+predict(
+    "09.bystander",
+    "Which share of Brook's answers will the bystander give?",
+    unit="%",
+    within=10,
+)
+
+# %%
 bystander = ownership_court.twin(setup)
 strict = {"alpha": 1e-3, "minimum": setup.minimum}
 heard = hear(brook, bystander, judges, public, **strict)
@@ -103,6 +119,9 @@ print(
     f"{'guilty' if naive < strict['alpha'] else 'not enough'} at alpha = "
     f"{strict['alpha']:g}."
 )
+
+# %%
+revealed("09.bystander", heard.verdict.rate, times=100, source=setup.owner.source)
 
 # %% [markdown]
 # Brook's pictures are no mark. He trained models of his own and moved ordinary pictures, pixel by pixel, until *his*
@@ -302,6 +321,14 @@ print(f"the court: {dispute.winner or 'undecided'}: {dispute.reason}")
 # best of thirty fit Cove's model? And models that nobody stole?
 
 # %%
+predict(
+    "09.lucky",
+    "To how many of 20 pictures does Cove's model give the luckiest key's answer?",
+    unit="pictures",
+    within=2,
+)
+
+# %%
 key, share = lucky_key(cove.model, "unrelated", public, tries=30, count=20)
 lucky = triggers.draw("unrelated", key, 20, dataset=public)
 fits = [float((answers(model, lucky.x) == lucky.y.numpy()).mean()) for model in judges]
@@ -309,6 +336,9 @@ print(
     f"the best of 30 keys fits {share:.0%} of 20 pictures; on the null models it fits "
     f"up to {max(fits):.0%}"
 )
+
+# %%
+revealed("09.lucky", share, times=20, source=f"{setup.owner.source}, best of 30 keys")
 
 # %% [markdown]
 # Two things stop it: the key would have to be in a commitment from before the release, and null models say what a key
@@ -413,6 +443,14 @@ check("09.repeated", repeated)
 # everybody, and in the same way.
 
 # %%
+predict(
+    "09.mistakes",
+    "Which share of Arbor's mistakes does an innocent model repeat, on average?",
+    unit="%",
+    within=5,
+)
+
+# %%
 truth = public.test_y.numpy()
 ours = answers(arbor.model, public.test_x)
 shares = np.array([solved.repeated(ours, own, truth) for own in known])
@@ -422,6 +460,16 @@ print(
 )
 for name, model in controls.items():
     print(f"{name}: {solved.repeated(ours, answers(model, public.test_x), truth):.1%}")
+
+# %%
+revealed(
+    "09.mistakes",
+    shares.mean(),
+    interval=(shares.min(), shares.max()),
+    times=100,
+    of=f"from the smallest to the largest of {len(shares)} models",
+    source=setup.owner.source,
+)
 
 # %% [markdown]
 # Is the thief's share one that an innocent model could reach? The null models are a *sample* of innocents; the suspect
@@ -751,6 +799,9 @@ file.table()
 # **Predict.** Of the five, how many were stolen?
 
 # %%
+predict("09.stolen", "How many of the five were stolen?", unit="suspects", within=0)
+
+# %%
 verdicts = trial.run()
 verdicts
 
@@ -922,6 +973,10 @@ print(f"you: {score}\nthe court: {line_up.score(verdicts)}")
 score
 
 # %%
+stolen = sum(story.derived for story in score.truth.values())
+revealed("09.stolen", stolen, source=f"{setup.owner.source}, the answer key")
+
+# %%
 truth_of = {name: story.truth.split(":")[0] for name, story in score.truth.items()}
 plots.show(verdicts.plot(names=truth_of), poster=True)
 
@@ -959,6 +1014,12 @@ print(
         twins={"the twin in data": twin},
     )
 )
+
+# %% [markdown]
+# How near were your guesses? They are kept for you alone, and nothing of them counts as points.
+
+# %%
+predictions("09")
 
 # %% [markdown]
 # ## What you can now defend in an interview
