@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 # Okabe & Ito (2008): distinct under the common forms of colour blindness; line styles carry the same information.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -34,6 +35,13 @@ STYLE: dict[str, Any] = {
     "lines.linewidth": 1.8,
     "savefig.dpi": 100,
 }
+
+
+# A white figure glares in a dark theme of JupyterLab or VS Code; a little dimmed, all of it can still be read.
+DIMMED = (
+    "<style>.labkit-figure{max-width:100%;height:auto}"
+    '[data-jp-theme-light="false"] .labkit-figure,.vscode-dark .labkit-figure{filter:brightness(.85)}</style>'
+)
 
 
 def figure(
@@ -88,22 +96,85 @@ def show(fig: Figure, *, poster: bool = False) -> None:
     ValueError
         If the figure was never given an alt text by `describe`.
     """
+    from IPython.display import display
+
+    data, metadata = bundle(fig, poster=poster)
+    display(data, metadata=metadata, raw=True)
+
+
+def bundle(fig: Figure, *, poster: bool = False) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Return a figure as Jupyter displays it: data by MIME type, and their metadata.
+
+    Raises
+    ------
+    ValueError
+        If the figure was never given an alt text by `describe`.
+    """
     import html
     from base64 import b64encode
     from io import BytesIO
-
-    from IPython.display import display
 
     alt = getattr(fig, "alt_text", None)
     if alt is None:
         raise ValueError("this figure has no alt text: pass it through plots.describe(fig, alt) first")
     buffer = BytesIO()
     with mpl.rc_context(STYLE):
+        wrap_titles(fig)
         fig.savefig(buffer, format="png", dpi=100)
-    png = buffer.getvalue()
-    page = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{b64encode(png).decode()}">'
-    bundle = {"image/png": png, "text/html": page, "text/plain": alt}
-    display(bundle, metadata={"image/png": {"alt": alt} | ({"poster": True} if poster else {})}, raw=True)
+    png = b64encode(buffer.getvalue()).decode()
+    page = f'{DIMMED}<img class="labkit-figure" alt="{html.escape(alt)}" src="data:image/png;base64,{png}">'
+    data = {"image/png": png, "text/html": page, "text/plain": alt}
+    return data, {"image/png": {"alt": alt} | ({"poster": True} if poster else {})}
+
+
+def wrap_titles(fig: Figure) -> None:
+    """Break every title that is longer than its place into lines: what is cut off is the source, at the end.
+
+    A formula is left whole.
+    """
+    fig.draw_without_rendering()
+    for _ in range(3):  # broken titles move the axes, which may leave less room
+        found = [
+            (text, room) for text, room in _titles(fig) if text.get_text() and "$" not in text.get_text()
+        ]
+        long = [(text, room) for text, room in found if text.get_window_extent().width > room]
+        for text, room in long:
+            _break(text, room)
+        if not long:
+            return
+        fig.draw_without_rendering()
+
+
+def _titles(fig: Figure) -> list[tuple[Text, float]]:
+    """Return each title of a figure with the room it has, in pixels."""
+    margin = 0.06 * fig.dpi
+    right = float(fig.bbox.width) - margin
+    found = [(fig._suptitle, right)] if fig._suptitle else []
+    for ax in fig.axes:
+        here = ax.get_window_extent()
+        beside = [other.get_window_extent() for other in fig.axes if other is not ax]
+        same_row = [box for box in beside if box.y0 < here.y1 and box.y1 > here.y0]
+        end = min([box.x0 - margin for box in same_row if box.x0 >= here.x1], default=right)
+        start = max([box.x1 + margin for box in same_row if box.x1 <= here.x0], default=margin)
+        middle = (here.x0 + here.x1) / 2
+        rooms = (end - here.x0, 2 * min(end - middle, middle - start), here.x1 - start)
+        found += zip((ax._left_title, ax.title, ax._right_title), rooms, strict=True)
+    return found
+
+
+def _break(text: Text, room: float) -> None:
+    """Break the lines of a text between words until it fits, or until a single word is too long."""
+    from textwrap import wrap
+
+    whole = text.get_text()
+    longest = max(map(len, whole.split("\n")))
+    for letters in range(longest - 1, 7, -1):
+        lines = [
+            part for line in whole.split("\n") for part in wrap(line, letters, break_long_words=False) or [""]
+        ]
+        text.set_text("\n".join(lines))
+        if text.get_window_extent().width <= room:
+            return
 
 
 def band(ax: Axes, x: Sequence[float], low: Sequence[float], high: Sequence[float], **options: Any) -> None:

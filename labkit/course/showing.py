@@ -10,12 +10,20 @@ from pathlib import Path
 from typing import Any
 
 LONGEST = 400
-# Dark text on a pale ground (contrast above 7:1 in light and dark themes); the word carries the meaning, not the hue.
+# Dark text on a pale ground where there is no theme; in JupyterLab and VS Code the theme's own text on its own ground,
+# and the colour at the edge alone. The word carries the meaning, not the hue.
 TONES = {
     "passed": ("✓ Passed", "#0b4a27", "#e6f4ea"),
     "wrong": ("✗ Not yet", "#7a1212", "#fdecea"),
     "not attempted": ("○ Not attempted", "#333333", "#f0f0f0"),
     "note": ("Note", "#3d3200", "#fff8e1"),
+}
+
+EDGES = {
+    "passed": "var(--jp-success-color1,#0b4a27)",
+    "wrong": "var(--jp-error-color1,#7a1212)",
+    "not attempted": "var(--jp-border-color1,#333333)",
+    "note": "var(--jp-warn-color1,#3d3200)",
 }
 
 
@@ -60,7 +68,9 @@ def _array(value: Any) -> str:
 
 def box(tone: str, heading: str, lines: list[tuple[str, str]], closing: str = "") -> str:
     """Return an HTML box: a tone of `TONES`, a heading, named lines as a description list, and a closing remark."""
-    word, colour, ground = TONES[tone]
+    word, ink, paper = TONES[tone]
+    colour = f"var(--jp-content-font-color1,var(--vscode-foreground,{ink}))"
+    ground = f"var(--jp-layout-color2,var(--vscode-textBlockQuote-background,{paper}))"
     items = "".join(
         f'<dt style="font-weight:600;margin-top:.4em">{html.escape(name)}</dt>'
         f'<dd style="margin:0 0 0 1em;white-space:pre-wrap;overflow-wrap:anywhere;{_font(name)}">{html.escape(text)}</dd>'
@@ -70,7 +80,7 @@ def box(tone: str, heading: str, lines: list[tuple[str, str]], closing: str = ""
     closing = f'<p style="margin:.4em 0 0">{html.escape(closing)}</p>' if closing else ""
     return (
         f'<div role="note" aria-label="{html.escape(f"{word}: {heading}", quote=True)}" '
-        f'style="border-left:5px solid {colour};background:{ground};color:{colour};'
+        f'style="border-left:5px solid {EDGES[tone]};background:{ground};color:{colour};'
         f'padding:.6em .9em;margin:.3em 0;max-width:60em">'
         f"<strong>{word}</strong> · {html.escape(heading)}{listing}{closing}</div>"
     )

@@ -59,16 +59,23 @@ def _near(path: Path) -> str:
     return str(path)
 
 
+def _linked(text: str, place: str) -> str:
+    """Return text as HTML that leads to a notebook beside this one, if that is there to be opened."""
+    shown = html.escape(text)
+    return f'<a href="{place}">{shown}</a>' if place and Path(place).is_file() else shown
+
+
 def overview() -> None:
     """Show the learner's progress: a table in a notebook, text elsewhere."""
     saved = progress.read()
     head = "".join(f'<th scope="col" style="text-align:left">{name}</th>' for name in HEADERS)
     body = "".join(
         "<tr>"
-        + f'<th scope="row" style="text-align:left">{html.escape(row[0])}</th>'
-        + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row[1:])
+        + f'<th scope="row" style="text-align:left">{_linked(row[0], place)}</th>'
+        + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row[1:-1])
+        + f'<td style="text-align:left">{_linked(row[-1], place if "." in row[-1] else "")}</td>'
         + "</tr>"
-        for row in rows(saved)
+        for row, place in zip(rows(saved), [*(f"{lab.name}.ipynb" for lab in LABS), ""], strict=True)
     )
     caption = "Your progress" + (f" ({html.escape(saved.track)} track)" if saved.track else "")
     note = f"<p>{html.escape(saved.remark)}</p>" if saved.remark else ""
