@@ -65,7 +65,7 @@ class Watched:
                 raise
             if self.watch_input and not _same(before, _snapshot((args, kwargs))):
                 because = (
-                    "the function changes its input in place: work on a copy (x.clone(), x.copy(), list(x))"
+                    "the function changes its input in place: work on a copy\nx.clone(), x.copy(), list(x)"
                 )
                 unchanged = dict(zip(self.given, [*before[0], *before[1].values()], strict=True))
                 raise Wrong(unchanged, "a changed input", "an input left alone", because)

@@ -135,7 +135,7 @@ def check_whiten(attempt: Callable) -> None:
     along = (vectors.T @ projection.double()).abs() / lengths
     if not torch.allclose(along, torch.eye(dimension, dtype=torch.float64), atol=0.02):
         because = (
-            "keep the directions of largest variance, largest first (torch.linalg.eigh sorts them ascending)"
+            "keep the directions of largest variance, largest first\ntorch.linalg.eigh sorts them ascending"
         )
         raise Wrong(given, f"columns along main directions: {along.diagonal()}", "1 each", because)
     wanted = (values + damping * values[0]).rsqrt()

@@ -79,7 +79,7 @@ def check_paired_differences(attempt: Callable) -> None:
         ),
         (
             np.full(len(draws), whole),
-            "every draw gives the same number: use the records of the draw, scores[draw] and members[draw]",
+            "every draw gives the same number: use the records of the draw\nscores[draw] and members[draw]",
         ),
         (
             expected.mean(),

@@ -63,8 +63,8 @@ def check_outcome(attempt: Callable) -> None:
             because = f"return one of the words {', '.join(map(repr, WORDS))}"
         elif not because:
             because = (
-                "the mark holds if p_value < alpha; if not, the attack has won where at most five points (0.05) of "
-                "accuracy are gone, and was too dear where more are"
+                "the mark decides first: where it is no longer proven, the attack has won if at most five points (0.05) of "
+                "accuracy are gone, and was too dear if more are"
             )
         raise Wrong(given=given, got=str(got), expected=expected, because=because)
 
