@@ -38,7 +38,15 @@ import numpy as np
 import pandas as pd
 
 from labkit import federated, plots, profiles, stats
-from labkit.course import Solved, banner, check, drawings
+from labkit.course import (
+    Solved,
+    banner,
+    check,
+    drawings,
+    predict,
+    predictions,
+    revealed,
+)
 from labkit.federated import secagg
 from labkit.federated.secagg import keys, masks, messages, shamir
 from labkit.widgets import dropout_explorer, message_flow
@@ -58,6 +66,14 @@ banner("10", clinics.pooled())
 #
 # **Predict.** A hospital had a single new patient today, and sends that patient's gradient: 31 numbers. What does the
 # server learn about the patient?
+
+# %%
+predict(
+    "10.values",
+    "How many of the patient's 30 values does the server read to six decimals?",
+    unit="values",
+    within=0,
+)
 
 
 # %%
@@ -86,6 +102,9 @@ print(
 answers = [clinics.classes[label] for label in (int(sent[-1] < 0), int(y[0]))]
 print(f"diagnosis: the server reads {answers[0]}, the truth is {answers[1]}")
 
+# %%
+revealed("10.values", (np.abs(read - x[0]) < 1e-6).sum(), source=clinics.source)
+
 # %% [markdown]
 # One division gives the record, exactly, and the sign of the last number gives the diagnosis. Lab 12 takes many records
 # out of larger updates. So the server should never see one hospital's vector.
@@ -99,10 +118,16 @@ print(f"diagnosis: the server reads {answers[0]}, the truth is {answers[1]}")
 # **Predict.** Five values of 0.9 at scale 2²⁹: each fits. What sum comes back?
 
 # %%
+predict("10.wrapped", "What sum of five values of 0.9 comes back?", within=0.1)
+
+# %%
 five = np.full(5, 0.9)
 words = np.rint(five * 2**29).astype(np.int64).astype(np.uint32)
 wrapped = words.sum(dtype=np.uint32).view(np.int32) / 2**29
 print(f"true sum {five.sum():.1f}, sum modulo 2^32 read back: {wrapped:.1f}")
+
+# %%
+revealed("10.wrapped", wrapped, source="computed, no data")
 
 # %% [markdown]
 # ### Exercise 10.encode: real values on a grid that refuses overflow
@@ -385,7 +410,16 @@ check("10.mask_key", mask_key)
 # on a number that comes later, the threshold: section 6 counts.)
 #
 # **Predict.** How long does one core need to try all 2³² seeds?
-#
+
+# %%
+predict(
+    "10.hours",
+    "How many hours does one core need for all 2³² seeds?",
+    unit="hours",
+    factor=3,
+)
+
+# %% [markdown]
 # The attacker needs no known plaintext: updates are *small* beside 2³², so a wrong seed hardly ever gives a value within
 # the bound, let alone several. We hide the seed in a smaller space and measure the rate.
 
@@ -444,6 +478,15 @@ print(
 print(
     "all 2^256 keys at that rate: 10^"
     f"{np.log10(2.0**256 / rate.estimate / 3.15e7):.0f} years"
+)
+
+# %%
+revealed(
+    "10.hours",
+    hours[0],
+    interval=hours[1:],
+    of="95%, mean rate of this run",
+    source="this machine, NumPy's old generator",
 )
 
 # %% [markdown]
@@ -656,6 +699,13 @@ for said, vector in {"key alone": one_secret, "key and seed": both_secrets}.item
 # That was a server alone. **Predict.** Three of the five hospitals help it, and hand over the pieces that they hold. What
 # do they need from the other two, at threshold 3? And at which threshold is E safe from them?
 
+# %%
+predict(
+    "10.threshold",
+    "From which threshold on do three helpers' pieces give no secret of E?",
+    within=0,
+)
+
 
 # %%
 def rebuilt_by(helpers: tuple[int, ...], value: bytes, threshold: int) -> bool:
@@ -678,6 +728,11 @@ for threshold in range(used, 6):
         f"threshold {threshold}: three helpers' pieces give "
         f"{' and '.join(opened) or 'no secret'} of E"
     )
+
+# %%
+held = ((1, 2, 3), secrets_of_e["key"])
+safe = min(t for t in range(used, 6) if not rebuilt_by(*held, t))
+revealed("10.threshold", safe, source="five hospitals, keys drawn here")
 
 # %% [markdown]
 # At the threshold of this lab three helpers need nobody: their pieces give both of E's secrets, and with them E's vector.
@@ -870,6 +925,12 @@ print(
 # Nor does it look at what hospitals put in. A malicious hospital can add any vector within the bound, and the server, by
 # design, cannot see whose it was.
 #
+# How near were your guesses? They are kept for you alone, and nothing of them counts as points.
+
+# %%
+predictions("10")
+
+# %% [markdown]
 # ## What you can now defend in an interview
 #
 # - *"Design secure aggregation on a whiteboard."* Take a sheet of paper and draw it **before** you run the next cell:
