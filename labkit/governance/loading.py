@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -108,7 +109,7 @@ def _project(given: Mapping[str, Any], here: Path) -> Project:
     dataset, members = _data(given["data"], here)
     model = _model(given["model"], here, dataset)
     training = given.get("training", {})
-    loader = _named(training["loader"])() if "loader" in training else None
+    loader = _made(training["loader"]) if "loader" in training else None
     files = {name: hashlib.sha256((here / name).read_bytes()).hexdigest() for name in files_in(given)}
     stated = {"model": given["model"].get("sha256"), "data": given["data"].get("sha256")}
     return Project(
@@ -164,9 +165,30 @@ def _named(path: str) -> Any:
         raise ReviewError(
             f"{path!r}: {error}: expected a module beside the project file, or an installed one"
         ) from error
+    except Exception as error:  # whatever a foreign module raises while it is read
+        raise _failed(path, error) from error
     if not hasattr(found, name):
         raise ReviewError(f"{path!r}: {module} has no {name}")
     return getattr(found, name)
+
+
+def _made(path: str, options: Mapping[str, Any] | None = None) -> Any:
+    """Return what the function that an import path names gives."""
+    function = _named(path)
+    if not callable(function):
+        raise ReviewError(f"{path!r} is a {type(function).__name__}; expected a function, which is called")
+    try:
+        return function(**(options or {}))
+    except ReviewError:
+        raise
+    except Exception as error:  # whatever foreign code raises, the reviewer needs to know where
+        raise _failed(path, error) from error
+
+
+def _failed(path: str, error: Exception) -> ReviewError:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}, line {place.lineno}"
+    return ReviewError(f"{path!r} failed with {type(error).__name__}: {error} ({where})")
 
 
 def _data(given: Mapping[str, Any], here: Path) -> tuple[Any, Any]:
@@ -177,17 +199,17 @@ def _data(given: Mapping[str, Any], here: Path) -> tuple[Any, Any]:
         count = given.get("train_records")
         return (loaded.take(count) if count else loaded), None
     if "import" in given:
-        return records.as_pair(_named(given["import"])())
+        return records.as_pair(_made(given["import"]))
     return records.from_npz(here / given["npz"], classes=given.get("classes"), source=given.get("source"))
 
 
 def _model(given: Mapping[str, Any], here: Path, dataset: Any) -> nn.Module:
     if "import" in given:
-        made = _named(given["import"])(**given.get("options", {}))
+        made = _made(given["import"], given.get("options"))
     elif "file" in given:
         made = _unpickled(here / given["file"])
     else:
-        made = _named(given["architecture"])(**given.get("options", {}))
+        made = _made(given["architecture"], given.get("options"))
         _fill(made, here / given["weights"])
     classes = len(dataset.classes)
     return as_answering(
@@ -215,13 +237,18 @@ def _fill(model: nn.Module, path: Path) -> None:
 
 def _unpickled(path: Path) -> Any:
     """Load a pickle: only after `code_in` was trusted."""
-    if path.suffix in (".joblib", ".pkl", ".pickle"):
-        import joblib
-
-        return joblib.load(path)
+    import joblib
     import torch
 
-    return torch.load(path, weights_only=False, map_location="cpu")
+    try:
+        if path.suffix in (".joblib", ".pkl", ".pickle"):
+            return joblib.load(path)
+        return torch.load(path, weights_only=False, map_location="cpu")
+    except Exception as error:  # a class that is not found, a damaged file, another library's version
+        raise ReviewError(
+            f"{path.name} cannot be unpickled ({type(error).__name__}: {error}): put the module that defines its classes beside "
+            "the project file, or name an architecture and save model.state_dict() as model.weights"
+        ) from error
 
 
 def _claim(given: Mapping[str, Any] | None, here: Path) -> Claim | None:
@@ -266,7 +293,7 @@ def _shadows(
     if given is None:
         return None
     if "import" in given:
-        made = _named(given["import"])()
+        made = _made(given["import"])
         if not isinstance(made, Shadows):
             raise ReviewError(
                 f"{given['import']} gives a {type(made).__name__}; expected labkit.governance.Shadows"
@@ -300,14 +327,14 @@ def _mark(given: Mapping[str, Any] | None, here: Path) -> Mark | None:
     if given is None:
         return None
     if "import" in given:
-        made = _named(given["import"])()
+        made = _made(given["import"])
         if not isinstance(made, Mark):
             raise ReviewError(
                 f"{given['import']} gives a {type(made).__name__}; expected labkit.governance.Mark"
             )
         return made
     x, y = records.triggers_from_npz(here / given["triggers"])
-    nulls = tuple(_named(given["nulls"])()) if "nulls" in given else ()
+    nulls = tuple(_made(given["nulls"])) if "nulls" in given else ()
     return Mark(x=x, y=y, kind=given.get("kind", "own"), nulls=nulls, alpha=given.get("alpha", 1e-3))
 
 

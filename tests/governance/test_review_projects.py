@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -103,6 +105,24 @@ def test_code_is_not_run_unless_the_reviewer_says_so(folder):
     assert (folder / "their_code.ran").exists()
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def make():\n    return 1 / 0\n", r"ZeroDivisionError: division by zero \(broken_\d+.py, line 2\)"),
+        ("import torch\nraise OSError('no disk')\n", r"OSError: no disk \(broken_\d+.py, line 2\)"),
+        ("make = 3\n", "is a int; expected a function"),
+        ("def make(size):\n    return size\n", "missing 1 required positional argument: 'size'"),
+    ],
+)
+def test_their_code_that_fails_is_named_with_its_line(folder, code, said):
+    """The reviewer is told in one line what to send back, and where it is."""
+    name = f"broken_{len(code)}"  # a module of one name is imported once
+    (folder / f"{name}.py").write_text(code, encoding="utf-8")
+    text = GOOD.split("model:")[0] + f'model: {{import: "{name}:make"}}\ndata: {{npz: data.npz}}\n'
+    with pytest.raises(ReviewError, match=said):
+        read_project(written(folder, text), trust_code=True)
+
+
 def test_modules_beside_an_untrusted_file_are_not_found(folder, monkeypatch):
     (folder / "planted.py").write_text(BOMB, encoding="utf-8")
     seen = []
@@ -146,6 +166,19 @@ def test_a_pickled_model_needs_trust(folder):
     with pytest.raises(UntrustedError, match="a pickle"):
         read_project(written(folder, text))
     assert not (folder / "ran").exists()
+
+
+def test_a_pickle_whose_class_is_nowhere_names_the_way_out(folder, monkeypatch):
+    source = "from torch import nn\nclass Theirs(nn.Linear):\n    pass\n"
+    (folder / "their_classes.py").write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(folder))
+    module = importlib.import_module("their_classes")
+    torch.save(module.Theirs(6, 2), folder / "whole.pt")
+    (folder / "their_classes.py").unlink()
+    monkeypatch.delitem(sys.modules, "their_classes")
+    text = GOOD.split("model:")[0] + "model: {file: whole.pt}\ndata: {npz: data.npz}\n"
+    with pytest.raises(ReviewError, match="put the module that defines its classes beside the project file"):
+        read_project(written(folder, text), trust_code=True)
 
 
 def test_bytes_are_no_images(folder):
