@@ -37,6 +37,7 @@ bench: $(STAMP)
 # package's own needs and every extra: course, classroom, federated, simulation, bridges, site, cluster and test.
 $(STAMP): $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"labkit needs Python 3.11 or newer, found {sys.version.split()[0]}: run make PYTHON=/path/to/python3.11")'
+	@echo 'Setting up $(VENV), once: some minutes, and 3 GB of disk (more on Linux, where torch brings its GPU part).'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement $(LOCK)
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
