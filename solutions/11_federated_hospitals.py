@@ -39,7 +39,15 @@ import numpy as np
 import pandas as pd
 
 from labkit import federated, models, plots, profiles
-from labkit.course import Solved, banner, check, drawings
+from labkit.course import (
+    Solved,
+    banner,
+    check,
+    drawings,
+    predict,
+    predictions,
+    revealed,
+)
 from labkit.evidence import Signer
 from labkit.federated import (
     begin,
@@ -76,6 +84,13 @@ banner("11", clinics.pooled())
 plots.show(clinics.plot())
 
 # %%
+predict(
+    "11.worst_alone",
+    "Trained alone, whose model does worst on everybody's patients?",
+    choices=list(names),
+)
+
+# %%
 alone = {}
 for hospital in scene.hospitals:
     own = replace(
@@ -95,6 +110,10 @@ print(
     "trained alone, tested on everybody's test patients (interval over them; seed 0):"
 )
 print("\n".join(f"{name}: {found.percent(1)}" for name, found in alone.items()))
+
+# %%
+worst = min(alone, key=lambda name: alone[name].estimate)
+revealed("11.worst_alone", worst, source=f"{clinics.source}, seed 0")
 
 # %% [markdown]
 # ## 2. The plan on one page
@@ -254,8 +273,16 @@ check("11.noise_share", noise_share)
 # towards the server better or worse than ε = 3? And towards a gang of three hospitals?
 
 # %%
+predict("11.gang", "Which ε is promised against a gang of three hospitals?", factor=1.3)
+
+# %%
 promises = federated.promises(scene.noise, scene.training.rounds)
 promises
+
+# %%
+gang = ("another hospital", 3, 5)  # observer, colluders, survivors
+against = next(found for *case, found in promises.rows if tuple(case) == gang)
+revealed("11.gang", against.epsilon, source="computed, all five there, unit: a patient")
 
 # %%
 for colluders in (0, 1, 2):
@@ -346,11 +373,25 @@ print(
 # the same promise**: the central server sees everything. **Predict** the order of the four curves at ε = 1.
 
 # %%
+predict(
+    "11.best_place",
+    "Where is the noise of the most accurate model at ε = 1?",
+    choices=["central", "distributed", "local", "record"],
+)
+
+# %%
 curve = capstone.placements()
 plots.show(curve.plot(), poster=True)
 
 # %%
 curve
+
+# %%
+at = min((p.epsilon for p in curve.points if p.epsilon), key=lambda e: abs(e - 1))
+there = [point for point in curve.points if point.epsilon == at]
+best = max(there, key=lambda point: point.mean.estimate)
+on = f"{curve.source}, ε = {at:g}, {len(there)} places, {len(curve.seeds)} seeds"
+revealed("11.best_place", best.placement, source=on)
 
 # %% [markdown]
 # (Profile smoke measures two placements at ε = 3 on two seeds: two equal runs have an interval of no width, and prove
@@ -384,9 +425,21 @@ placement_explorer(curve, capstone.whole_hospitals())
 # clipped. **Predict.** There are five of them. What is left of the accuracy at the same ε?
 
 # %%
+predict(
+    "11.whole_hospital",
+    "How accurate is the model at ε = 3 with a whole hospital as the unit?",
+    unit="%",
+    within=5,
+)
+
+# %%
 whole = capstone.whole_hospitals()
 plots.show(whole.plot(unit="hospital"))
 whole
+
+# %%
+left = whole.point("distributed", 3.0, "hospital").mean
+revealed("11.whole_hospital", left, times=100, source=whole.source)
 
 # %% [markdown]
 # Among five there is nowhere to hide: the noise that covers one contribution is as large as the sum of a few. Among ten
@@ -621,9 +674,21 @@ heard
 # devices, many values missing. **Predict.** Who gains most from federating, and does anybody lose?
 
 # %%
+predict(
+    "11.gains",
+    "Which hospital's AUC gains most from federating, without noise?",
+    choices=["Cleveland", "Budapest", "Zurich and Basel", "Long Beach"],
+)
+
+# %%
 heart = capstone.heart()
 plots.show(heart.plot())
 heart
+
+# %%
+gain = {h: heart.difference("personalised", h).estimate for h in heart.hospitals}
+on = f"{heart.source}, personalised - alone, {len(heart.seeds)} splits"
+revealed("11.gains", max(gain, key=gain.get), source=on)
 
 # %%
 for epsilon in heart.epsilons:
@@ -671,6 +736,12 @@ print(
 from labkit.federated.deployment import commands  # noqa: E402
 
 print(commands(3, "federation.example.org", 8000))
+
+# %% [markdown]
+# How near were your guesses? They are kept for you alone, and nothing of them counts as points.
+
+# %%
+predictions("11")
 
 # %% [markdown]
 # ## What you can now defend in an interview
