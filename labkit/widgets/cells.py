@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from labkit import plots
 from labkit.watermark.robustness.cells import ALLOWED, NONE
+from labkit.watermark.verification.binomial import SUPPORTED, p_words
+from labkit.widgets import live
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -42,7 +44,7 @@ def cell_picture(matrix: Matrix, scheme: str, attack: str) -> Figure:
             ]
             at = [place + 0.06 * row for place in (0, 1)]
             marker, name = MARKERS[row % len(MARKERS)], f"seed {first.seed}, dose {second.dose + 1}"
-            name += f", p = {second.p_value:.2g}" if figure == "strength" else ""
+            name += f", {p_words(second.p_value, SUPPORTED)}" if figure == "strength" else ""
             estimates = [100 * v.estimate for v in values]
             ax.errorbar(at, estimates, yerr=ends, marker=marker, capsize=3, label=name)
         ax.set_xticks([0, 1], ["marked", attack])
@@ -55,7 +57,7 @@ def cell_picture(matrix: Matrix, scheme: str, attack: str) -> Figure:
     for ax in axes:
         ax.legend(fontsize=8)
     said = "; ".join(
-        f"seed {b.seed}: strength {b.strength.percent(0)} to {a.strength.percent(0)}, p {a.p_value:.2g}, accuracy "
+        f"seed {b.seed}: strength {b.strength.percent(0)} to {a.strength.percent(0)}, {p_words(a.p_value, SUPPORTED)}, accuracy "
         f"{b.accuracy.percent(1)} to {a.accuracy.percent(1)}"
         for b, a in zip(before, after, strict=True)
     )
@@ -76,6 +78,4 @@ def cell_explorer(matrix: Matrix) -> ipywidgets.Widget:
     def redraw(scheme: str, attack: str) -> None:
         plots.show(cell_picture(matrix, scheme, attack))
 
-    return ipywidgets.VBox(
-        [ipywidgets.HBox(list(menus.values())), ipywidgets.interactive_output(redraw, menus)]
-    )
+    return ipywidgets.VBox([ipywidgets.HBox(list(menus.values())), live.follow(redraw, menus)])

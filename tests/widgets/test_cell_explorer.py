@@ -38,7 +38,7 @@ def test_a_cell_is_drawn_before_and_after_for_each_seed(made) -> None:
     assert "The patch mark under distil: beaten" in fig.alt_text
     assert "seed 1: strength 99%" in fig.alt_text
     assert "seed 2: strength 98%" in fig.alt_text
-    assert "p 0.5" in fig.alt_text
+    assert "p = 0.5" in fig.alt_text
     assert [ax.get_ylabel() for ax in fig.axes] == ["mark strength (%)", "test accuracy (%)"]
     assert "holds" in cell_picture(made, "bits", "prune").alt_text
     with pytest.raises(ValueError, match="no cell"):

@@ -22,6 +22,17 @@ def p_text(p: float, least: float = EXACT) -> str:
     return f"< {least:.0e}" if p < least else f"{p:.2g}"
 
 
+def p_words(p: float, least: float = EXACT) -> str:
+    """Return the same for a sentence.
+
+    Examples
+    --------
+    >>> p_words(0.0321), p_words(2e-257)
+    ('p = 0.032', 'p < 1e-12')
+    """
+    return f"p {p_text(p, least)}" if p < least else f"p = {p_text(p, least)}"
+
+
 def tail(hits: int, trials: int, rate: float) -> float:
     """Return P(at least ``hits`` of ``trials``) when each hits with probability ``rate``: the exact p-value.
 

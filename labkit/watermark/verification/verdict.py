@@ -112,9 +112,7 @@ class Verdict(Result):
         if self.redrawn is not None:
             return f"p = {self.p_value:.2g} among {len(self.redrawn.redrawn):,} keys drawn anew"
         if self.chance is not None:
-            shown = binomial.p_text(self.p_value)
-            shown = shown if shown.startswith("<") else f"= {shown}"
-            return f"p {shown}, exact: {self.chance:.0%} a bit under any key that the suspect never saw"
+            return f"{binomial.p_words(self.p_value)}, exact: {self.chance:.0%} a bit under any key that the suspect never saw"
         shown = (
             f"< {binomial.SUPPORTED:g}"
             if self.model_based_p_value < binomial.SUPPORTED
