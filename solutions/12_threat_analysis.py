@@ -39,7 +39,15 @@ import numpy as np
 import pandas as pd
 
 from labkit import plots, stats
-from labkit.course import Solved, banner, check, drawings
+from labkit.course import (
+    Solved,
+    banner,
+    check,
+    drawings,
+    predict,
+    predictions,
+    revealed,
+)
 from labkit.federated import Noise, federate, result, rounds
 from labkit.federated.threats import (
     RULES,
@@ -88,7 +96,16 @@ plots.show(drawings.who_sees_what())
 # equation in 455 unknowns, each 0 or 1, and it comes once for each weight and each round.
 #
 # **Predict.** No noise, a few rounds: how many of the 455 patients can the server tell?
-#
+
+# %%
+predict(
+    "12.told",
+    "Without noise, which share of the candidates does the server tell rightly?",
+    unit="%",
+    within=10,
+)
+
+# %% [markdown]
 # ### Exercise 12.who_is_in: who is in, from the sums of all rounds
 
 
@@ -131,12 +148,13 @@ check("12.who_is_in", who_is_in)
 
 # %%
 bare = replace(federation, noise=Noise(threshold=federation.noise.threshold))
-rows = []
+rows, told = [], {}
 for name, target in (("no clipping, no noise", bare), ("as built", federation)):
     seen = watch(target, rounds=3)
     estimate = solved.who_is_in(seen.gradients, seen.sums)
     guessed = estimate > 0.5
     right = stats.clopper_pearson(int((guessed == seen.members).sum()), len(guessed))
+    told[name] = right
     rows.append(
         {
             "system": name,
@@ -441,6 +459,20 @@ check("12.boosted_update", boosted_update)
 # length of each update, set at the longest honest one.
 
 # %%
+predict(
+    "12.boosted",
+    "How accurate is the model after one round with the boosted update?",
+    unit="%",
+    within=10,
+)
+predict(
+    "12.bounded",
+    "And if the length of each update is bounded?",
+    unit="%",
+    within=5,
+)
+
+# %%
 averaging = hospitals.undefended(setting.seed)
 sizes, start = averaging.sizes, rounds.begin(averaging)
 attacker = min(sizes, key=sizes.get)
@@ -483,12 +515,15 @@ print(
     f"{np.linalg.norm(lie) / bound:.0f} times the longest honest one"
 )
 print(f"{averaging.hospitals.source}; seed 0, one split; intervals over test patients")
+came = {name: after(updates) for name, updates in cases.items()}
 pd.DataFrame(
-    [
-        {"updates": name, "accuracy": after(updates).percent(1)}
-        for name, updates in cases.items()
-    ]
+    [{"updates": name, "accuracy": found.percent(1)} for name, found in came.items()]
 ).set_index("updates")
+
+# %%
+on = f"{averaging.hospitals.source}, seed 0"
+revealed("12.boosted", came[f"{attacker} boosts"], times=100, source=on)
+revealed("12.bounded", came["the same, each length bounded"], times=100, source=on)
 
 # %% [markdown]
 # The bound works. Now the catch: *who enforces it?* Under secure aggregation the server sees no update, so it cannot
@@ -677,6 +712,12 @@ for path in written:
 # %%
 for sentence in f"{verdict(found)} {RULES}".split(". "):
     print(f"- {sentence.rstrip('.')}.")
+
+# %% [markdown]
+# How near were your guesses? They are kept for you alone, and nothing of them counts as points.
+
+# %%
+predictions("12")
 
 # %% [markdown]
 # ## What you can now defend in an interview
