@@ -125,22 +125,25 @@ def test_own_data_goes_along_only_when_asked_for(tmp_path, monkeypatch):
     assert "your own files of breastmnist" in (tmp_path / "part" / "README.md").read_text(encoding="utf-8")
 
 
-def test_what_a_lab_opens_is_what_is_packed(tmp_path):
+def test_what_a_lab_opens_or_counts_is_what_is_packed(tmp_path):
     """In a process of its own, as an audit hook stays for good."""
     program = """
 import sys
 from labkit import cache
 from labkit.course.notebooks import run
 from labkit.course.release import needed
-for name in ("used.pt", "stale.pt"):
-    path = cache.directory() / "features" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(name)
-own = cache.directory() / "precision" / "machine.json"
-own.parent.mkdir()
-own.write_text("{}")
-run.prepare = lambda number: [open(path).read() for path in (cache.directory() / "features" / "used.pt", own)]
-print(needed.opened(["04"]))
+root = cache.directory()
+for name in ("features/used.pt", "features/stale.pt", "shadows/a/bank.json", "shadows/a/model-000.pt", "shadows/b/bank.json"):
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(name)
+(root / "precision").mkdir()
+(root / "precision" / "machine.json").write_text("{}")
+def prepare(number):
+    for name in ("features/used.pt", "precision/machine.json"):
+        (root / name).read_text()
+    assert (root / "shadows/a/bank.json").is_file() and not (root / "shadows/c/bank.json").exists()
+run.prepare = prepare
+print(needed.looked_for(["04"]))
 """
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -148,7 +151,9 @@ print(needed.opened(["04"]))
         capture_output=True,
         text=True,
     )
-    assert done.stdout.strip() == "['features/used.pt']", done.stderr
+    assert done.stdout.strip() == "['features/used.pt', 'shadows/a/bank.json', 'shadows/a/model-000.pt']", (
+        done.stderr
+    )
     assert needed.MACHINES_OWN == ("precision",), "what is measured on one machine says nothing of another"
 
 

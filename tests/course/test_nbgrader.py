@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from editors import saved_by_vscode
 
 from labkit.course.labs import lab
 from labkit.course.notebooks import build, source
@@ -48,6 +49,9 @@ def course(tmp_path_factory):
     cut = nbformat.from_dict(release)
     cut.cells.remove(next(cell for cell in cut.cells if cell.metadata.get("nbgrader", {}).get("grade")))
     submit(folder, "cut", cut, {key: cell.source for key, cell in exercises(solved).items()})
+    submit(folder, "vscode", release, {key: cell.source for key, cell in exercises(solved).items()})
+    path = folder / "submitted" / "vscode" / LAB.name / f"{LAB.name}.ipynb"
+    path.write_text(saved_by_vscode(nbformat.read(path, 4)), encoding="utf-8")
     return folder, api, release, first
 
 
@@ -80,7 +84,7 @@ def test_release_agrees_with_the_handout(course):
     assert code[0] == code[1], "what nbgrader hands out and what self-paced learners get is one notebook"
 
 
-@pytest.mark.parametrize("student", ["right", "wrong", "cut"])
+@pytest.mark.parametrize("student", ["right", "wrong", "cut", "vscode"])
 def test_autograde_and_feedback(course, student, monkeypatch):
     """A deleted check cell is put back and graded: nbgrader issue 1682, by an option that the build writes."""
     folder, api, _, failed = course

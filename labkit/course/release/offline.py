@@ -64,7 +64,17 @@ def install() -> int:
         return 2
     venv.create(HERE / ".venv", with_pip=True, clear=True)
     # Isolated: no setting of this machine adds an index or another folder of wheels.
-    pip = [program("python"), "-m", "pip", "--isolated", "install", "--quiet", "--no-index", "--no-cache-dir"]
+    pip = [
+        program("python"),
+        "-m",
+        "pip",
+        "--isolated",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-cache-dir",
+        "--no-compile",
+    ]
     wanted = f"{HERE / 'wheels' / made_for['wheel']}{made_for['extras']}"
     return subprocess.call([*map(str, pip), "--find-links", str(HERE / "wheels"), wanted])
 
