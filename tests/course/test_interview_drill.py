@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from labkit.cli import main
-from labkit.course.interview import bank, mock, panel, sheets, terminal, whiteboard
+from labkit.course.interview import bank, formulas, mock, panel, sheets, terminal, whiteboard
 from labkit.course.interview.study import DAYS, Attempt, Study, next_box
 
 DAY = date(2026, 3, 1)
@@ -221,6 +221,8 @@ def test_the_whiteboard_scores_each_signal_by_its_lines() -> None:
     text = whiteboard.text()
     assert "Whiteboard, 30 minutes" in text
     assert text.count("[ ]") == len(whiteboard.RUBRIC)
+    task = text.partition("\n\n")[0]
+    assert max(map(len, task.splitlines())) <= sheets.WIDTH, "the task is wrapped for a terminal"
     assert "{" not in text
     assert set(whiteboard.score([True] * len(whiteboard.RUBRIC)).values()) == {1.0}
     assert whiteboard.score([True, False] + [False] * (len(whiteboard.RUBRIC) - 2))["framing"] == 0.5
@@ -238,6 +240,8 @@ def test_the_command_lists_exports_and_prints_without_a_terminal(tmp_path: Path,
     assert main(["drill", "--cheat-sheet", str(sheet)]) == 0
     page = sheet.read_text(encoding="utf-8")
     assert page.count('<section class="page">') == 2
+    assert "&lt;" not in page.replace("] &lt; α", ""), "a tag is printed as text"
+    assert page.count("<dt>") == len(formulas.FORMULAS), "an area has no page"
     assert "@page" in page
     assert not re.search(r"https?://", page)
     capsys.readouterr()

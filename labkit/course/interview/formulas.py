@@ -98,7 +98,7 @@ FORMULAS = (
     Formula("Gaussian steps on all records", DP, "T steps of σ = one of σ/√T", "Full batches. With coin flips use an accountant; shuffled epochs earn no amplification.",
             lambda e, s, steps: float(dp.gaussian_delta(e, s / sqrt(steps))),
             lambda e, s, steps: float(dp.privacy_statement(dp.SampledGaussian(s, steps, 1.0, "full"), delta=1e-5).delta_at(e)), ((1.0, 5.0, 4),)),
-    Formula("Belief after a release", DP, "odds after ≤ e<sup>ε</sup> odds before", "Pure ε: from a prior p to e<sup>ε</sup>p / (1 − p + e<sup>ε</sup>p). Checked as a TPR over FPR.",
+    Formula("Belief after a release", DP, "odds after ≤ e<sup>ε</sup> odds before: p to e<sup>ε</sup>p / (1 − p + e<sup>ε</sup>p)", "Pure ε. Checked as a TPR over FPR.",
             lambda e, f: exp(e) * f, lambda e, f: float(dp.roc_ceiling(np.array([f]), e)[0]), ((1.0, 0.01), (2.0, 0.001))),
     Formula("Ceiling on every attack", ATTACK, "TPR ≤ min(e<sup>ε</sup> FPR + δ, 1 − e<sup>−ε</sup>(1 − δ − FPR))", "For all tests; a whole curve δ(ε) gives a lower one.",
             lambda e, d, f: min(exp(e) * f + d, 1 - exp(-e) * (1 - d - f)), lambda e, d, f: float(dp.roc_ceiling(np.array([f]), e, d)[0]), ((1.0, 1e-5, 0.01), (3.0, 0.01, 0.3))),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from dataclasses import dataclass
 
 from labkit.course.interview import numbers
 from labkit.course.interview.bank import SIGNALS
+from labkit.course.interview.sheets import WIDTH
 
 TASK = (
     "{hospitals} hospitals want one model that predicts a heart disease. Records may not leave the house. Nobody trusts the "
@@ -69,8 +71,9 @@ def text() -> str:
     total = sum(minutes for minutes, _ in STEPS)
     steps = "\n".join(f"{minutes:>3} min  {what}" for minutes, what in STEPS)
     marks = "\n".join(f"[ ] {mark.signal:<14} {mark.shows}" for mark in rubric())
+    task = textwrap.fill(f"Whiteboard, {total} minutes. {numbers.filled(TASK)}", WIDTH)
     return (
-        f"Whiteboard, {total} minutes. {numbers.filled(TASK)}\n\n{steps}\n\nRubric: draw first, then tick what is on your "
+        f"{task}\n\n{steps}\n\nRubric: draw first, then tick what is on your "
         f"board.\n{marks}\n\nThe drawing to compare with: lab 11, section 13, and labkit drill --show sys-hospitals"
     )
 
