@@ -41,7 +41,15 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from labkit import audit, dp, governance, plots
-from labkit.course import Solved, banner, check, drawings
+from labkit.course import (
+    Solved,
+    banner,
+    check,
+    drawings,
+    predict,
+    predictions,
+    revealed,
+)
 from labkit.governance import finders, notes, redaction
 from labkit.membership.reports import curves, intervals
 from labkit.scenarios import review_board
@@ -85,6 +93,14 @@ for name, one in submissions.items():
 # %%
 first_impression = {"Atlas": "", "Borealis": "", "Cygnus": ""}
 
+# %%
+predict(
+    "13.rejected",
+    "How many of the three will the board reject in the end?",
+    unit="submissions",
+    within=0,
+)
+
 # %% [markdown]
 # ## 2. What is claimed
 
@@ -106,7 +122,11 @@ plots.show(drawings.claim_to_decision())
 #   is what may be claimed.
 #
 # **Predict.** The same noise, the same q, the same number of steps: by which factor do the two ε differ?
-#
+
+# %%
+predict("13.factor", "How many times larger is ε for epochs than for coin flips?")
+
+# %% [markdown]
 # ### Exercise 13.recompute_epsilon: what may be claimed for these batches
 
 
@@ -152,11 +172,14 @@ check("13.recompute_epsilon", recompute_epsilon)
 chosen, delta = scene.settings, review_board.DELTA
 facts = (chosen.noise_multiplier, chosen.sample_rate, chosen.steps, delta)
 print("claimed by both:", scene.statement())
+anew = {}
 for batches in ("poisson", "epochs"):
-    print(
-        f"computed anew for {batches}: ε = "
-        f"{solved.recompute_epsilon(*facts, batches):.2f} at δ = {delta:g}"
-    )
+    anew[batches] = solved.recompute_epsilon(*facts, batches)
+    print(f"computed anew for {batches}: ε = {anew[batches]:.2f} at δ = {delta:g}")
+
+# %%
+on = f"computed, δ = {delta:g}, PLD"
+revealed("13.factor", anew["epochs"] / anew["poisson"], source=on)
 
 # %% [markdown]
 # The figure in both letters is right *for coin flips*. The letters say "Poisson". Letters are patient.
@@ -320,11 +343,20 @@ check("13.named_patients", named_patients)
 # non-member in a hundred may be accused wrongly? A coin would name one in a hundred.
 
 # %%
+predict(
+    "13.named",
+    "Which share of Borealis's members can be named, at 1% of wrong accusations?",
+    unit="%",
+    within=3,
+)
+
+# %%
 mistakes = int((~scene.members).sum()) // 100
-rows = []
+rows, tpr = [], {}
 for name, one in submissions.items():
     scores, members = one.attacked.scores, one.attacked.members
     point = intervals.operating_point(scores, members, 0.01)
+    tpr[name] = point.tpr
     # All non-members, and of the members those with a wrong label.
     hard = ~members | scene.wrong
     rows.append(
@@ -350,6 +382,10 @@ print(
     "for this one model"
 )
 pd.DataFrame(rows).set_index("submission")
+
+# %%
+on = f"{scene.dataset.source}, seed {review_board.SEED}, LiRA"
+revealed("13.named", tpr["Borealis"], times=100, source=on)
 
 # %%
 curve_of = [
@@ -486,6 +522,13 @@ pd.DataFrame(
 # **Predict.** By how much does redaction lower the AUC of the attack?
 
 # %%
+predict(
+    "13.redaction",
+    "AUC of the attack: notes as they were minus redacted notes?",
+    within=0.02,
+)
+
+# %%
 before, after = review_board.unredacted(scene), submissions["Borealis"].attacked
 change = intervals.auc_difference(before.scores, after.scores, before.members)
 for name, result in (("not redacted", before), ("redacted", after)):
@@ -495,6 +538,9 @@ for name, result in (("not redacted", before), ("redacted", after)):
         f"{at.tpr.percent(1)}"
     )
 print(f"not redacted minus redacted, paired over the same records: {change}")
+
+# %%
+revealed("13.redaction", change, source=on)
 
 # %% [markdown]
 # The model does not learn who is who from phone numbers. It learns *this* complaint with *this* label, and that someone
@@ -575,6 +621,10 @@ for name, result in reviews.items():
         }
     )
 pd.DataFrame(rows).set_index("submission")
+
+# %%
+rejected = sum(r.decision.verdict == "reject" for r in reviews.values())
+revealed("13.rejected", rejected, source=f"{scene.dataset.source}, the board's rule")
 
 # %%
 for name, result in reviews.items():
@@ -678,6 +728,12 @@ for name, result in reviews.items():
             f"{path.name} ({path.stat().st_size / 1000:.0f} kB)" for path in written
         )
     )
+
+# %% [markdown]
+# How near were your guesses? They are kept for you alone, and nothing of them counts as points.
+
+# %%
+predictions("13")
 
 # %% [markdown]
 # ## What you can now defend in an interview
