@@ -30,7 +30,7 @@ TRACKS = {
         (
             "Start each lab at its end: the list of what you can now defend. Say it aloud first.",
             "Then do the exercises of importance 4 and 5, without hints.",
-            "Tie each claim to a figure that you computed, with its interval.",
+            "Then lab 14: labkit drill asks what is due, ten minutes a day; tie each claim to a figure that you computed.",
         ),
     ),
 }
