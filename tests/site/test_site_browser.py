@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contrast import TOO_FAINT
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -19,38 +20,6 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: set 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PATIENCE = 180_000  # milliseconds: a machine that does much else is no failure
 PAGES = ("index.html", "labs/02_dp_sgd.html", "api/labkit.dp.html", "api/index.html", "benchmarks.html")
-# Every visible text and the nearest ground below it that is painted: WCAG 2.2, 1.4.3.
-TOO_FAINT = """() => {
-  const canvas = Object.assign(document.createElement('canvas'), {width: 1, height: 1});
-  const brush = canvas.getContext('2d', {willReadFrequently: true});
-  const known = new Map();
-  const rgba = (colour) => {
-    if (!known.has(colour)) {
-      brush.clearRect(0, 0, 1, 1); brush.fillStyle = colour; brush.fillRect(0, 0, 1, 1);
-      known.set(colour, [...brush.getImageData(0, 0, 1, 1).data]);
-    }
-    return known.get(colour);
-  };
-  const light = (c) => {
-    const [r, g, b] = c.map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
-    return .2126 * r + .7152 * g + .0722 * b;
-  };
-  const faint = new Set();
-  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walk.nextNode()) {
-    const node = walk.currentNode, own = node.parentElement;
-    if (!node.data.trim() || own.closest('script, style, svg') || !own.getClientRects().length) continue;
-    const style = getComputedStyle(own);
-    let below = own;
-    while (below && rgba(getComputedStyle(below).backgroundColor)[3] < 255) below = below.parentElement;
-    const ground = below ? rgba(getComputedStyle(below).backgroundColor) : [255, 255, 255, 255];
-    const [low, high] = [light(rgba(style.color)), light(ground)].sort((a, b) => a - b);
-    const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
-    const ratio = (high + .05) / (low + .05);
-    if (ratio < (large ? 3 : 4.5)) faint.add(`${ratio.toFixed(2)} ${style.color}: ${node.data.trim().slice(0, 40)}`);
-  }
-  return [...faint];
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +66,9 @@ def test_every_text_stands_out_from_its_ground(open_page: Any, site: Path, theme
     for path in PAGES:
         page.goto((site / path).as_uri())
         page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
-        assert page.evaluate(TOO_FAINT) == [], path
+        assert page.evaluate(TOO_FAINT, "body") == [], path
     page.evaluate("document.querySelector('p').style.color = '#888'")  # 3.5 on white, 5 on black
-    assert bool(page.evaluate(TOO_FAINT)) == (theme == "light"), "a faint text is seen"
+    assert bool(page.evaluate(TOO_FAINT, "body")) == (theme == "light"), "a faint text is seen"
 
 
 def test_no_page_scrolls_sideways_at_900_pixels(open_page: Any, site: Path) -> None:
