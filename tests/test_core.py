@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from base64 import b64decode
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_a_figure_is_shown_with_its_alt_text_or_not_at_all(monkeypatch: pytest.M
         plots.describe(fig, "a plot")
     plots.show(plots.describe(fig, 'A line that rises from "one" to two.'))
     ((data, options),) = shown
-    assert data["image/png"].startswith(b"\x89PNG")
+    assert b64decode(data["image/png"]).startswith(b"\x89PNG")
     assert options["metadata"]["image/png"]["alt"].startswith("A line")
     assert 'alt="A line that rises from &quot;one&quot; to two."' in data["text/html"]
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from labkit import plots
 from labkit.audit import bounds, fdp
+from labkit.widgets import live
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -102,4 +103,4 @@ def audit_explorer() -> ipywidgets.Widget:
     def redraw(**settings: float) -> None:
         plots.show(certifiable_curves(**settings))
 
-    return ipywidgets.VBox([*sliders.values(), ipywidgets.interactive_output(redraw, sliders)])
+    return ipywidgets.VBox([*sliders.values(), live.follow(redraw, sliders)])

@@ -11,6 +11,7 @@ import numpy as np
 from labkit import plots
 from labkit.dp.accounting import ceiling
 from labkit.membership.reports import curves
+from labkit.widgets import live
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -93,4 +94,4 @@ def ceiling_explorer(measured: Sequence[curves.Curve], *, source: str) -> ipywid
     def redraw(**settings: float) -> None:
         plots.show(attack_under_ceiling(measured, source=source, **settings))
 
-    return ipywidgets.VBox([*sliders.values(), ipywidgets.interactive_output(redraw, sliders)])
+    return ipywidgets.VBox([*sliders.values(), live.follow(redraw, sliders)])

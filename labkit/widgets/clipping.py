@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labkit import plots
+from labkit.widgets import live
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -194,4 +195,4 @@ def clipping_explorer(gradients: np.ndarray | None = None, *, source: str = "") 
     def redraw(**settings: float) -> None:
         plots.show(clipping_figure(gradients, source=source, **settings))
 
-    return ipywidgets.VBox([*sliders.values(), ipywidgets.interactive_output(redraw, sliders)])
+    return ipywidgets.VBox([*sliders.values(), live.follow(redraw, sliders)])

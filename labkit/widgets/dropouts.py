@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labkit import plots
+from labkit.widgets import live
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -228,5 +229,5 @@ def dropout_explorer() -> ipywidgets.Widget:
         drop = {name: stage for name, stage in chosen.items() if stage != STAYS}
         plots.show(message_flow(drop, threshold))
 
-    shown = ipywidgets.interactive_output(redraw, {"threshold": slider, **menus})
+    shown = live.follow(redraw, {"threshold": slider, **menus})
     return ipywidgets.VBox([*menus.values(), slider, shown])

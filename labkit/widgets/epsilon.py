@@ -13,6 +13,7 @@ from labkit import plots
 from labkit.dp.accounting import accountants
 from labkit.dp.accounting.events import NotAccountable, SampledGaussian
 from labkit.dp.limits import check_delta
+from labkit.widgets import live
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -181,15 +182,11 @@ def epsilon_explorer() -> ipywidgets.Widget:
         "steps": slider(STEPS, steps, "steps"),
         "delta": slider(DELTAS, 1e-5, "δ"),
     }
-    picture, status = ipywidgets.Output(), ipywidgets.Label()
+    picture = live.Picture()
     loading = False
 
     def redraw() -> None:
-        status.value = "computing: PLD and PRV take a second or two …"
-        with picture:
-            picture.clear_output(wait=True)
-            plots.show(epsilon_curves(**{name: s.value for name, s in sliders.items()}))
-        status.value = ""
+        picture.draw(lambda: plots.show(epsilon_curves(**{name: s.value for name, s in sliders.items()})))
 
     def load(change: dict[str, Any]) -> None:
         nonlocal loading
@@ -214,4 +211,4 @@ def epsilon_explorer() -> ipywidgets.Widget:
     for one in sliders.values():
         one.observe(moved, "value")
     redraw()
-    return ipywidgets.VBox([preset, *sliders.values(), status, picture])
+    return ipywidgets.VBox([preset, *sliders.values(), picture.widget])

@@ -13,6 +13,7 @@ from labkit import plots, stats
 from labkit.federated import noise as noises
 from labkit.federated.drawing import architecture
 from labkit.federated.study import NAMES
+from labkit.widgets import live
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -259,5 +260,5 @@ def placement_explorer(*curves: PlacementCurve) -> ipywidgets.Widget | None:
         ),
         "beside": ipywidgets.Checkbox(value=True, description="beside all others"),
     }
-    shown = ipywidgets.interactive_output(redraw, menus)
+    shown = live.follow(redraw, menus)
     return ipywidgets.VBox([*menus.values(), shown])

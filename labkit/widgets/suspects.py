@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labkit import plots
+from labkit.widgets import live
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,6 +115,6 @@ def suspects_explorer(evidence: Mapping[str, Mapping[str, Verdict | Line]]) -> i
         sliders["queries"].max = most[change["new"]]
         sliders["queries"].value = most[change["new"]]
 
-    shown = ipywidgets.interactive_output(redraw, sliders)
+    shown = live.follow(redraw, sliders)
     sliders["line"].observe(fit, names="value")
     return ipywidgets.VBox([*sliders.values(), shown])

@@ -8,6 +8,7 @@ import numpy as np
 
 from labkit import plots
 from labkit.watermark.attacks.theft import Theft, plot_thefts
+from labkit.widgets import live
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,4 +77,4 @@ def theft_explorer(thefts: Mapping[str, Theft]) -> ipywidgets.Widget:
     def redraw(queries: int) -> None:
         plots.show(theft_at(thefts, queries))
 
-    return ipywidgets.VBox([slider, ipywidgets.interactive_output(redraw, {"queries": slider})])
+    return ipywidgets.VBox([slider, live.follow(redraw, {"queries": slider})])

@@ -9,6 +9,7 @@ import numpy as np
 from labkit import plots, stats
 from labkit.membership.reports import intervals
 from labkit.membership.reports.intervals import Operating
+from labkit.widgets import live
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -142,4 +143,4 @@ def threshold_explorer(members: np.ndarray, others: np.ndarray, *, source: str) 
     def redraw(**settings: float) -> None:
         plots.show(threshold_figure(members, others, source=source, **settings))
 
-    return ipywidgets.VBox([*sliders.values(), ipywidgets.interactive_output(redraw, sliders)])
+    return ipywidgets.VBox([*sliders.values(), live.follow(redraw, sliders)])

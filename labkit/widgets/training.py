@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from labkit import dp, models, plots
+from labkit.widgets import live
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -143,4 +144,4 @@ def training_explorer(dataset: Dataset) -> ipywidgets.Widget:
         trials.append(try_settings(dataset, **settings))
         plots.show(trials_figure(trials))
 
-    return ipywidgets.VBox([*sliders.values(), ipywidgets.interactive_output(redraw, sliders)])
+    return ipywidgets.VBox([*sliders.values(), live.follow(redraw, sliders)])

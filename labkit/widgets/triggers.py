@@ -10,6 +10,7 @@ from labkit import plots
 from labkit.watermark.marks import triggers
 from labkit.watermark.marks.keys import Key
 from labkit.watermark.marks.patterns import PATTERNS, PLACES
+from labkit.widgets import live
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -95,4 +96,4 @@ def trigger_designer(dataset: Dataset, key: Key) -> ipywidgets.Widget:
         plots.show(trigger_pictures(dataset, key, kind, target=target, **options))
 
     controls["kind"].observe(reset, names="value")
-    return ipywidgets.VBox([*controls.values(), ipywidgets.interactive_output(redraw, controls)])
+    return ipywidgets.VBox([*controls.values(), live.follow(redraw, controls)])

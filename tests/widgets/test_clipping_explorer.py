@@ -72,7 +72,7 @@ def test_the_sliders_draw_once_let_go() -> None:
     box = clipping.clipping_explorer()
     assert all(not slider.continuous_update for slider in box.children[:4])
     box.children[1].value = 2.0
-    assert not box.children[4].outputs or box.children[4].outputs[-1]["output_type"] != "error"
+    assert "Traceback" not in str(box.children[4].children[1].outputs)
 
 
 def test_steps_average_the_noise_and_not_the_bias() -> None:
