@@ -26,8 +26,8 @@ from labkit.course.labs import lab
 from labkit.course.notebooks import build
 
 PICTURE = Path("solutions/figures/learner.gif")
-WIDTH, HEIGHT = 880, 495  # pixels: little wider than a README is shown
-ABOVE = 62  # pixels of text kept above the stub
+WIDTH, HEIGHT = 880, 520  # pixels: little wider than a README is shown
+ABOVE = 52  # pixels of text kept above the stub
 COMMON = "return float((predicted == labels)."
 WRONG, RIGHT = COMMON + "sum())", COMMON + "float().mean())"
 CHECK = 'check("00.first_check", accuracy)'
