@@ -233,6 +233,8 @@ class Shadows:
         With a bank: a mask of its pool, the records to score (default: all).
     make_model, recipe : callable, Recipe
         Without a bank: an untrained model of the architecture, and how it is trained.
+    train : callable
+        Instead of both: the submission's own ``train(x, y, seed)``, which returns a fitted model. It may protect it, too.
     models : int
         Even; as many are trained as the budget allows.
     knows_defence : bool
@@ -244,12 +246,16 @@ class Shadows:
     records: np.ndarray | None = None
     make_model: Callable[[], nn.Module] | None = None
     recipe: Recipe | None = None
+    train: Callable[..., Any] | None = None
     models: int = 16
     knows_defence: bool = False
 
     def __post_init__(self) -> None:
-        if self.bank is None and (self.make_model is None or self.recipe is None):
-            raise ReviewError("shadows: expected a bank (arrays or import), or an architecture and a recipe")
+        by_recipe = self.make_model is not None and self.recipe is not None
+        if self.bank is None and by_recipe == (self.train is not None):
+            raise ReviewError(
+                "shadows: expected a bank (arrays or import), an architecture and a recipe, or a training function"
+            )
         if self.bank is None and (self.models < 4 or self.models % 2):
             raise ReviewError(f"shadows: models is {self.models}; expected an even number of at least 4")
 

@@ -78,6 +78,7 @@ def code_in(given: Mapping[str, Any]) -> list[str]:
         ("training", "train"),
         ("training", "loader"),
         ("shadows", "import"),
+        ("shadows", "train"),
         ("shadows", "architecture"),
         ("mark", "import"),
         ("mark", "nulls"),
@@ -302,6 +303,9 @@ def _shadows(
     knows = given.get("knows_defence", False)
     if "arrays" in given:
         return records.shadows_from_npz(here / given["arrays"], dataset, knows_defence=knows)
+    models = given.get("models", 16)
+    if "train" in given:
+        return Shadows(train=_named(given["train"]), models=models, knows_defence=knows)
     from labkit.training import Recipe
 
     chosen = given if "architecture" in given else model
@@ -310,7 +314,7 @@ def _shadows(
             _fresh, _named(chosen["architecture"]), dict(chosen.get("options", {})), model.get("output")
         ),
         recipe=Recipe(**given["recipe"]),
-        models=given.get("models", 16),
+        models=models,
         knows_defence=knows,
     )
 

@@ -64,6 +64,7 @@ FIELDS: dict[str, Any] = {
     "shadows": {
         "arrays": TEXT,
         "import": TEXT,
+        "train": TEXT,
         "architecture": TEXT,
         "options": MAP,
         "recipe": RECIPE,
@@ -94,7 +95,7 @@ NEEDED = ("title", "owner", "model", "data")
 ONE_OF = {
     "model": ("import", "weights", "file"),
     "data": ("dataset", "npz", "import"),
-    "shadows": ("arrays", "import", "recipe"),
+    "shadows": ("arrays", "import", "recipe", "train"),
     "mark": ("triggers", "import"),
 }
 

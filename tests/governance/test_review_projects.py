@@ -322,6 +322,46 @@ def test_answers_of_shadow_models_attack_as_arrays(folder):
     assert said["RMIA"] == "not asked"
 
 
+OWN_WAY = """
+from sklearn.ensemble import RandomForestClassifier
+
+def forest(x, y, seed):
+    return RandomForestClassifier(10, random_state=seed).fit(x.numpy(), y.numpy())
+
+def bank_of_members():
+    import numpy as np
+    import projects
+    from labkit import membership
+    from labkit.governance import Shadows
+    data = projects.table(120)
+    bank = membership.shadow_bank(data, train=forest, shadow_models=4)
+    return Shadows(bank=bank, target_members=np.arange(120))
+"""
+
+
+def test_shadow_models_are_trained_by_the_submissions_own_function(folder, monkeypatch):
+    monkeypatch.setenv("LABKIT_CACHE", str(folder / "cache"))
+    (folder / "their_way.py").write_text(OWN_WAY, encoding="utf-8")
+    text = GOOD + 'shadows: {train: "their_way:forest", models: 4}\nrun: [shadow_attacks]\n'
+    with pytest.raises(UntrustedError, match=r"shadows\.train: their_way:forest"):
+        read_project(written(folder, text))
+    found = review(read_project(written(folder, text), trust_code=True))["shadow_attacks"]
+    said = {one.what: one.value for one in found.measures}
+    assert found.ran, found.why
+    assert said["shadow models"] == "4 of 4 wanted"
+    assert {"lira-online: AUC", "rmia-online: AUC"} <= said.keys()
+
+
+def test_a_bank_of_members_alone_is_refused_with_the_way_out(folder, monkeypatch):
+    monkeypatch.setenv("LABKIT_CACHE", str(folder / "cache"))
+    (folder / "their_bank.py").write_text(OWN_WAY, encoding="utf-8")
+    text = GOOD + 'shadows: {import: "their_bank:bank_of_members"}\nrun: [shadow_attacks]\n'
+    found = review(read_project(written(folder, text), trust_code=True))["shadow_attacks"]
+    assert found.status == "not run"
+    assert "expected some of each" in found.why
+    assert "shadows: train" in found.why
+
+
 def test_with_answers_on_a_population_rmia_is_asked(folder):
     data = dict(np.load(folder / "data.npz"))
     others = len(data["train_y"]) + np.arange(len(data["test_y"]))

@@ -31,7 +31,7 @@ def absent(project: Project) -> Absent | None:
         )
     if project.shadows is None:
         return Absent(
-            "no shadow models are given, and no recipe to train them by (shadows: arrays, or recipe)"
+            "no shadow models are given, and no way to train them (shadows: arrays, recipe, or train)"
         )
     return None
 
@@ -50,12 +50,13 @@ def settings(project: Project) -> dict[str, Any]:
             "members": shadows.target_members,
             "records": shadows.records,
         }
-    made = {
-        "recipe": shadows.recipe,
-        "models": shadows.models,
-        "made": list(model_identity(shadows.make_model)),
-    }
-    return made | {"budget": project.budget_minutes}
+    own = shadows.train is not None
+    way = (
+        {"train": shadows.train}
+        if own
+        else {"recipe": shadows.recipe, "made": list(model_identity(shadows.make_model))}
+    )
+    return way | {"models": shadows.models, "budget": project.budget_minutes}
 
 
 def measure(project: Project, minutes: float) -> leakage.Attacked:
@@ -63,7 +64,12 @@ def measure(project: Project, minutes: float) -> leakage.Attacked:
     shadows = project.shadows
     if shadows.bank is not None:
         bank, trained_on, wanted = shadows.bank, shadows.target_members, len(shadows.bank)
-        target = bank.query(project.model, trained_on, name=project.title)
+        try:
+            target = bank.query(project.model, trained_on, name=project.title)
+        except ValueError as error:
+            raise CannotRun(
+                f"the bank that is given does not fit the model: {error} (shadows: train, or recipe, makes one that does)"
+            ) from error
     else:
         bank, target = _trained(project, minutes)
         wanted = shadows.models
@@ -82,16 +88,18 @@ def _trained(project: Project, minutes: float) -> tuple[ShadowBank, Target]:
         raise CannotRun(str(error)) from error
     shadows, start = project.shadows, time.perf_counter()
     made, bank = 0, None
+    way: dict[str, Any] = {"train": shadows.train}
+    if shadows.train is None:
+        strategy = "auto" if dataset.train_x.is_floating_point() else "loop"
+        way = {"make_model": shadows.make_model, "recipe": shadows.recipe, "strategy": strategy}
     while made < shadows.models:
         made += 2
         bank = shadow_bank(
             dataset,
-            make_model=shadows.make_model,
-            recipe=shadows.recipe,
             shadow_models=made,
             seed=project.seed,
             name=f"shadow models of {project.title}",
-            strategy="auto" if dataset.train_x.is_floating_point() else "loop",
+            **way,
         )
         spent = (time.perf_counter() - start) / 60
         each = spent / made
