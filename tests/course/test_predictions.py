@@ -275,7 +275,7 @@ def identity(call: ast.Call) -> str:
     return ast.literal_eval(call.args[0])
 
 
-@pytest.mark.parametrize("path", [p for p in LABS if "01" <= p.name[:2] <= "13"], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", [p for p in LABS if p.name[:2] != "14"], ids=lambda p: p.stem)
 def test_every_prediction_of_a_lab_is_asked_once_and_then_answered_once_by_something_computed(path):
     number = path.name[:2]
     asked, answered, summed = (calls(path, name) for name in ("predict", "revealed", "predictions"))
