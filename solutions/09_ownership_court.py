@@ -113,9 +113,10 @@ bystander = ownership_court.twin(setup)
 strict = {"alpha": 1e-3, "minimum": setup.minimum}
 heard = hear(brook, bystander, judges, public, **strict)
 naive = heard.naive["1 / classes"][1]
+written = "< 1e-12" if naive < 1e-12 else f"= {naive:.2g}"
 print(f"The bystander gives {heard.verdict.rate.percent(0)} of Brook's answers.")
 print(
-    f"A judge who compares with 1 / classes finds p at most {max(naive, 1e-12):.2g}: "
+    f"A judge who compares with 1 / classes finds p {written}: "
     f"{'guilty' if naive < strict['alpha'] else 'not enough'} at alpha = "
     f"{strict['alpha']:g}."
 )

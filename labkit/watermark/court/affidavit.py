@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from labkit.watermark.fingerprints.evidence_line import model_text
-from labkit.watermark.verification.binomial import EXACT
+from labkit.watermark.verification.binomial import p_words
 from labkit.watermark.verification.verdict import NULLS
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _claims(claim: Claim, forged: Hearing) -> str:
     ground = "did not follow from the key" if not forged.redrawn else "followed from the key"
     return (
         f"Triggers are heard if the judge can draw them: {claim.claimant}'s {len(claim.triggers)} came out the same. "
-        f"{forged.claimant}'s {ground}. Compared with {name}, they had p at most {max(p, EXACT):.2g}; {len(nulls)} models of the court's "
+        f"{forged.claimant}'s {ground}. Compared with {name}, they had {p_words(p)}; {len(nulls)} models of the court's "
         f"own hit up to {nulls.max():.0%} of them: rank p = {forged.verdict.rank_p_value:.2g}."
     )
 
@@ -152,10 +152,12 @@ def _limits(claim: Claim, verdicts: Verdicts, twins: Mapping[str, Case]) -> str:
         f"{alpha:g} above does not count such innocents, and none of the court's own models is one."
     )
     parts += [
-        f"Control, {name}, which stole nothing and trained on those records: {case.verdict}: {_p_values(case.lines)}."
+        f"Control, {name}, which stole nothing and trained on those records: {case.verdict}; {_p_values(case.lines)}."
         for name, case in twins.items()
     ]
-    if not twins:
+    if twins and verdicts.null_models < NULLS:
+        parts.append("In a rehearsal the rule convicts nobody, so that control shows nothing of it.")
+    elif not twins:
         parts.append("No control here shows what the rule makes of one.")
     elif any(case.derived for case in twins.values()):
         parts.append(

@@ -398,6 +398,11 @@ def test_an_expert_says_what_the_results_say_and_nothing_else():
         told.split()
     )
     assert ("holds only if nobody else had" in " ".join(told.split())) == twin.derived
+    few = replace(verdicts, null_models=4)
+    rehearsed = affidavit(
+        everybody.claim, heard, controls, few, score, released=RELEASED, twins={"a twin": twin}
+    )
+    assert "shows nothing of it" in " ".join(rehearsed.split())
     assert "rehearsal" not in flat
     assert max(map(len, said.splitlines())) <= 110
     with pytest.raises(ValueError, match="deposited no commitment"):
