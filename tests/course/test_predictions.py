@@ -51,7 +51,7 @@ def test_a_guess_stands_beside_its_result_with_interval_source_and_profile(capsy
 def test_without_a_guess_one_quiet_line_says_what_came(capsys):
     predict(*COST, unit="points")
     line = said(capsys, revealed, "02.cost", 2.5, source="MNIST")
-    assert line == "02.cost: you wrote no guess; it came out at 2.5 points. MNIST, smoke profile"
+    assert line == "02.cost: you wrote no guess; it came out at 2.5 points · MNIST, smoke profile"
 
 
 def test_the_first_guess_counts_and_a_later_one_is_named(capsys):
@@ -80,7 +80,7 @@ def test_a_guess_after_the_result_does_not_count_in_this_session_or_the_next(cap
 
 def test_a_result_whose_question_was_skipped_is_shown_all_the_same(capsys):
     line = said(capsys, revealed, "02.cost", 2.5, source="MNIST")
-    assert "has not run in this session; it came out at 2.5." in line
+    assert "has not run in this session; it came out at 2.5 ·" in line
 
 
 def test_the_sum_counts_the_near_ones_of_one_lab_or_of_all(capsys):

@@ -139,7 +139,7 @@ def revealed(
         came += f" [{plain_number(ends[0])}, {plain_number(ends[1])}] ({about})"
     drawn = f"{source}, {profiles.current().name} profile"
     if asked is None:
-        _quietly(f"{id}: the cell that asks for a guess has not run in this session; {came}. {drawn}")
+        _quietly(f"{id}: the cell that asks for a guess has not run in this session; {came} · {drawn}")
         return
     entry = kept.entry(id)
     guess, later = entry.get("guess"), entry.get("later")
@@ -148,12 +148,12 @@ def revealed(
         if later is not None:
             missing = f"you guessed {asked.told(later)} once the result had been shown, which does not count"
         remark = kept.reveal(asked, came, None, "")
-        _quietly(f"{id}: {missing}; {came}. {drawn}")
+        _quietly(f"{id}: {missing}; {came} · {drawn}")
     else:
         near, verdict = asked.compare(guess, number, ends)
         remark = kept.reveal(asked, came, near, verdict)
         first = f" first ({asked.told(later)} later; the first counts)" if later is not None else ""
-        line = f"{id}: you guessed {asked.told(guess)}{first}; {came}: {verdict}. {drawn}"
+        line = f"{id}: you guessed {asked.told(guess)}{first}; {came}: {verdict} · {drawn}"
         showing.show(showing.box("note", line, []), showing.plain("note", line, []))
     if remark:
         showing.show(showing.box("note", remark, []), showing.plain("note", remark, []))
