@@ -326,7 +326,7 @@ def _biased_because(epsilon: float, keep: float, share: float, mean: float, esti
             "the probability of the truth is wrong: truth and lie are in the ratio that ε allows, which is exponential in it\nit is e^ε / (1 + e^ε), not ε / (1 + ε)",
         ),
     ]
-    if estimates.min() >= 0 and estimates.max() <= 1:
+    if estimates.min() == 0 and estimates.max() == 1:  # a cut leaves estimates at both ends
         otherwise = (
             "an estimate cut to [0, 1] is biased: let it go below 0 or above 1, and average many of them"
         )

@@ -157,7 +157,6 @@ def _why_p(got: float, strength: float, redrawn: np.ndarray) -> str:
             strictly / keys,
             "the hospital's own key counts, too, and so do keys that read just as strong\n>=, not >",
         ),
-        (above / (1 + keys), "the own key reads at least as strong as itself: + 1 above, too"),
         ((1 + above) / keys, "the own key is one of the keys: + 1 below, too"),
         (
             (1 + strictly) / (1 + keys),
