@@ -1,4 +1,4 @@
-# Two commands: `make lab` opens the course, `make test` runs every check. Each sets up .venv by itself.
+# Two commands: `make lab` opens the course, `make test` runs all checks but those in a browser. Each sets up .venv itself.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
@@ -10,7 +10,7 @@ JUPYTERLAB ?=
 ROOT_TOO    = $(if $(filter 0,$(shell id -u)),--allow-root)
 COURSE     ?= my-course
 
-.PHONY: lab classroom test build bench lock clean
+.PHONY: lab classroom test test-browser build bench lock clean
 # Who learns alone is shown no menus for grading, by a setting of this run: nothing on the machine changes.
 lab: $(STAMP)
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.ci/self-paced:$$JUPYTER_CONFIG_PATH" \
@@ -25,7 +25,12 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@# Two processes with two threads each fight over two cores: one thread each is five times as fast on lab 09.
-	OMP_NUM_THREADS=1 LABKIT_PROFILE=smoke $(BIN)/pytest -n 2 --dist loadscope
+	OMP_NUM_THREADS=1 LABKIT_PROFILE=smoke $(BIN)/pytest -n 2 --dist loadscope --ignore=tests/browser
+
+# What a learner sees, in JupyterLab and a headless Chromium (`apt-get install chromium`, or LABKIT_CHROMIUM=/path/to/one);
+# pictures of it stay in tests/browser/screenshots. It fails where there is no Chromium: nothing would have been looked at.
+test-browser: $(STAMP)
+	LABKIT_BROWSER=required $(BIN)/pytest tests/browser
 
 build: $(STAMP)
 	$(BIN)/labkit build
