@@ -27,7 +27,7 @@ def _activated():
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    """An nbgrader course made by the build: one submission is right, one wrong, one right with a check cell deleted."""
+    """An nbgrader course made by the build: one submission is right and saved by VS Code, one wrong, one right but cut."""
     from nbgrader.apps import NbGraderAPI
     from traitlets.config.loader import PyFileConfigLoader
 
@@ -49,8 +49,7 @@ def course(tmp_path_factory):
     cut = nbformat.from_dict(release)
     cut.cells.remove(next(cell for cell in cut.cells if cell.metadata.get("nbgrader", {}).get("grade")))
     submit(folder, "cut", cut, {key: cell.source for key, cell in exercises(solved).items()})
-    submit(folder, "vscode", release, {key: cell.source for key, cell in exercises(solved).items()})
-    path = folder / "submitted" / "vscode" / LAB.name / f"{LAB.name}.ipynb"
+    path = folder / "submitted" / "right" / LAB.name / f"{LAB.name}.ipynb"
     path.write_text(saved_by_vscode(nbformat.read(path, 4)), encoding="utf-8")
     return folder, api, release, first
 
@@ -84,7 +83,7 @@ def test_release_agrees_with_the_handout(course):
     assert code[0] == code[1], "what nbgrader hands out and what self-paced learners get is one notebook"
 
 
-@pytest.mark.parametrize("student", ["right", "wrong", "cut", "vscode"])
+@pytest.mark.parametrize("student", ["right", "wrong", "cut"])
 def test_autograde_and_feedback(course, student, monkeypatch):
     """A deleted check cell is put back and graded: nbgrader issue 1682, by an option that the build writes."""
     folder, api, _, failed = course
