@@ -155,7 +155,10 @@ print(
 # %%
 predict(
     "00.table",
-    "Asked about the patients in its own table, how many does the nearest alone (k = 1) get right?",
+    (
+        "Asked about the patients in its own table, how many does the nearest alone "
+        "(k = 1) get right?"
+    ),
     unit="%",
     within=1,
 )
@@ -179,6 +182,8 @@ on_new = [solved.first_check(diagnose(new, k), table.test_y) for k in ks]
 # %%
 n = len(new)
 ends = [stats.clopper_pearson(round(share * n), n) for share in on_new]
+
+# %% tags=["hide-input"]
 fig, ax = plots.figure(6.4, 3.4)
 ax.plot(ks, on_known, marker="o", label="patients in its table")
 ax.plot(ks, on_new, marker="s", linestyle="--", label="new patients, 95% interval")
@@ -193,10 +198,13 @@ alt = (
     "table, falling with k; for new patients nearly level, inside a wide interval."
 )
 plots.show(plots.describe(fig, alt))
+
+# %%
 revealed("00.table", on_known[0], times=100, source=table.source)
 print(f"in the table {on_known[0]:.1%}, new patients {ends[0].percent()} at k = 1")
 print(
-    f"in the table {on_known[-1]:.1%}, new patients {ends[-1].percent()} at k = {ks[-1]}"
+    f"in the table {on_known[-1]:.1%}, new patients {ends[-1].percent()} at k = "
+    f"{ks[-1]}"
 )
 
 # %% [markdown]
@@ -301,11 +309,7 @@ check("00.per_sample_norms", per_sample_norms)
 # brought to mean 0 and standard deviation 1, do the patients' norms lie close together, or do a few stand out?
 
 # %%
-predict(
-    "00.largest",
-    "How many times the median norm is the largest one?",
-    factor=1.5,
-)
+predict("00.largest", "How many times the median norm is the largest one?", factor=1.5)
 
 # %%
 table = data.load("breast_cancer")

@@ -75,7 +75,10 @@ table[["mean radius", "mean texture", "mean area", "diagnosis"]].describe().roun
 # %%
 predict(
     "01.digits",
-    "How many decimal places of the radius come out right, from the two exact averages?",
+    (
+        "How many decimal places of the radius come out right, from the two exact "
+        "averages?"
+    ),
     within=2,
 )
 

@@ -93,12 +93,7 @@ predict(
     unit="points",
     within=1,
 )
-predict(
-    "02.at_one",
-    "And how many points will ε = 1 cost it?",
-    unit="points",
-    within=1,
-)
+predict("02.at_one", "And how many points will ε = 1 cost it?", unit="points", within=1)
 
 # %% [markdown]
 # ## 2. DP-SGD by hand
@@ -780,11 +775,7 @@ for curve in (linear, network):
 
 # %%
 # Noise multiplier, epochs, ε as published.
-published = [
-    (1.3, 15, 1.16),
-    (1.1, 60, 2.91),
-    (0.7, 45, 6.86),
-]
+published = [(1.3, 15, 1.16), (1.1, 60, 2.91), (0.7, 45, 6.86)]
 rate = 240 / 60_000
 rows = []
 for noise_multiplier, epochs, readme in published:

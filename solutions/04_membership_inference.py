@@ -97,10 +97,7 @@ predict(
     within=10,
 )
 predict(
-    "04.wrong_out",
-    "And of mislabelled records that it never saw?",
-    unit="%",
-    within=5,
+    "04.wrong_out", "And of mislabelled records that it never saw?", unit="%", within=5
 )
 
 # %%
@@ -553,11 +550,7 @@ for name, count in hold.items():
 # axes are logarithmic, since on ordinary ones everything that matters is crammed into the left edge.
 
 # %%
-attacks = {
-    "loss": {},
-    "shokri": {},
-    "watson": {"signal": "logit-confidence"},
-}
+attacks = {"loss": {}, "shokri": {}, "watson": {"signal": "logit-confidence"}}
 reports = {
     name: membership.attack(name, target, bank, **options).report()
     for name, options in attacks.items()

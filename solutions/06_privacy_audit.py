@@ -832,12 +832,7 @@ predict(
     unit="%",
     within=10,
 )
-predict(
-    "06.by_steps",
-    "And which share is flagged step by step?",
-    unit="%",
-    within=10,
-)
+predict("06.by_steps", "And which share is flagged step by step?", unit="%", within=10)
 
 # %%
 everyone = [

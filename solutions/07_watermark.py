@@ -524,16 +524,9 @@ check("07.mark_p_value", mark_p_value)
 # %%
 everyone = owner_and_thief.nulls(setup)
 # One plays a suspect: the negative control.
-innocent, judges = (
-    everyone[0],
-    everyone[1:],
-)
+innocent, judges = (everyone[0], everyone[1:])
 # Fixed before any suspect is asked.
-plan = {
-    "alpha": 1e-3,
-    "minimum": setup.minimum,
-    "source": setup.owner.source,
-}
+plan = {"alpha": 1e-3, "minimum": setup.minimum, "source": setup.owner.source}
 
 
 def tried(name: str, model, owned, seed: int):
@@ -626,18 +619,13 @@ for seed in setup.seeds:
         for name, model in parties.items()
     }
     # The owner's own model needs no proof: null models are witness enough.
+    who = f"victim, seed {seed}"
     found["victim"] = verify(
-        lasting.model,
-        lasting.triggers,
-        judges,
-        name=f"victim, seed {seed}",
-        seed=seed,
-        **plan,
+        lasting.model, lasting.triggers, judges, name=who, seed=seed, **plan
     )
     evidence[seed] = found
-    cost = stats.mcnemar(
-        right(unmarked[seed]), right(lasting.model)
-    ).difference  # the same records: paired
+    paired = stats.mcnemar(right(unmarked[seed]), right(lasting.model))
+    cost = paired.difference  # the same records
     costs.append((lasting.accuracy.estimate, lasting.accuracy.estimate + cost.estimate))
     rows.append(
         {

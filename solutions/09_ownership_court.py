@@ -71,6 +71,7 @@ from labkit.watermark import (
 from labkit.watermark.marks import triggers
 from labkit.widgets import suspects_explorer
 
+# %%
 setup = owner_and_thief.project()
 # Its test records are the court's: no model was trained or tuned on them.
 public = setup.owner

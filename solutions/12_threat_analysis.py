@@ -470,10 +470,7 @@ predict(
     within=10,
 )
 predict(
-    "12.bounded",
-    "And if the length of each update is bounded?",
-    unit="%",
-    within=5,
+    "12.bounded", "And if the length of each update is bounded?", unit="%", within=5
 )
 
 # %%
