@@ -26,6 +26,8 @@
 #
 # **Minutes.** 25, of which the machine needs less than one.
 #
+# **How to go on.** Shift + Enter runs a cell and moves to the next.
+#
 # **Difficulty.** ●○○○○ (1 of 5)
 
 # %%
@@ -151,6 +153,8 @@ print(
 #
 # **Predict before you run.** Labs ask for a guess before a result. Type it, press Enter, run on: it is told beside the
 # result, kept in your progress file, and summed up at the end. A guess that is off is what you remember.
+#
+# Code that only draws is folded away, in this lab and in all others: a click on the bar with the three dots opens it.
 
 # %%
 predict(
@@ -179,7 +183,7 @@ ks = [1, 3, 5, 9, 15, 25, 45, 75]
 on_known = [solved.first_check(diagnose(known, k), table.train_y) for k in ks]
 on_new = [solved.first_check(diagnose(new, k), table.test_y) for k in ks]
 
-# %%
+# %% tags=["hide-input"]
 n = len(new)
 ends = [stats.clopper_pearson(round(share * n), n) for share in on_new]
 
@@ -198,6 +202,8 @@ alt = (
     "table, falling with k; for new patients nearly level, inside a wide interval."
 )
 plots.show(plots.describe(fig, alt))
+
+# %%
 
 # %%
 revealed("00.table", on_known[0], times=100, source=table.source)
