@@ -105,6 +105,44 @@ def test_a_lost_worker_loses_one_task(tmp_path):
     )
 
 
+class DiesOnce(nn.Linear):
+    """A model whose second making kills the process that makes it, once: a Dask worker in the middle of its work."""
+
+    def __init__(self, folder, caller):
+        super().__init__(4, 2)
+        if os.getpid() == caller:  # this process makes one, too, to know the architecture
+            return
+        made = len(list(folder.glob("made-*")))
+        (folder / f"made-{made}").touch()
+        if made == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="kills a process")
+def test_a_killed_dask_worker_loses_one_model_and_the_rest_is_kept(tmp_path, monkeypatch):
+    distributed = pytest.importorskip(
+        "distributed", reason='dask is not installed: pip install "labkit[cluster]"'
+    )
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+    here = trained(strategy="loop")
+    make_one = partial(DiesOnce, tmp_path, os.getpid())
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as made,
+        distributed.Client(made),
+        joblib.parallel_config(backend="dask"),
+    ):
+        rows = training.train_many(make_one, X, Y, MASKS, RECIPE, seeds=range(4), strategy="workers")
+        there = dict(rows)
+    assert len(list(tmp_path.glob("made-*"))) >= 5  # the lost one was made again
+    assert sorted(there) == [0, 1, 2, 3]
+    for row in here:
+        for name, value in here[row].items():
+            assert torch.allclose(there[row][name], value, atol=1e-6)
+
+
 def fails(number):
     raise ZeroDivisionError(f"task {number}")
 
@@ -150,14 +188,20 @@ def test_two_searches_share_one_study(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_ray_trains_the_same_models(tmp_path):
-    ray = pytest.importorskip("ray", reason='Ray is not installed: pip install "ray[default]"')
+def test_ray_trains_the_same_models_and_is_sent_the_records_once(monkeypatch):
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'labkit[simulation]'")
     here = trained(strategy="loop")
+    put = []
+    original = ray.put
+    monkeypatch.setattr(ray, "put", lambda value: (put.append(value.nbytes), original(value))[1])
+    ray.init(num_cpus=2, include_dashboard=False)  # a dashboard takes longer to start than all else
     try:
         with spreading.scheduler("ray"):
-            there = trained(strategy="workers", workers=2)
+            assert spreading.cores() == 2
+            there = trained(strategy="workers")
     finally:
         ray.shutdown()
+    assert put == [X.numpy().nbytes, Y.numpy().nbytes]
     for row in here:
         for name, value in here[row].items():
             assert torch.allclose(there[row][name], value, atol=1e-6)
