@@ -183,7 +183,7 @@ ks = [1, 3, 5, 9, 15, 25, 45, 75]
 on_known = [solved.first_check(diagnose(known, k), table.train_y) for k in ks]
 on_new = [solved.first_check(diagnose(new, k), table.test_y) for k in ks]
 
-# %% tags=["hide-input"]
+# %%
 n = len(new)
 ends = [stats.clopper_pearson(round(share * n), n) for share in on_new]
 
@@ -202,8 +202,6 @@ alt = (
     "table, falling with k; for new patients nearly level, inside a wide interval."
 )
 plots.show(plots.describe(fig, alt))
-
-# %%
 
 # %%
 revealed("00.table", on_known[0], times=100, source=table.source)
