@@ -66,7 +66,11 @@ def test_heading_carries_the_facts_of_the_exercise():
 
 def test_grading_metadata():
     cells = source.solution(LAB, TEXT).cells
-    grading = {cell.metadata.nbgrader.grade_id: cell.metadata.nbgrader for cell in cells if "nbgrader" in cell.metadata}
+    grading = {
+        cell.metadata.nbgrader.grade_id: cell.metadata.nbgrader
+        for cell in cells
+        if "nbgrader" in cell.metadata
+    }
     answer, check = grading["00_interval"], grading["00_interval_check"]
     assert (answer.solution, answer.grade, answer.locked, "points" in answer) == (True, False, False, False)
     assert (check.solution, check.grade, check.locked, check.points) == (False, True, True, 2)
