@@ -84,7 +84,7 @@ class NotebookPage:
             name,
         )
         light = "false" if "Dark" in name else "true"
-        self.page.locator(f"body[data-jp-theme-light='{light}']").wait_for()
+        self.page.locator(f"body[data-jp-theme-light='{light}']").wait_for(state="attached")
 
     def picture(self, name: str) -> None:
         """Keep what the page shows now."""

@@ -114,7 +114,6 @@ def test_the_link_to_lab_02_opens_it_and_its_slider_answers(lab_00):
             each => each.model.sharedModel.source.includes('(02_dp_sgd.ipynb)'))"""
     )
     lab_00.cell(place).get_by_role("link", name="lab 02").first.click()
-    page.locator(".jp-mod-current[title*='02_dp_sgd']").wait_for()
     page.wait_for_function(
         """() => { const now = window.jupyterapp.shell.currentWidget;
                    return now.context.path.includes('02_dp_sgd')
