@@ -669,7 +669,7 @@ synthetic = data.Dataset(
     y[:cut],
     mnist.classes,
 )
-# "scattering" alone: the network was trained on strokes, and would look too good on them
+# "scattering" alone: the network was trained on strokes, and looks too good on them
 rehearsal = dp.search(
     dp.features(synthetic, "scattering"), trials=trials, epsilons=(1.0, 8.0)
 )
