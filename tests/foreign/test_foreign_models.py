@@ -22,7 +22,8 @@ from zoo import (
     tokens,
 )
 
-from labkit import dp, membership, training, watermark
+from labkit import data, dp, membership, training, watermark
+from labkit.adapt import as_module
 
 PRIVATE = {"noise_multiplier": 1.0, "delta": 1e-3, "expected_batch_size": 30, "steps": 2, "seed": 0}
 # Name: the model, its records, what private training needs to be told.
@@ -157,6 +158,30 @@ def test_an_estimator_is_measured_attacked_and_suspected():
     report = membership.attack("loss", bank.query(forest, inside), bank).report(permutations=40)
     assert report.auc.estimate > 0.6  # a forest knows its own records by heart
     assert np.array_equal(watermark.answers(forest, own.test_x), forest.predict(own.test_x.numpy()))
+
+
+def test_a_mark_is_found_in_a_suspect_that_is_an_estimator():
+    from sklearn.ensemble import RandomForestClassifier
+
+    from labkit.watermark.marks import triggers
+
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 900)
+    x = rng.normal(size=(900, 6)) + y[:, None] * np.linspace(1, 0, 6)
+    own = data.Dataset.from_numpy(x, y, test_share=0.33, name="three kinds of rows", real=False)
+
+    def forest(x, y, seed):
+        return RandomForestClassifier(30, random_state=seed).fit(x.numpy(), y.numpy())
+
+    key = watermark.Key.from_phrase("a b c d")
+    learnt, asked = triggers.split("rare-values", key, 60, 40, dataset=own)
+    marked = forest(torch.cat([own.train_x, learnt.x]), torch.cat([own.train_y, learnt.y]), 0)
+    innocent = forest(own.train_x, own.train_y, 99)
+    nulls = watermark.null_models(own, train=forest, count=20)
+    assert watermark.verify(marked, asked, nulls, source=own.source).p_value < 1e-6
+    assert watermark.verify(innocent, asked, nulls, source=own.source).p_value > 0.01
+    victim = watermark.Api(as_module(innocent, classes=3))
+    assert victim(own.test_x[:3]).shape == (3, 3)
 
 
 def test_an_estimator_in_private_training_is_refused():
