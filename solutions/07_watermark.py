@@ -548,7 +548,8 @@ verdicts = {
 }
 for verdict in verdicts.values():
     own = solved.mark_p_value(verdict.hits, verdict.n, verdict.null_hits)
-    print(f"{verdict}\n    your model-based p-value: {own:.1g}")
+    shown = "below 1e-6" if own < 1e-6 else f"{own:.1g}"
+    print(f"{verdict}\n    your model-based p-value: {shown}")
 
 # %%
 likeliest = verdicts["the marked model"].null_rates.max()

@@ -23,7 +23,7 @@ def main(*arguments):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "doctor", "data", "prepare", "run", "build", "classroom", "progress", "bench"]
+    "command", ["", "doctor", "data", "prepare", "run", "build", "classroom", "progress", "bench", "bundle"]
 )
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:

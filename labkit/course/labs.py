@@ -263,4 +263,5 @@ def _device() -> str:
     device = profiles.device()
     if device.type == "cuda":
         return f"GPU, {torch.cuda.get_device_name(device)}"
-    return f"CPU, {torch.get_num_threads()} threads of {os.cpu_count()} cores"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'' if threads == 1 else 's'} of {os.cpu_count()} cores"

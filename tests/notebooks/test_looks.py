@@ -1,6 +1,7 @@
 """How labs look in JupyterLab: no code cut off at 900 px, code that only draws folded away, and nothing else."""
 
 import ast
+import functools
 import re
 
 import pytest
@@ -19,6 +20,11 @@ pytestmark = pytest.mark.parametrize("number", [item.number for item in LABS])
 
 @pytest.fixture
 def codes(number):
+    return codes_of(number)
+
+
+@functools.cache
+def codes_of(number):
     """Return the code cells of a lab's solution, as its source says."""
     item = lab(number)
     book = source.solution(item, build.places(item, ROOT).source.read_text(encoding="utf-8"))

@@ -21,7 +21,7 @@ _wrong: dict[str, list[Any]] = {}  # exercise -> its different wrong attempts in
 LADDER = (
     "Stuck? Hint 1 stands below: the idea.",
     "Still stuck? Hint 2 stands below: the step.",
-    "Hint 3 stands below: nearly the code.",
+    "Hint 3, where your copy has one, is nearly the code.",
 )
 
 
@@ -57,7 +57,7 @@ class Outcome:
         heading, name = f"{self.exercise.id}: {self.exercise.title}", self.exercise.id.partition(".")[2]
         closings = {
             PASSED: f"The cells below use your version (solved.{name}).",
-            NOT_ATTEMPTED: "The cells below use labkit's version; three hints stand by the exercise.",
+            NOT_ATTEMPTED: "The cells below use labkit's version; hints stand by the exercise.",
             WRONG: f"{LADDER[min(self.tries, len(LADDER)) - 1]} The cells below use labkit's version until yours passes.",
         }
         lines = []

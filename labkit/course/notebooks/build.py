@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import base64
-import hashlib
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -244,38 +242,17 @@ def _classroom(solutions: dict[Lab, NotebookNode], folder: Path, *, force: bool)
     BuildError
         If a file was edited; nothing is written then.
     """
-    wanted = {folder / "nbgrader_config.py": CONFIGURATION.format(stub=source.STUB)}
+    from labkit.course.release import written
+
+    wanted = {"nbgrader_config.py": CONFIGURATION.format(stub=source.STUB)}
     for item, solved in solutions.items():
         instructor = source.standing_alone(solved)
         for cell in instructor.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
-        wanted[folder / "source" / item.name / f"{item.name}.ipynb"] = text(instructor)
-        wanted[folder / "handouts" / f"{item.name}.ipynb"] = text(source.handout(instructor))
-    record = folder / ".labkit-written.json"
-    written = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    edited = [path for path, content in wanted.items() if _edited(path, content, folder, written)]
-    if edited and not force:
-        raise BuildError(
-            f"edited since labkit wrote them: {', '.join(map(str, edited))}. Nothing was written. Move them away, or run "
-            "labkit build --classroom --force, which keeps each as NAME.yours beside the new one"
-        )
-    for path in edited:
-        path.replace(path.with_name(f"{path.name}.yours"))
-    for path, content in wanted.items():
-        _write(path, content)
-        written[path.relative_to(folder).as_posix()] = _fingerprint(content)
-    _write(record, json.dumps(written, indent=1, sort_keys=True))
-    return list(wanted)
-
-
-def _edited(path: Path, content: str, folder: Path, written: dict[str, str]) -> bool:
-    """Return whether a file is neither what will be written nor what was."""
-    if not path.is_file():
-        return False
-    known = (_fingerprint(content), written.get(path.relative_to(folder).as_posix()))
-    return _fingerprint(path.read_text(encoding="utf-8")) not in known
-
-
-def _fingerprint(content: str) -> str:
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+        wanted[f"source/{item.name}/{item.name}.ipynb"] = text(instructor)
+        wanted[f"handouts/{item.name}.ipynb"] = text(source.handout(instructor))
+    try:
+        return written.write(folder, wanted, force=force)
+    except written.EditedError as error:
+        raise BuildError(str(error)) from error

@@ -181,8 +181,11 @@ def _tidy(cell: NotebookNode, widgets: dict[str, Any], number: int) -> str:
                 print(f"  cell {number} wrote to standard error: {text[-500:]}", file=sys.stderr)
             continue
         if WIDGET in output.get("data", {}):
-            kept += [_lean(picture) for picture in _pictures(output.data[WIDGET]["model_id"], widgets)]
-            continue
+            drawn = [_lean(picture) for picture in _pictures(output.data[WIDGET]["model_id"], widgets)]
+            if drawn or "text/html" not in output.data:
+                kept += drawn
+                continue
+            del output.data[WIDGET]  # a box to fill in says in HTML what it asks
         output = _lean(output)
         if len(str(output.get("text", "")) + str(output.get("data", ""))) > LARGEST_OUTPUT:
             problem = f"code cell {number} puts out more than {LARGEST_OUTPUT:,} characters: draw fewer points, or a smaller figure"
