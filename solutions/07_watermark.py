@@ -625,8 +625,8 @@ for seed in setup.seeds:
         lasting.model, lasting.triggers, judges, name=who, seed=seed, **plan
     )
     evidence[seed] = found
-    paired = stats.mcnemar(right(unmarked[seed]), right(lasting.model))
-    cost = paired.difference  # the same records
+    same = stats.mcnemar(right(unmarked[seed]), right(lasting.model))
+    cost = same.difference  # the same records
     costs.append((lasting.accuracy.estimate, lasting.accuracy.estimate + cost.estimate))
     rows.append(
         {

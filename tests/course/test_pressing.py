@@ -125,7 +125,9 @@ def test_later_cells_take_exercises_from_solved_alone(number):
         }
         assert taken <= known, f"no exercise of lab {number}: {taken - known}"
         bare = {n.id for n in nodes if isinstance(n, ast.Name) and n.id in asked}
-        own = {n.name for n in nodes if isinstance(n, ast.FunctionDef)}
+        own = {n.name for n in nodes if isinstance(n, ast.FunctionDef)} | {
+            n.arg for n in nodes if isinstance(n, ast.arg)
+        }
         assert not bare - own, f"take {bare - own} from solved: {cell.source[:80]!r}"
 
 
@@ -193,10 +195,10 @@ def test_a_first_wrong_try_is_not_told_the_formula(id):
     problem = checking.judge(find(id), lambda *args, **kwargs: off(answer(*args, **kwargs))).problem
     if problem is None:  # words, digests and truth values: there is nothing to be off by
         return
-    told = "".join(
-        f"{problem.because} {problem.expected if isinstance(problem.expected, str) else ''}".split()
-    )
-    assert not [piece for piece in given_away(id[:2])[id] if len(piece) >= 15 and piece in told]
+    cause = problem.because.partition("\n")[0]  # a first try is told the cause, a later one the remedy
+    told = "".join(f"{cause} {problem.expected if isinstance(problem.expected, str) else ''}".split())
+    code = [piece for piece in given_away(id[:2])[id] if len(piece) >= 15 and not piece.isidentifier()]
+    assert not [piece for piece in code if piece in told]
 
 
 def as_ones_own(function: Callable[..., Any]) -> Callable[..., Any]:
