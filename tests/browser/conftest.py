@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,49 +35,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(folder: Path) -> Iterator[str]:
     """A JupyterLab of its own, as ``make lab`` starts it; ends with the tests."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"]
-    command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", f"--ServerApp.root_dir={folder}"]
-    own = {
-        "JUPYTER_CONFIG_DIR": "config",
-        "JUPYTER_RUNTIME_DIR": "runtime",
-        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-        "JUPYTERLAB_SETTINGS_DIR": "settings",
-        "LABKIT_PROGRESS_FILE": "progress.json",
-    }
-    environment = {name: str(folder.parent / place) for name, place in own.items()}
-    environment |= {
-        "LABKIT_PROFILE": "smoke",
-        "JUPYTER_CONFIG_PATH": str(build.checkout() / ".ci/self-paced"),
-    }
-    log = folder.parent / "server.log"
-    with log.open("w") as written:
-        process = subprocess.Popen(
-            [*command, f"--IdentityProvider.token={TOKEN}"],
-            cwd=folder,
-            env=os.environ | environment,
-            stdout=written,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            address = f"http://127.0.0.1:{port}"
-            _wait(f"{address}/api", log)
-            yield address
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
+    from serving import served
 
-
-def _wait(address: str, log: Path) -> None:
-    for _ in range(360):
-        try:
-            with urllib.request.urlopen(address, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
+    with served(folder, TOKEN, LABKIT_PROFILE="smoke") as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +66,11 @@ def opened(browser, server) -> Iterator[Callable]:
         context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
-        page.goto(f"/lab/tree/{lab(number).name}.ipynb?token={TOKEN}")
+        place = f"{lab(number).name}.ipynb"
+        page.goto(f"/lab/tree/{place}?reset&token={TOKEN}")  # not the tabs of the test before
+        page.wait_for_function(
+            "place => window.jupyterapp?.shell.currentWidget?.context?.path === place", arg=place
+        )
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
         return NotebookPage(page, SCREENSHOTS)
 

@@ -9,18 +9,15 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
+from serving import served
 
 from labkit.course.labs import lab
 from labkit.course.notebooks import build
@@ -36,45 +33,14 @@ PATIENCE = 180_000  # milliseconds
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Start JupyterLab as ``make lab`` does, on a copy of lab 00 in ``folder``; give the notebook's address."""
-    item, root = lab("00"), build.checkout()
-    _, copy = build.make(item, root)
-    (folder / f"{item.name}.ipynb").write_text(build.text(copy), encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = [f"--ServerApp.port={port}", f"--IdentityProvider.token={TOKEN}", "--ServerApp.ip=127.0.0.1"]
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"]
-    own = {
-        name: str(folder / name.lower())
-        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR")
-    }
-    own |= {
-        "JUPYTER_CONFIG_PATH": str(root / ".ci/self-paced"),
-        "LABKIT_PROGRESS_FILE": str(folder / "done.json"),
-    }
-    own |= {"JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces")}
-    with (folder / "server.log").open("w") as log:
-        process = subprocess.Popen(
-            command + options, cwd=folder, env=os.environ | own, stdout=log, stderr=log
-        )
-        try:
-            _wait(f"http://127.0.0.1:{port}/api")
-            yield f"http://127.0.0.1:{port}/doc/tree/{item.name}.ipynb?token={TOKEN}"
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def _wait(address: str) -> None:
-    for _ in range(240):
-        try:
-            with urllib.request.urlopen(address, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise TimeoutError(f"JupyterLab did not answer at {address}")
+def opened(folder: Path) -> Iterator[str]:
+    """Serve a copy of lab 00 from below ``folder``, and give the notebook's address."""
+    item = lab("00")
+    _, copy = build.make(item, build.checkout())
+    (folder / "notebooks").mkdir()
+    (folder / "notebooks" / f"{item.name}.ipynb").write_text(build.text(copy), encoding="utf-8")
+    with served(folder / "notebooks", TOKEN) as address:
+        yield f"{address}/doc/tree/{item.name}.ipynb?token={TOKEN}"
 
 
 class Film:
@@ -173,7 +139,7 @@ def main() -> None:
     chromium = os.environ.get("LABKIT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     with (
         tempfile.TemporaryDirectory() as folder,
-        served(Path(folder)) as address,
+        opened(Path(folder)) as address,
         sync_playwright() as driver,
     ):
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

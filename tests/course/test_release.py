@@ -12,8 +12,8 @@ import pytest
 from labkit import cli
 from labkit.course.exercises.exercise import of_lab
 from labkit.course.labs import LABS
-from labkit.course.notebooks import build
-from labkit.course.release import answer_free, handing_out, variants, wheels, written
+from labkit.course.notebooks import build, written
+from labkit.course.release import answer_free, handing_out, variants, wheels
 
 # labkit's own functions that are, word for word, what an exercise asks for: they stay readable, and the guide says so.
 READABLE = {("05_dominance", "labkit/membership/attacks/rmia.py")}

@@ -1,6 +1,5 @@
 """Labs for those who hear them, or see them in another theme: headings, alt texts, links that say where they lead, contrast."""
 
-import functools
 import itertools
 import re
 import sys
@@ -8,14 +7,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from lab_books import ROOT, books_of
 
-from labkit import cache
 from labkit.course import showing
 from labkit.course.exercises import overview
 from labkit.course.labs import LABS, lab
-from labkit.course.notebooks import build, page, source
+from labkit.course.notebooks import build, page
 
-ROOT = cache.checkout()
 NUMBERS = [item.number for item in LABS]
 THEMES = Path(sys.prefix) / "share" / "jupyter" / "lab" / "themes" / "@jupyterlab"
 ENOUGH = 4.5  # WCAG 2.2, 1.4.3
@@ -25,14 +23,6 @@ SEEN = 3.0  # the same, 1.4.11: what is no text
 @pytest.fixture
 def books(number):
     return books_of(number)
-
-
-@functools.cache
-def books_of(number):
-    """Return the two notebooks of a lab, as its source says."""
-    item = lab(number)
-    solved = source.solution(item, build.places(item, ROOT).source.read_text(encoding="utf-8"))
-    return solved, source.learner(solved)
 
 
 @pytest.mark.parametrize("number", NUMBERS)

@@ -1,16 +1,13 @@
 """How labs look in JupyterLab: no code cut off at 900 px, code that only draws folded away, and nothing else."""
 
 import ast
-import functools
 import re
 
 import pytest
+from lab_books import books_of
 
-from labkit import cache
-from labkit.course.labs import LABS, lab
-from labkit.course.notebooks import build, source
+from labkit.course.labs import LABS
 
-ROOT = cache.checkout()
 COLUMNS = 88  # what JupyterLab shows of a line at 900 px
 LONGEST_CELL, LONGEST_FOLDED = 40, 70  # lines
 AT_MOST_FOLDED = 0.3  # share of a lab's code lines: what is folded is not read
@@ -23,11 +20,9 @@ def codes(number):
     return codes_of(number)
 
 
-@functools.cache
 def codes_of(number):
     """Return the code cells of a lab's solution, as its source says."""
-    item = lab(number)
-    book = source.solution(item, build.places(item, ROOT).source.read_text(encoding="utf-8"))
+    book, _ = books_of(number)
     return [cell for cell in book.cells if cell.cell_type == "code"]
 
 

@@ -140,9 +140,8 @@ def check(id: str, attempt: Any) -> Outcome:
 
 def _tries(id: str, attempt: Any) -> int:
     """Return the how-many-th different wrong attempt this is; a second press of the same one is no new try."""
-    key = getattr(
-        attempt, "__code__", attempt
-    )  # code compares by what it does, so a cell that is run again is the same
+    # Code compares by what it does, so a cell that is run again is the same attempt.
+    key = getattr(attempt, "__code__", attempt)
     known = _wrong.setdefault(id, [])
     if not any(type(old) is type(key) and (old is key or _equal(old, key)) for old in known):
         known.append(key)

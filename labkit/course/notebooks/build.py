@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 
 from labkit import cache, profiles
 from labkit.course.labs import LABS, Lab, lab
-from labkit.course.notebooks import source
+from labkit.course.notebooks import source, written
 from labkit.course.notebooks.execute import execute
 
 
@@ -242,8 +242,6 @@ def _classroom(solutions: dict[Lab, NotebookNode], folder: Path, *, force: bool)
     BuildError
         If a file was edited; nothing is written then.
     """
-    from labkit.course.release import written
-
     wanted = {"nbgrader_config.py": CONFIGURATION.format(stub=source.STUB)}
     for item, solved in solutions.items():
         instructor = source.standing_alone(solved)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from labkit import facade
 
 if TYPE_CHECKING:
+    from labkit.course.notebooks.written import EditedError as EditedError
     from labkit.course.release.handing_out import hand_out as hand_out
     from labkit.course.release.packing import pack as pack
     from labkit.course.release.variants import make_variant as make_variant
-    from labkit.course.release.written import EditedError as EditedError
 
 __getattr__, __dir__, __all__ = facade.lazy(__name__)

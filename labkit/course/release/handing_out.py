@@ -8,8 +8,8 @@ from pathlib import Path
 
 from labkit.course.exercises.exercise import of_lab
 from labkit.course.labs import LABS
-from labkit.course.notebooks import build, source
-from labkit.course.release import answer_free, wheels, written
+from labkit.course.notebooks import build, source, written
+from labkit.course.release import answer_free, wheels
 
 LOCK = "requirements.lock"
 MADE_OF = "(what the wheel was made of)"  # in the record; no file is called so
@@ -57,7 +57,7 @@ def prepare(root: Path) -> Handout:
     notebooks, answers = {}, {}
     for item in LABS:
         text = build.places(item, root).source.read_text(encoding="utf-8")
-        solved = source.solution(item, text)
+        solved = source.standing_alone(source.solution(item, text))
         notebooks[item.name] = build.text(answer_free.released(solved))
         answers |= answer_free.answers(solved)
     package = wheels.without_answers(wheels.sources(root, notebooks), answers)
@@ -76,7 +76,7 @@ def hand_out(folder: Path, *, force: bool = False) -> list[Path]:
     ------
     labkit.course.notebooks.build.BuildError
         For an installed wheel: the sources of the labs are not in it.
-    labkit.course.release.written.EditedError
+    labkit.course.notebooks.written.EditedError
         If a file was edited since; nothing is written then.
     labkit.course.release.wheels.WheelError
         If the wheel cannot be built; nothing is written then.

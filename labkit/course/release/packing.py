@@ -132,7 +132,10 @@ def _labkit(root: Path, part: Path, *, answer_free: bool) -> str:
             item: source.solution(item, build.places(item, root).source.read_text(encoding="utf-8"))
             for item in LABS
         }
-        notebooks = {item.name: build.text(source.learner(book)) for item, book in solved.items()}
+        notebooks = {
+            item.name: build.text(source.learner(source.standing_alone(book)))
+            for item, book in solved.items()
+        }
         package = wheels.sources(root, notebooks)
     for name, text in notebooks.items():
         (part / NOTEBOOKS / f"{name}.ipynb").write_text(text, encoding="utf-8")

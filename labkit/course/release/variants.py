@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from labkit.course.exercises.exercise import find
-from labkit.course.release import written
+from labkit.course.notebooks import written
 
 PAPER = """# Exam, variant {seed}
 
@@ -239,7 +239,7 @@ def make_variant(folder: Path, seed: int, *, force: bool = False) -> list[Path]:
 
     Raises
     ------
-    labkit.course.release.written.EditedError
+    labkit.course.notebooks.written.EditedError
         If one of them was edited since; nothing is written then.
     """
     asked = draw(seed)
