@@ -89,13 +89,17 @@ def spread(tasks: Mapping[int, Any], workers: int) -> Iterator[tuple[int, Any]]:
     import joblib
 
     left, lost = dict(tasks), 0
+    # Ray's backend hands results over when all of a call are done: it is called for so many as work at once.
+    streams = joblib.parallel.get_active_backend()[0].supports_return_generator
     while left:
         done = len(left)
         try:
             parallel = joblib.Parallel(
-                n_jobs=min(workers, len(left)), return_as="generator_unordered", pre_dispatch=workers
+                n_jobs=min(workers, len(left)),
+                return_as="generator_unordered" if streams else "list",
+                pre_dispatch=workers,
             )
-            for result in parallel(list(left.values())):
+            for result in parallel(list(left.values())[: None if streams else workers]):
                 del left[result[0]]
                 yield result
         except Exception as error:

@@ -4,6 +4,7 @@ import os
 import signal
 import warnings
 from functools import partial
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -194,6 +195,7 @@ def test_ray_trains_the_same_models_and_is_sent_the_records_once(monkeypatch):
     put = []
     original = ray.put
     monkeypatch.setattr(ray, "put", lambda value: (put.append(value.nbytes), original(value))[1])
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers import this file's model
     ray.init(num_cpus=2, include_dashboard=False)  # a dashboard takes longer to start than all else
     try:
         with spreading.scheduler("ray"):
