@@ -147,10 +147,16 @@ class Case:
 
     @property
     def identity(self) -> str:
-        """Hash of the data, the recipe and the architecture: a checkpoint fits where this agrees."""
-        described = repr(self.settings.make_model())
+        """Hash of the data, the recipe and the architecture: a checkpoint fits where this agrees.
+
+        The architecture counts by its layers' names and kinds and its weights' shapes: what ``repr`` prints of a layer
+        differs between versions of torch.
+        """
+        model = self.settings.make_model()
+        layers = [(name, type(layer).__name__) for name, layer in model.named_modules()]
+        shapes = [(name, list(weights.shape)) for name, weights in model.state_dict().items()]
         return cache.digest(
-            self.dataset.digest, self.settings.recipe, described, self.positions, _half(len(self.y))
+            self.dataset.digest, self.settings.recipe, layers, shapes, self.positions, _half(len(self.y))
         )
 
     def train(self) -> State:

@@ -93,6 +93,22 @@ def test_private_models_carry_their_statement_and_are_kept(bank, monkeypatch) ->
     assert (defence.models(few).logits(0) == made.logits(0)).all()
 
 
+def test_private_models_tasks_share_one_array_of_records(bank, monkeypatch) -> None:
+    class Caught(Exception): ...
+
+    def spread(tasks, workers):
+        (arguments,) = {tuple(map(id, task[1][:-2])) for task in tasks.values()}
+        assert len(arguments) == 1, "one array holds all"
+        assert all(len(pickle.dumps(task[1][1:])) < 100 for task in tasks.values()), "the rest is two numbers"
+        assert next(iter(tasks.values()))[1][0].nbytes > bank.x.numpy().nbytes
+        raise Caught
+
+    monkeypatch.setattr(defences.spreading, "spread", spread)
+    defence = defences.private_linear(4.0, steps=2, delta=1e-3, learning_rate=1.5)
+    with pytest.raises(Caught):
+        defence.models(bank.first(4))
+
+
 def test_a_worker_trains_the_private_model_that_would_be_trained_here(bank, monkeypatch, tmp_path) -> None:
     class Sent:
         """Stands in for worker processes: a job comes to them as bytes."""

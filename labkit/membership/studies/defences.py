@@ -12,6 +12,7 @@ all comparisons are paired, half by half.
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -280,18 +281,20 @@ def _privately(
 ) -> Iterator[tuple[int, Any, State]]:
     """Train each missing model, one worker a core, and yield its number, statement and weights."""
     import joblib
+    from joblib.externals.loky.backend.reduction import dumps  # cloudpickle's, as joblib's workers use it
 
     workers = min(spreading.cores(), len(missing)) if profiles.device().type == "cpu" else 1
-    tasks = {k: joblib.delayed(_private_one)(train, bank, k, workers > 1) for k in missing}
+    # As one array: the bank holds all records, and arrays travel once.
+    given = spreading.sent(np.frombuffer(bytes(dumps((train, bank))), dtype=np.uint8))
+    tasks = {k: joblib.delayed(_private_one)(*given, k, workers > 1) for k in missing}
     yield from spreading.spread(tasks, workers)
 
 
-def _private_one(
-    train: Callable[[ShadowBank, int], Any], bank: ShadowBank, k: int, in_worker: bool
-) -> tuple[int, Any, State]:
+def _private_one(given: Any, k: int, in_worker: bool) -> tuple[int, Any, State]:
     if in_worker:
         torch.set_num_threads(1)
         os.environ["LABKIT_PROGRESS"] = "0"  # of the worker: the bank has a bar of its own
+    train, bank = pickle.loads(spreading.received(given).tobytes())
     result = train(bank, k)
     state = {key: value.detach().cpu() for key, value in result.model.state_dict().items()}
     return k, result.privacy, state
