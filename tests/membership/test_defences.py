@@ -94,18 +94,18 @@ def test_private_models_carry_their_statement_and_are_kept(bank, monkeypatch) ->
 
 
 def test_private_models_tasks_share_one_array_of_records(bank, monkeypatch) -> None:
-    class Caught(Exception): ...
+    class CaughtError(Exception): ...
 
     def spread(tasks, workers):
         (arguments,) = {tuple(map(id, task[1][:-2])) for task in tasks.values()}
         assert len(arguments) == 1, "one array holds all"
         assert all(len(pickle.dumps(task[1][1:])) < 100 for task in tasks.values()), "the rest is two numbers"
         assert next(iter(tasks.values()))[1][0].nbytes > bank.x.numpy().nbytes
-        raise Caught
+        raise CaughtError
 
     monkeypatch.setattr(defences.spreading, "spread", spread)
     defence = defences.private_linear(4.0, steps=2, delta=1e-3, learning_rate=1.5)
-    with pytest.raises(Caught):
+    with pytest.raises(CaughtError):
         defence.models(bank.first(4))
 
 
