@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from attack_stand_ins import dataset, innocent
 
 from labkit import training
 from labkit.watermark.attacks.interface import Api, BudgetSpent, as_targets
+from labkit.watermark.attacks.theft import steal
 from labkit.watermark.verification import verify
 
 
@@ -101,10 +103,68 @@ def test_settings_without_sense_are_refused(victim, settings, message) -> None:
 
 def test_broken_queries_are_refused_and_not_counted(victim, x) -> None:
     api = Api(victim)
-    for query in (x[:0], x * math.nan, torch.zeros(3, 3, 8, 8, dtype=torch.int64)):
-        with pytest.raises(ValueError, match="finite floats"):
+    for query in (x[:0], x * math.nan, x / 0, torch.tensor(1.0)):
+        with pytest.raises(ValueError, match="at least one record, and neither NaN nor infinity"):
             api(query)
     assert api.queries == 0
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int32, torch.bool])
+def test_other_types_than_floats_and_tokens_are_refused_with_the_way_out(victim, x, kind) -> None:
+    api = Api(victim)
+    with pytest.raises(ValueError, match=r"torch.int64 for tokens: convert it with .float\(\) or .long\(\)"):
+        api(x.abs().to(kind))
+    assert api.queries == 0
+
+
+def test_tokens_are_refused_by_a_model_that_has_no_use_for_them(victim) -> None:
+    api = Api(victim)
+    with pytest.raises(ValueError, match="no embedding to look them up"):
+        api(torch.zeros(3, 3, 8, 8, dtype=torch.int64))
+    assert api.queries == 0
+
+
+def test_tokens_are_answered_by_a_model_that_looks_them_up() -> None:
+    torch.manual_seed(0)
+    reader = torch.nn.Sequential(torch.nn.Embedding(9, 4), torch.nn.Flatten(), torch.nn.Linear(20, 3))
+    tokens = torch.arange(10).reshape(2, 5) % 9
+    api = Api(reader)
+    torch.testing.assert_close(api(tokens), training.logits(reader, tokens).softmax(1))
+    assert api.queries == 2
+
+
+def test_a_forest_is_stolen_by_its_answers() -> None:
+    from sklearn.ensemble import RandomForestClassifier
+
+    from labkit.data import Dataset
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 4)).astype(np.float32)
+    y = np.digitize(x[:, 0], [-0.5, 0.5])
+    own = Dataset.from_numpy(x[:300], y[:300], test_x=x[300:], test_y=y[300:], name="rows")
+    forest = RandomForestClassifier(random_state=0).fit(own.train_x.numpy(), own.train_y.numpy())
+    api = Api(forest)
+    expected = torch.from_numpy(forest.predict_proba(own.test_x.numpy())).float()
+    torch.testing.assert_close(api(own.test_x), expected)
+    theft = steal(
+        api,
+        own.train_x,
+        lambda: torch.nn.Linear(4, 3),
+        training.Recipe(epochs=30, learning_rate=0.5),
+        test=own,
+    )
+    assert api.queries == 400
+    assert theft.agreement.estimate > 0.7
+
+
+def test_what_cannot_be_asked_is_refused_when_the_interface_is_made() -> None:
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.svm import LinearSVC
+
+    with pytest.raises(TypeError, match="wrap it in sklearn"):
+        Api(LinearSVC())
+    with pytest.raises(ValueError, match="is not fitted"):
+        Api(RandomForestClassifier())
 
 
 def test_it_says_what_it_gives_away(victim) -> None:

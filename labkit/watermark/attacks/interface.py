@@ -8,11 +8,13 @@ sections 6 and 7).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from labkit import training
+from labkit import adapt, training
+from labkit.watermark.marks.marked import MarkedModel
 
 ANSWERS = ("probabilities", "top-k", "labels")
 Marker = Callable[[Tensor, Tensor], Tensor]
@@ -27,8 +29,9 @@ class Api:
 
     Parameters
     ----------
-    model : nn.Module
-        Maps inputs (n, ...) to logits (n, classes).
+    model : nn.Module, MarkedModel, or estimator with ``predict_proba``
+        Maps inputs (n, ...) to logits (n, classes). An estimator that met fewer classes than there are, and a module that
+        answers with a tuple or a dict: see `labkit.adapt.as_module`.
     answers : {"probabilities", "top-k", "labels"}
         What a caller gets: the softmax (n, classes); the same with all but the ``k`` largest set to zero; or the
         label, int64 (n,).
@@ -49,13 +52,22 @@ class Api:
 
     Raises
     ------
+    TypeError
+        If ``model`` is none of these.
     ValueError
-        If a setting is unknown, out of range, or without effect on these answers.
+        If a setting is unknown, out of range, or without effect on these answers; if an estimator is not fitted.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> forest = RandomForestClassifier(random_state=0).fit([[0.0], [0.1], [0.9], [1.0]], [0, 0, 1, 1])
+    >>> Api(forest, answers="labels")(torch.tensor([[0.05], [0.95]]))
+    tensor([0, 1])
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         *,
         answers: str = "probabilities",
         k: int | None = None,
@@ -73,7 +85,8 @@ class Api:
             )
         if budget is not None and budget < 1:
             raise ValueError(f"budget is {budget}; expected at least 1 record, or None for no end")
-        self.model, self.answers, self.k, self.decimals = model, answers, k, decimals
+        self.model = adapt.as_module(model.model if isinstance(model, MarkedModel) else model)
+        self.answers, self.k, self.decimals = answers, k, decimals
         self.budget, self.marker, self.queries = budget, marker, 0
 
     def __repr__(self) -> str:
@@ -96,7 +109,7 @@ class Api:
 
         Parameters
         ----------
-        x : float Tensor of shape (n, ...)
+        x : float Tensor of shape (n, ...), or int64 for tokens
 
         Returns
         -------
@@ -108,11 +121,15 @@ class Api:
         BudgetSpent
             If the batch holds more records than are left.
         ValueError
-            If there is no record, or one holds NaN or infinity.
+            If there is no record, one holds NaN or infinity, they are neither floats nor int64, or the model cannot take them.
         """
-        if len(x) == 0 or not x.is_floating_point() or not bool(torch.isfinite(x).all()):
+        if x.ndim == 0 or len(x) == 0 or not bool(torch.isfinite(x).all()):
             raise ValueError(
-                f"got a query of {x.dtype} {tuple(x.shape)}; expected at least one record of finite floats"
+                f"got a query of {x.dtype} {tuple(x.shape)}; expected at least one record, and neither NaN nor infinity"
+            )
+        if not (x.is_floating_point() or x.dtype == torch.int64):
+            raise ValueError(
+                f"got a query of {x.dtype}; expected a float type, or torch.int64 for tokens: convert it with .float() or .long()"
             )
         if self.left is not None and len(x) > self.left:
             raise BudgetSpent(
