@@ -7,6 +7,39 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+SUPPORTED = 1e-6  # the law of some tens of null models is not shown to hold further out
+EXACT = 1e-12  # nor does an exact tail mean more below: that code erred, or that records depend, is likelier
+
+
+def p_text(p: float, least: float = EXACT, *, digits: int = 2) -> str:
+    """Return a p-value for people to read, none below ``least``: one that underflows to 0 is never shown as 0.
+
+    Parameters
+    ----------
+    p : float
+    least : float
+        The least that its method supports: `EXACT`, or `SUPPORTED` where the law under H0 is a model.
+    digits : int
+
+    Examples
+    --------
+    >>> p_text(0.0321), p_text(0.0), p_text(2e-8, SUPPORTED), p_text(0.0321, digits=1)
+    ('0.032', '< 1e-12', '< 1e-06', '0.03')
+    """
+    return f"< {least:.0e}" if p < least else f"{p:.{digits}g}"
+
+
+def p_words(p: float, least: float = EXACT, *, digits: int = 2) -> str:
+    """Return the same for a sentence.
+
+    Examples
+    --------
+    >>> p_words(0.0321), p_words(2e-257)
+    ('p = 0.032', 'p < 1e-12')
+    """
+    shown = p_text(p, least, digits=digits)
+    return f"p {shown}" if p < least else f"p = {shown}"
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -178,7 +211,7 @@ class Paired:
     def __str__(self) -> str:
         gap = self.difference
         return (
-            f"{100 * gap.estimate:+.2f} points [{100 * gap.low:+.2f}, {100 * gap.high:+.2f}], p = {self.p_value:.2g} "
+            f"{100 * gap.estimate:+.2f} points [{100 * gap.low:+.2f}, {100 * gap.high:+.2f}], {p_words(self.p_value)} "
             f"({self.only_first} records to {self.only_second})"
         )
 

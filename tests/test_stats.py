@@ -77,3 +77,15 @@ def test_roc_and_auc_agree_with_scikit_learn_under_ties() -> None:
 def test_bad_input_is_named(call: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_p_value_that_underflows_is_not_shown_as_zero() -> None:
+    first = np.r_[np.ones(7003, bool), np.zeros(293, bool)]
+    paired = stats.mcnemar(first, ~first)
+    assert paired.p_value < 1e-300
+    assert "p < 1e-12 (7003 records to 293)" in str(paired)
+
+
+def test_a_p_value_is_shown_no_lower_than_its_method_supports() -> None:
+    assert stats.p_words(1e-9) == "p = 1e-09"
+    assert stats.p_words(1e-9, stats.SUPPORTED) == "p < 1e-06"

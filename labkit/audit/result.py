@@ -14,6 +14,7 @@ from labkit.audit.guessing import Tally
 from labkit.audit.power import Caught, smallest_caught
 from labkit.audit.roc_point import Point
 from labkit.results import Result
+from labkit.stats import p_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,13 +128,13 @@ class AuditResult(Result):
         claim = f"the claimed ε = {self.claimed_epsilon:.2f}"
         if self.refuted_as_curve:
             return (
-                f"REFUTED: the claimed curve is refuted at small ε (p = {self.p_value:.2g}; {found}); "
+                f"REFUTED: the claimed curve is refuted at small ε ({p_words(self.p_value)}; {found}); "
                 f"{claim} itself is not. {self.power}"
             )
         if self.refuted:
-            return f"REFUTED: {claim} cannot be true (p = {self.p_value:.2g}; {found}). {self.power}"
+            return f"REFUTED: {claim} cannot be true ({p_words(self.p_value)}; {found}). {self.power}"
         return (
-            f"not refuted: {claim} stands (p = {self.p_value:.2g}; {found}). {self.power}. An audit can refute a claim, "
+            f"not refuted: {claim} stands ({p_words(self.p_value)}; {found}). {self.power}. An audit can refute a claim, "
             "never prove it"
         )
 

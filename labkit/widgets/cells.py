@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labkit import plots
+from labkit.stats import SUPPORTED, p_words
 from labkit.watermark.robustness.cells import ALLOWED, NONE
-from labkit.watermark.verification.binomial import SUPPORTED, p_words
 from labkit.widgets import live
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import numpy as np
 from labkit import plots
 from labkit.audit.conforming.check import Check
 from labkit.results import Result
+from labkit.stats import p_text, p_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +83,7 @@ class ConformanceResult(Result):
         unseen = f" Not checked: {'; '.join(self.not_checked)}." if self.not_checked else ""
         if self.deviates:
             said = "; ".join(
-                f"{check.name}: {check.found} (p = {check.p_value:.1g})" for check in self.failed
+                f"{check.name}: {check.found} ({p_words(check.p_value, digits=1)})" for check in self.failed
             )
             return f"DEVIATES from its settings ({size}; {alarm}). {said}.{unseen}"
         return (
@@ -114,7 +115,7 @@ class ConformanceResult(Result):
             {
                 "check": check.name,
                 "failed": check in self.failed,
-                "p-value": float(f"{check.p_value:.2g}"),
+                "p-value": p_text(check.p_value),
                 "found": check.found,
                 "suspect": check.meaning if check in self.failed else "",
             }

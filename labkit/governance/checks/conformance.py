@@ -9,6 +9,7 @@ from labkit.audit.conforming.result import ConformanceResult
 from labkit.governance.checks.base import GDPR_BY_DESIGN, Absent, Check, Found, conditions, picture
 from labkit.governance.findings import Finding, Measure
 from labkit.governance.project import Project
+from labkit.stats import p_text, p_words
 
 FUNCTION = "labkit.audit.conformance"
 
@@ -43,7 +44,7 @@ def judge(project: Project, found: ConformanceResult) -> Found:
             "no: it deviates" if found.deviates else "no deviation found",
             f"{len(found.checks)} checks in {found.runs} runs; false alarms in at most {found.level:.0%} of audits",
         ),
-        Measure("p-value of conforming", f"{found.p_value:.2g}", f"corrected for {len(found.checks)} checks"),
+        Measure("p-value of conforming", p_text(found.p_value), f"corrected for {len(found.checks)} checks"),
         Measure("power", found.power, "4 times in 5"),
     ]
     findings = []
@@ -53,7 +54,7 @@ def judge(project: Project, found: ConformanceResult) -> Found:
             Finding(
                 title="The training code deviates from its settings",
                 severity="critical",
-                evidence=f"{seen} (p = {found.p_value:.1g}, corrected). The accountant was told of another mechanism.",
+                evidence=f"{seen} ({p_words(found.p_value)}, corrected). The accountant was told of another mechanism.",
                 found_by=FUNCTION,
                 refs=(GDPR_BY_DESIGN,),
             )

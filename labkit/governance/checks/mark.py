@@ -11,6 +11,7 @@ from labkit.federated.marks.mark_report import MarkReport
 from labkit.governance.checks.base import Absent, CannotRun, Check, Found, conditions, picture, shown
 from labkit.governance.findings import Finding, Measure
 from labkit.governance.project import Project
+from labkit.stats import p_text
 from labkit.watermark.verification.asking import answers
 from labkit.watermark.verification.verdict import NULLS, Verdict
 from labkit.watermark.verification.verify import judge as verdict_of
@@ -121,7 +122,7 @@ def _of_hospitals(project: Project, found: MarkReport) -> Found:
             Measure(
                 f"{name}: strength z",
                 f"{line.statistic:.1f}",
-                f"rank p {line.rank:.2g}, bound {line.bound:.1g}",
+                f"rank p {p_text(line.rank)}, bound {p_text(line.bound, digits=1)}",
             )
         )
     findings = []

@@ -9,6 +9,7 @@ from labkit.governance.findings import Finding, Measure, ReviewError
 from labkit.governance.project import Project
 from labkit.membership.attacks.registry import attack
 from labkit.membership.reports.result import Report
+from labkit.stats import p_words
 
 FUNCTION = "labkit.membership.report"
 ATTACKS = ("loss", "gap", "attack-p")
@@ -58,7 +59,7 @@ def _confounded(control: Report) -> list[Finding]:
         Finding(
             title="Members and non-members differ without the model: attacks on them show nothing",
             severity="medium",
-            evidence=f"A guess from the records alone reaches AUC {control.auc} (p = {control.control.p_value:.2g}).",
+            evidence=f"A guess from the records alone reaches AUC {control.auc} ({p_words(control.control.p_value)}).",
             found_by="labkit.membership.attack",
             interval=control.auc,
             interval_of="the AUC of a guess that never asks the model, over records",

@@ -15,7 +15,7 @@ from labkit import plots
 from labkit.membership.reports import curves, intervals
 from labkit.membership.reports.intervals import Control, Operating, Refused
 from labkit.results import Result, as_json
-from labkit.stats import Interval
+from labkit.stats import Interval, p_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +77,7 @@ class Report(Result):
             ("AUC", str(self.auc)),
             ("balanced accuracy", self.balanced_accuracy.percent()),
             *((f"TPR at {100 * rate:g}% FPR", str(point)) for rate, point in self.points.items()),
-            ("AUC, labels shuffled", f"{self.control.auc} (p = {self.control.p_value:.3g})"),
+            ("AUC, labels shuffled", f"{self.control.auc} ({p_words(self.control.p_value)})"),
         ]
         rows += [
             (f"precision at {100 * self.level:g}% FPR, prior {100 * prior:g}%", _plain(value))

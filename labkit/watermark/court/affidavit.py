@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from labkit.stats import p_words
 from labkit.watermark.fingerprints.evidence_line import model_text
-from labkit.watermark.verification.binomial import p_words
 from labkit.watermark.verification.verdict import NULLS
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _claims(claim: Claim, forged: Hearing) -> str:
     return (
         f"Triggers are heard if the judge can draw them: {claim.claimant}'s {len(claim.triggers)} came out the same. "
         f"{forged.claimant}'s {ground}. Compared with {name}, they had {p_words(p)}; {len(nulls)} models of the court's "
-        f"own hit up to {nulls.max():.0%} of them: rank p = {forged.verdict.rank_p_value:.2g}."
+        f"own hit up to {nulls.max():.0%} of them: rank {p_words(forged.verdict.rank_p_value)}."
     )
 
 
@@ -112,7 +112,7 @@ def _p_values(lines: Mapping[str, Line]) -> str:
 
 
 def _p(line: Line) -> str:
-    return model_text(line.model_p) if line.exact_p is None else f"= {line.exact_p:.2g}"
+    return model_text(line.model_p) if line.exact_p is None else p_words(line.exact_p).removeprefix("p ")
 
 
 def _findings(verdicts: Verdicts, score: Score) -> str:

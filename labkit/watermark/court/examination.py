@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit import cache
-from labkit.stats import clopper_pearson
+from labkit.stats import SUPPORTED, clopper_pearson, p_words
 from labkit.watermark.court.cases import Case
 from labkit.watermark.court.claims import Claim
 from labkit.watermark.court.interrogation import Answers, Witness, interrogate
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
 MARK_NULL = "the suspect knows nothing of the claimant's key"
 MARK_ASSUMES = (
-    "the key was drawn at random and committed to before the suspect appeared, and the suspect answers each picture by "
+    "the key was drawn at random and committed to before the suspect appeared, and the suspect answers each record by "
     "itself; the model-based p-value also takes the null models for what an honest competitor would have trained"
 )
 AVOIDS = 1e-3  # model-based p below which a suspect is said to avoid the owner's answers
 ORDINARY = 1000  # test records that are mixed in among the questions
 CLOSE = 0.35  # difference of probabilities below which two answers are close
-SHOWN = 20  # redrawn keys whose pictures null models answer too: does the suspect treat marked pictures like others?
+SHOWN = 20  # redrawn keys whose triggers null models answer too: does the suspect treat marked records like others?
 
 
 class Examination:
@@ -161,7 +161,7 @@ class Examination:
             return []
         return [
             f"where its two best answers are close, the second is right more often ({second} times to {first}, "
-            f"p = {p:.0e}): it swaps them"
+            f"{p_words(p, digits=1)}): it swaps them"
         ]
 
     def _weighed(self, line: str, said: Answers, witness: Witness, alpha: float, findings: list[str]) -> Line:
@@ -177,7 +177,7 @@ class Examination:
             return self._inference_line(said, alpha, findings)
         if (p := asked.avoids(said.labels)) < AVOIDS:
             findings.append(
-                f"{line}: the suspect avoids the claimant's answers more than any null model does (p = {p:.0e}, "
+                f"{line}: the suspect avoids the claimant's answers more than any null model does ({p_words(p, SUPPORTED, digits=1)}, "
                 "model-based): it may swap answers that are close"
             )
         return asked.weigh(said.labels, alpha=alpha)
@@ -236,7 +236,7 @@ class Examination:
         )
 
     def _innocent(self, asked: TriggerSet, by_labels: bool) -> np.ndarray | float:
-        """Return what null models score on triggers on average, (n,); 0 for pictures.
+        """Return what null models score on triggers on average, (n,); 0 for images.
 
         Some combinations of a table's values speak for a class by themselves, so that a stranger's key may score more
         than a mark. Null models say which. They are independent of all keys: ranks of what is left stay exact.
@@ -250,7 +250,7 @@ class Examination:
         return np.mean([score(one.argmax(1), one, y) for one in shown], axis=0)
 
     def _unlike(self, witness: Witness) -> list[str]:
-        """Say so if the suspect answers pictures with strangers' marks unlike every null model: it may detect marks."""
+        """Say so if the suspect answers records with strangers' marks unlike every null model: it may detect marks."""
         settings = self.claim.drawing(self.public)
         triggers: TriggerSet = self.questions["mark"]
         strangers = redrawn_triggers(triggers.kind, 5, judge=self.judge.sub("unlike"), **settings)
@@ -268,8 +268,8 @@ class Examination:
         if p >= AVOIDS or share >= min(shares):
             return []
         return [
-            f"mark: the suspect answers pictures with strangers' marks unlike every null model ({share:.0%} as most of "
-            f"them do, they {min(shares):.0%} to {max(shares):.0%}): it may recognise marked pictures"
+            f"mark: the suspect answers records with strangers' marks unlike every null model ({share:.0%} as most of "
+            f"them do, they {min(shares):.0%} to {max(shares):.0%}): it may recognise marked records"
         ]
 
     def convicts_null(self, index: int, alpha: float, control: Case) -> bool:

@@ -16,6 +16,7 @@ from torch import nn
 
 from labkit import plots
 from labkit.results import Result
+from labkit.stats import p_words
 from labkit.watermark.court.claims import Claim
 from labkit.watermark.fingerprints.evidence_line import model_text
 from labkit.watermark.verification.verify import ALPHA, NULLS, Suspect, Verdict, answers, tail, verify
@@ -64,12 +65,12 @@ class Hearing(Result):
 
         alpha, null = self.verdict.alpha, self.verdict.null_rates
         rows = [
-            (f"compares with {name}", f"baseline {rate:.1%}, p = {p:.2g}", word(p < alpha))
+            (f"compares with {name}", f"baseline {rate:.1%}, {p_words(p)}", word(p < alpha))
             for name, (rate, p) in self.naive.items()
         ]
-        reason = "drawn again: the same" if self.redrawn else "drawn again: other pictures"
+        reason = "drawn again: the same" if self.redrawn else "drawn again: other triggers"
         rows.append(("draws the triggers from the key", reason, word(self.redrawn)))
-        p = f"rank p = {self.verdict.rank_p_value:.2g}, p {model_text(self.verdict.p_value)} (model-based)"
+        p = f"rank {p_words(self.verdict.rank_p_value)}, p {model_text(self.verdict.p_value)} (model-based)"
         seen = f"{len(null)} null models hit {null.min():.0%} to {null.max():.0%}, {p}"
         rows.append(("tests models of the court's own", seen, word(self.verdict.decided)))
         return rows

@@ -17,6 +17,7 @@ from torch import nn
 
 from labkit import plots
 from labkit.results import Result, as_json
+from labkit.stats import p_words
 from labkit.watermark.court.claims import Claim
 from labkit.watermark.fingerprints.evidence_line import model_text
 from labkit.watermark.marks import triggers
@@ -83,8 +84,8 @@ class Dispute(Result):
 
         def cell(verdict: Verdict) -> str:
             return (
-                f"{'yes' if verdict.decided else 'no'}: {verdict.rate.percent(0)}, rank p = "
-                f"{verdict.rank_p_value:.2g}, p {model_text(verdict.p_value)} (model-based)"
+                f"{'yes' if verdict.decided else 'no'}: {verdict.rate.percent(0)}, rank "
+                f"{p_words(verdict.rank_p_value)}, p {model_text(verdict.p_value)} (model-based)"
             )
 
         columns = {

@@ -11,7 +11,7 @@ import numpy as np
 
 from labkit import plots
 from labkit.results import Result, as_json
-from labkit.watermark.fingerprints.evidence_line import LEAST
+from labkit.stats import EXACT, SUPPORTED, p_text
 from labkit.watermark.verification.verdict import NULLS
 
 if TYPE_CHECKING:
@@ -155,18 +155,16 @@ def shown(line: Line) -> str:
 
 
 def short(p: float, *, exact: bool = False) -> str:
-    """Return a p-value as a table shows it: two digits, or a power of ten; model-based ones end at `LEAST`.
+    """Return a p-value as a table shows it: two digits, or a power of ten; none below what it supports.
 
     Examples
     --------
     >>> short(0.034), short(3e-60), short(0.0005, exact=True)
     ('0.034', '< 1e-6', '5e-4')
     """
-    if p >= 0.001:
-        return f"{p:.2g}"
-    if not exact and p < LEAST:
-        return f"< {LEAST:.0e}".replace("e-0", "e-")
-    return f"{p:.0e}".replace("e-0", "e-")
+    least = EXACT if exact else SUPPORTED
+    text = f"{p:.0e}" if least <= p < 0.001 else p_text(p, least)
+    return text.replace("e-0", "e-")
 
 
 def draw(verdicts: Verdicts, names: Mapping[str, str] | None = None, ax: Axes | None = None) -> Figure:

@@ -22,7 +22,7 @@ import numpy as np
 
 from labkit import plots, profiles
 from labkit.results import Result, as_json
-from labkit.stats import Interval, clopper_pearson
+from labkit.stats import SUPPORTED, Interval, clopper_pearson, p_text, p_words
 from labkit.watermark.fingerprints.predictive import check_values, predictive_p, rank_p, scale
 from labkit.watermark.verification.verdict import NULLS
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from labkit.watermark.verification.redrawn_keys import RedrawnKeys
 
-LEAST = 1e-6  # model-based p-values below it are written as "< 1e-6": twenty models carry no more digits
 MODEL, KEYS, RECORDS = "model-based", "re-drawn keys", "permuted records"
 NULL = "the suspect was trained independently of the owner's model and data, as the null models were"
 
@@ -185,19 +184,19 @@ class Line(Result):
 
     def p_text(self) -> str:
         """Return all p-values, each with what it rests on."""
-        exact = "" if self.exact_p is None else f"p = {self.exact_p:.2g} ({self.by}), "
-        return f"{exact}p {model_text(self.model_p)} ({MODEL}), rank p = {self.rank_p_value:.2g}"
+        exact = "" if self.exact_p is None else f"{p_words(self.exact_p)} ({self.by}), "
+        return f"{exact}p {model_text(self.model_p)} ({MODEL}), rank {p_words(self.rank_p_value)}"
 
     def _rows(self) -> list[tuple[str, str]]:
         spread = f"mean {self.nulls.mean():.4g}, sd {self.nulls.std(ddof=1):.2g}, max {self.nulls.max():.4g}"
-        exact = [] if self.exact_p is None else [(f"p ({self.by})", f"{self.exact_p:.2g}")]
+        exact = [] if self.exact_p is None else [(f"p ({self.by})", p_text(self.exact_p))]
         rows = [
             (self.measures, str(self.value)),
             (f"the same for {len(self.nulls)} null models", spread),
             ("null hypothesis", self.null_hypothesis),
             *exact,
             (f"p ({MODEL}: normal across null models)", model_text(self.model_p)),
-            (f"p (rank among {len(self.nulls)} null models)", f"{self.rank_p_value:.2g}"),
+            (f"p (rank among {len(self.nulls)} null models)", p_text(self.rank_p_value)),
             ("alpha", f"{self.alpha:.2g}"),
             ("decided", "against the suspect" if self.decided else "nothing shown"),
             ("power at this value (model-based)", f"{self.power:.3f}"),
@@ -283,7 +282,8 @@ def model_text(p: float) -> str:
     >>> model_text(3e-60), model_text(0.0321)
     ('< 1e-06', '= 0.03')
     """
-    return f"< {LEAST:.0e}" if p < LEAST else f"= {p:.1g}"
+    shown = p_text(p, SUPPORTED, digits=1)
+    return shown if p < SUPPORTED else f"= {shown}"
 
 
 def weigh(

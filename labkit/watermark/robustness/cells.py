@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from labkit import stats
-from labkit.watermark.verification import binomial
 
 NONE = "none"  # the column of models that nobody attacked
 ALLOWED = 0.05  # accuracy that an attack may cost
@@ -127,7 +126,7 @@ class Pooled:
         runs = len(self.cells)
         return {
             "strength": self.strength.percent(1),
-            "p-value": binomial.p_text(self.p_value, binomial.SUPPORTED),
+            "p-value": stats.p_text(self.p_value, stats.SUPPORTED),
             "accuracy lost": points(self.lost),
             "verified": f"{self.verified} of {runs}",
             "beaten": f"{self.beaten} of {runs}",

@@ -7,30 +7,6 @@ import numpy as np
 from labkit import stats
 
 ALPHA = 1e-3
-SUPPORTED = 1e-6  # a binomial at the highest of some tens of null models is not shown to hold further out
-EXACT = 1e-12  # nor does an exact tail mean more below: that a key leaked, or code erred, is likelier
-
-
-def p_text(p: float, least: float = EXACT) -> str:
-    """Return a p-value for people to read, none below ``least``.
-
-    Examples
-    --------
-    >>> p_text(0.0321), p_text(2e-257), p_text(2e-8, SUPPORTED)
-    ('0.032', '< 1e-12', '< 1e-06')
-    """
-    return f"< {least:.0e}" if p < least else f"{p:.2g}"
-
-
-def p_words(p: float, least: float = EXACT) -> str:
-    """Return the same for a sentence.
-
-    Examples
-    --------
-    >>> p_words(0.0321), p_words(2e-257)
-    ('p = 0.032', 'p < 1e-12')
-    """
-    return f"p {p_text(p, least)}" if p < least else f"p = {p_text(p, least)}"
 
 
 def tail(hits: int, trials: int, rate: float) -> float:

@@ -23,6 +23,7 @@ import torch
 
 from labkit import plots
 from labkit.results import Result
+from labkit.stats import p_words
 from labkit.watermark.marks import triggers
 from labkit.watermark.marks.keys import Key
 from labkit.watermark.marks.marked import TriggerSet
@@ -144,7 +145,7 @@ class RedrawnKeys(Result):
         return (
             f"mean {self.statistic} {found['own key']:.3g} on {len(self.own)} triggers of the owner's key; "
             f"{found['redrawn keys that did as well']} of {len(self.redrawn):,} redrawn keys did as well "
-            f"(best {found['best redrawn key']:.3g}): p = {self.p_value:.2g} ({self.source or 'no source given'})"
+            f"(best {found['best redrawn key']:.3g}): {p_words(self.p_value)} ({self.source or 'no source given'})"
         )
 
     def plot(self, ax: Axes | None = None) -> Figure:
@@ -155,7 +156,7 @@ class RedrawnKeys(Result):
         words = {"hits": "share of triggers hit", "margin": "mean margin of the marked answer"}
         unit = words.get(self.statistic, f"mean {self.statistic}")
         ax.set(xlabel=unit, ylabel="keys")
-        ax.set_title(f"p = {self.p_value:.2g} ({self.source or 'no source given'})")
+        ax.set_title(f"{p_words(self.p_value)} ({self.source or 'no source given'})")
         ax.legend()
         return plots.describe(
             fig, f"Scores of redrawn keys and of the owner's on one suspect. {self.summary()}."

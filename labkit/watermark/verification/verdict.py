@@ -110,15 +110,11 @@ class Verdict(Result):
     def p_text(self) -> str:
         """The p-value with what it rests on, and no more digits than that supports."""
         if self.redrawn is not None:
-            return f"p = {self.p_value:.2g} among {len(self.redrawn.redrawn):,} keys drawn anew"
+            return f"{stats.p_words(self.p_value)} among {len(self.redrawn.redrawn):,} keys drawn anew"
         if self.chance is not None:
-            return f"{binomial.p_words(self.p_value)}, exact: {self.chance:.0%} a bit under any key that the suspect never saw"
-        shown = (
-            f"< {binomial.SUPPORTED:g}"
-            if self.model_based_p_value < binomial.SUPPORTED
-            else f"= {self.model_based_p_value:.1g}"
-        )
-        return f"model-based p {shown}, rank p = {self.rank_p_value:.2g}"
+            return f"{stats.p_words(self.p_value)}, exact: {self.chance:.0%} a bit under any key that the suspect never saw"
+        shown = stats.p_words(self.model_based_p_value, stats.SUPPORTED, digits=1)
+        return f"model-based {shown}, rank {stats.p_words(self.rank_p_value)}"
 
     @property
     def _rests_on(self) -> str:

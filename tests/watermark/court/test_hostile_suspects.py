@@ -198,7 +198,7 @@ def test_a_suspect_who_recognises_single_marked_pictures_is_seen():
     case = try_suspects(
         PLAN, [accused], everybody.nulls, everybody.owner, notary=NOTARY.public, judge=JUDGE, docket=Docket()
     )["one"]
-    assert any("may recognise marked pictures" in said for said in case.findings)
+    assert any("may recognise marked records" in said for said in case.findings)
 
 
 def test_weights_that_cannot_be_read_stop_no_trial():
