@@ -1,15 +1,18 @@
 """``labkit classroom grade``: what a student's code may cost, and what it may not."""
 
 import csv
+import json
 
 import nbformat
+import numpy as np
 import pytest
 
 from labkit import cli
 from labkit.course import grading
-from labkit.course.grading import submission
+from labkit.course.grading import landlock, slicing, submission
+from labkit.course.grading.wire import Wire, WireError
 from labkit.course.labs import lab
-from labkit.course.notebooks import build, source
+from labkit.course.notebooks import build, source, written
 
 LAB = lab("00")
 RIGHT = "return float((predicted == labels).float().mean())"
@@ -76,6 +79,25 @@ HOSTILE = {
         "",
     ),
     "the end of whoever grades": ("import os; os.kill(os.getppid(), 9); return 0.0", ""),
+    "the answer's module once more": (
+        "import sys; del sys.modules['labkit.course']; import labkit.course.checks.lab00 as c; return c.accuracy(predicted, labels)",
+        "",
+    ),
+    "a true answer in the proofs": (
+        f"open({CHECKS}.replace('labkit/course/checks', 'tests/course/test_checks')); {RIGHT}",
+        "",
+    ),
+    "a reply forged on the line": (
+        "import sys; s = sys._getframe(1).f_locals['self']; s.line.send_bytes(s.wire.dumps('returned')); return 0.0",
+        "",
+    ),
+    "an interrupt for whoever grades": ("raise KeyboardInterrupt", ""),
+    "the end of a generator": ("raise GeneratorExit", ""),
+    "an ending while the cell loads": ("return x", "import os\nx = os._exit(0)"),
+    "a number that no text holds": ("return 10**100000", ""),
+    "half a character": ("raise ValueError('\\ud800')", ""),
+    "half a character, returned": ("return '\\ud800'", ""),
+    "a list that fills whoever reads it": ("return [{}] * 10**7", ""),
 }
 
 
@@ -84,6 +106,69 @@ def test_one_line_of_malice_earns_nothing_and_costs_no_other_exercise(handed_out
     asked, solved = handed_out
     outcome = statuses(asked, with_answer(solved, *HOSTILE[trick]))
     assert outcome.status == "wrong", outcome
+    outcome.html.encode()  # whatever came back can be written down
+
+
+REACHES = {  # {victim} is another student's notebook
+    "by a new name": "import os; open('x', 'w').write('mine'); os.replace('x', {victim!r})",
+    "through a folder": "import os; os.remove('ada.ipynb', dir_fd=os.open({folder!r}, os.O_RDONLY))",
+    "as a database": "import sqlite3; sqlite3.connect({victim!r}).execute('create table t (x)')",
+    "in C++": "torch.save(dict(), {victim!r})",
+    "from a second Python": (
+        "import multiprocessing as m; m.current_process()._config['daemon'] = False; "
+        "p = m.get_context('spawn').Process(target=__import__('os').remove, args=({victim!r},)); p.start(); p.join()"
+    ),
+    "with a program": (
+        "import multiprocessing.util as u; u.spawnv_passfds(b'/bin/rm', [b'rm', {victim!r}.encode()], []); "
+        "__import__('time').sleep(1)"
+    ),
+    "reading in C++": "assert bytes(torch.from_file({victim!r}, size=4, dtype=torch.uint8).tolist()) != b'hers'; return 0.0",
+    "with the fence taken down": (
+        "import labkit.course.grading.worker as w; w._path = w._writes = lambda *_: ''; open({victim!r}, 'w')"
+    ),
+    "by a signal": "import os, signal; signal.pidfd_send_signal(os.pidfd_open(os.getppid()), 9)",
+}
+
+
+@pytest.mark.skipif(
+    not landlock.version(), reason="this system has no Landlock: INSTRUCTORS.md says what that leaves open"
+)
+@pytest.mark.parametrize("way", REACHES)
+def test_no_way_leads_to_another_submission_where_the_kernel_keeps_the_fence(handed_out, tmp_path, way):
+    asked, solved = handed_out
+    victim = tmp_path / "ada.ipynb"
+    victim.write_text("hers", encoding="utf-8")
+    body = f"{REACHES[way].format(victim=str(victim), folder=str(tmp_path))}\n    {RIGHT}"
+    hidden = submission.hidden_folders(tmp_path)
+    book = with_answer(solved, body)
+    outcomes = submission.grade(LAB, asked, book, seconds=30, megabytes=2048, hidden=hidden)
+    assert victim.read_text(encoding="utf-8") == "hers"
+    assert outcomes["00.per_sample_norms"].status == "passed"
+    quiet = way in ("from a second Python", "with a program")  # the child fails, and nobody tells the parent
+    assert (outcomes["00.first_check"].status == "passed") == quiet
+
+
+def test_an_array_is_sent_once_and_read_once():
+    near, far = (Wire(trusting=trusting, call=None) for trusting in (False, True))
+    message = far.dumps(np.zeros(8))
+    assert near.loads(message)[0].shape == (8,)
+    size = int.from_bytes(message[:4], "big")
+    tree_size, *blobs = json.loads(message[4 : 4 + size])
+    tree = json.dumps(json.loads(message[4 + size : 4 + size + tree_size]) * 1000).encode()
+    head = json.dumps([len(tree), *blobs]).encode()
+    with pytest.raises(WireError):
+        near.loads(b"".join([len(head).to_bytes(4, "big"), head, tree, message[4 + size + tree_size :]]))
+
+
+def test_prints_below_python_reach_no_screen_and_no_folder_is_left(handed_out, capfd, tmp_path, monkeypatch):
+    asked, solved = handed_out
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    body = (
+        "import os; os.write(1, b'passed'); os.write(2, b'passed'); open('big', 'w').write('x'); return 0.0"
+    )
+    assert statuses(asked, with_answer(solved, body)).status == "wrong"
+    assert "passed" not in "".join(capfd.readouterr())
+    assert list(tmp_path.glob("labkit-grading-*")) == []
 
 
 @pytest.mark.parametrize(
@@ -201,7 +286,66 @@ def test_twenty_submissions_are_graded_in_one_run_and_hostile_ones_spoil_only_th
     assert {name: path.read_bytes() for name, path in paths.items()} == before, "no submission has changed"
     assert len(list(feedback.glob("*/*.html"))) == 20
     made = {path.name for path in tmp_path.iterdir()}
-    assert made == {"submitted", "labkit-grades.csv", "labkit-feedback"}
+    assert made == {"submitted", "labkit-grades.csv", "labkit-feedback", written.RECORD}
+
+
+BROKEN = {  # what stands in the file that should be a notebook
+    "no JSON": b"{",
+    "no UTF-8": b"\xff\xfe\x00",
+    "no cells": b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": null}',
+    "cells without text": b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code"}]}',
+    "a number for text": b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code", "source": 3}]}',
+    "brackets in brackets": b"[" * 10**6,
+}
+
+
+def test_no_broken_notebook_ends_the_grading_of_the_next(tmp_path):
+    solved = source.solution(LAB, build.places(LAB, build.checkout()).source.read_text(encoding="utf-8"))
+    paths = {}
+    for number, name in enumerate([*BROKEN, "deep", "long", "zoe"]):
+        paths[name] = tmp_path / "submitted" / f"{number:02} {name}" / LAB.name / f"{LAB.name}.ipynb"
+        paths[name].parent.mkdir(parents=True)
+        if name in BROKEN:
+            paths[name].write_bytes(BROKEN[name])
+        else:
+            before = {"deep": "x = " + "-" * 50_000 + "1", "long": "x = 1\n" * 100_000}.get(name, "")
+            nbformat.write(with_answer(solved, RIGHT, before), paths[name])
+    link = tmp_path / "submitted" / "99 eve" / LAB.name / f"{LAB.name}.ipynb"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(paths["zoe"])
+    table, _ = grading.grade(tmp_path, seconds=20, megabytes=1024)
+    with table.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    earned = {row["student"] for row in rows if row["points"] != "0"}
+    assert earned == {"06 deep", "08 zoe"}, "and a cell that is no Python costs what it defines"
+    assert {row["remark"] for row in rows if row["student"] == "99 eve"} == {
+        "The notebook cannot be read (GradingError: it is a link to somewhere else): hand it in again."
+    }
+
+
+def test_a_chain_of_definitions_is_followed_in_time_that_grows_with_it():
+    """Ten thousand names took a hundred million steps: one submission kept all others waiting."""
+    import ast
+
+    links = 4000
+    cells = ast.parse("a0 = 0\n" + "".join(f"a{k} = a{k - 1}\n" for k in range(1, links))).body
+    assert slicing.needed(f"a{links - 1}", cells).count("\n") == links - 1
+
+
+def test_points_given_by_hand_are_never_overwritten(tmp_path, monkeypatch):
+    path = tmp_path / "submitted" / "ada" / LAB.name / f"{LAB.name}.ipynb"
+    path.parent.mkdir(parents=True)
+    path.write_text("{", encoding="utf-8")
+    monkeypatch.setattr("labkit.course.grading.classroom._warm_up", lambda *_: None)
+    table, _ = grading.grade(tmp_path)
+    grading.grade(tmp_path)  # what nobody touched is written again
+    table.write_text("mine", encoding="utf-8")
+    with pytest.raises(written.EditedError, match=r"labkit-grades\.csv"):
+        grading.grade(tmp_path)
+    assert table.read_text(encoding="utf-8") == "mine"
+    assert cli.main(["classroom", "grade", str(tmp_path)]) == 2
+    grading.grade(tmp_path, force=True)
+    assert table.with_name("labkit-grades.csv.yours").read_text(encoding="utf-8") == "mine"
 
 
 def test_a_folder_without_submissions_says_what_is_expected(tmp_path, capsys):

@@ -5,14 +5,18 @@ an answer cell can then redefine ``check``, and one endless loop or ``exit()`` t
 
 - the checks run in the grader's process, on the instructor's labkit; only plain data comes back from the student's;
 - time and memory are limited for each exercise, and what one does to its process costs no other;
+- on Linux the kernel keeps the process from other files, programs, TCP and signals (Landlock; elsewhere Python alone does);
 - a function gets labkit's version of every other exercise that it calls, so a mistake is counted once;
 - cells are found by what they define: a check cell that was deleted and a cell that was split cost nothing.
 
-**What remains possible.** The fence is made of Python, not of an operating system. Code that calls into C by itself can
-read a file or use the network as the account that grades: for strangers' submissions use an account or a container of
-its own. Nothing here can tell who wrote a function. The answers stand folded in every self-paced notebook, and the data
-of most checks is fixed: a copied answer, a call of another library that does the same, or a table of the expected
-numbers all pass. Read what the CSV calls passed as you would read any homework.
+**What remains possible.** Where there is no Landlock the fence is made of Python, not of an operating system: code that
+calls into C by itself, or takes Python apart, can read a file or use the network as the account that grades. With it such
+code can still use UDP, look at the names of files and fill the disk. For strangers' submissions use an account or a
+container of its own.
+
+Nothing here can tell who wrote a function. The answers stand folded in every self-paced notebook, and the data of most
+checks is fixed: a copied answer, a call of another library that does the same, or a table of the expected numbers all
+pass. Read what the CSV calls passed as you would read any homework.
 """
 
 from typing import TYPE_CHECKING

@@ -5,19 +5,23 @@ from __future__ import annotations
 import csv
 import html
 import io
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit import cache, progress
+from labkit import progress
 from labkit.course import showing
 from labkit.course.exercises.checking import NOT_ATTEMPTED, PASSED, Outcome
 from labkit.course.exercises.exercise import find
-from labkit.course.grading import submission
+from labkit.course.grading import landlock, submission
 from labkit.course.labs import LABS, Lab
 from labkit.course.notebooks import run as labs_at_hand
+from labkit.course.notebooks import written
 
 GRADES, FEEDBACK = "labkit-grades.csv", "labkit-feedback"
+LARGEST_NOTEBOOK = 2**26  # bytes, pictures and all
+NO_SYSTEM_FENCE = "this system has no Landlock: submissions are fenced by Python alone (solutions/INSTRUCTORS.md, What remains possible)"
 COLUMNS = ("student", "lab", "exercise", "points", "possible", "status", "remark")
 
 
@@ -43,7 +47,7 @@ def submissions(folder: Path) -> list[Work]:
         If there is nothing.
     """
     found = [
-        Work(student.name, lab, path)
+        Work(os.fsencode(student.name).decode("utf-8", "backslashreplace"), lab, path)
         for student in sorted((folder / "submitted").glob("*"))
         for lab in LABS
         if (path := student / lab.name / f"{lab.name}.ipynb").is_file()
@@ -56,8 +60,12 @@ def submissions(folder: Path) -> list[Work]:
     return found
 
 
-def grade(folder: Path, *, seconds: float = 60, megabytes: int = 2048) -> tuple[Path, Path]:
+def grade(
+    folder: Path, *, seconds: float = 60, megabytes: int = 2048, force: bool = False
+) -> tuple[Path, Path]:
     """Grade every submission in a course folder and return the paths of the table and of the feedback's folder.
+
+    A submission that cannot be graded costs its own points and no other's: its rows say what stood in the way.
 
     Parameters
     ----------
@@ -65,26 +73,52 @@ def grade(folder: Path, *, seconds: float = 60, megabytes: int = 2048) -> tuple[
         Made by ``labkit build --classroom``; submissions lie below ``submitted/``.
     seconds, megabytes : number
         Time and memory that one exercise may take.
+    force : bool
+        Put a table or a page that was edited since aside, each as ``NAME.yours``, instead of refusing.
 
     Raises
     ------
     GradingError
         If there are no submissions.
+    labkit.course.notebooks.written.EditedError
+        If the table or a page was edited since it was written; nothing is graded then.
     """
-    rows: list[tuple[str, ...]] = []
     work = submissions(folder)
+    pages = [f"{FEEDBACK}/{one.student}/{one.lab.name}.html" for one in work]
+    if not force:
+        _refuse_edited(folder, [GRADES, *pages])
+    if not landlock.version():
+        print(NO_SYSTEM_FENCE, file=sys.stderr)
+    rows: list[tuple[str, ...]] = []
+    made: dict[str, str] = {}
     _warm_up({one.lab for one in work}, megabytes)
     with progress.bar(len(work), "grading") as bar:
-        for one in work:
+        for one, page in zip(work, pages, strict=True):
             bar.set_postfix_str(f"{one.student} {one.lab.number}", refresh=sys.stderr.isatty())
             outcomes = _grade(one, folder, seconds, megabytes)
             rows += [_row(one, outcome) for outcome in outcomes]
-            _write(folder / FEEDBACK / one.student / f"{one.lab.name}.html", _page(one, outcomes))
+            made[page] = _page(one, outcomes)
             bar.update()
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows([COLUMNS, *rows])
-    _write(folder / GRADES, table.getvalue())
+    # What was edited meanwhile is put aside: an hour of grading is not lost for it either.
+    written.write(folder, {GRADES: table.getvalue(), **made}, force=True)
     return folder / GRADES, folder / FEEDBACK
+
+
+def _refuse_edited(folder: Path, names: list[str]) -> None:
+    """Raise before anything is graded if a file holds what labkit did not write: points given by hand, say."""
+    known = written.read_record(folder)
+    edited = [
+        name
+        for name in names
+        if (path := folder / name).is_file() and written.fingerprint(path.read_bytes()) != known.get(name)
+    ]
+    if edited:
+        raise written.EditedError(
+            f"edited since labkit wrote them, or not written by it: {', '.join(edited)}. Nothing was graded. Move them "
+            "away, or add --force, which keeps each as NAME.yours beside the new one"
+        )
 
 
 def _warm_up(labs: set[Lab], megabytes: int) -> None:
@@ -104,12 +138,20 @@ def _grade(work: Work, folder: Path, seconds: float, megabytes: int) -> list[Out
 
     asked = submission.questions(work.lab, labs_at_hand.find(work.lab))
     try:
+        if not work.path.resolve().is_relative_to(work.path.parents[1].resolve()):
+            raise GradingError("it is a link to somewhere else")
+        if (size := work.path.stat().st_size) > LARGEST_NOTEBOOK:
+            raise GradingError(f"it has {size:,} bytes")
         notebook = nbformat.read(work.path, as_version=4)
-    except Exception as error:  # text, JSON and format each have errors of their own
-        remark = f"The notebook cannot be read ({type(error).__name__}): hand it in again."
+        hidden = submission.hidden_folders(folder)
+        done = submission.grade(
+            work.lab, asked, notebook, seconds=seconds, megabytes=megabytes, hidden=hidden
+        )
+    except Exception as error:  # whatever is wrong with one notebook ends the grading of no other
+        remark = (
+            f"The notebook cannot be read ({type(error).__name__}: {str(error)[:200]}): hand it in again."
+        )
         return [Outcome(find(id), NOT_ATTEMPTED, remark=remark) for id in asked]
-    hidden = submission.hidden_folders(folder)
-    done = submission.grade(work.lab, asked, notebook, seconds=seconds, megabytes=megabytes, hidden=hidden)
     return list(done.values())
 
 
@@ -122,7 +164,7 @@ def _row(work: Work, outcome: Outcome) -> tuple[str, ...]:
     points, item = _points(outcome), outcome.exercise
     cells = (work.student, work.lab.number, item.id, str(points), str(item.points), outcome.status, remark)
     # A spreadsheet runs a cell that begins like a formula, and a folder's name is a student's to choose.
-    return tuple(f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell for cell in cells)
+    return tuple(f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell for cell in cells)
 
 
 def _page(work: Work, outcomes: list[Outcome]) -> str:
@@ -145,9 +187,3 @@ def _page(work: Work, outcomes: list[Outcome]) -> str:
 def _box(outcome: Outcome) -> str:
     status, heading, lines, _ = outcome.parts()
     return showing.box(status, heading, lines, outcome.remark)
-
-
-def _write(path: Path, text: str) -> None:
-    with cache.atomic_path(path) as part:
-        part.write_text(text, encoding="utf-8")
-        part.chmod(0o644)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import builtins
 import functools
 import multiprocessing
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from labkit.course.exercises.exercise import Exercise
@@ -17,6 +19,7 @@ from labkit.course.grading import worker
 from labkit.course.grading.wire import Wire, write_back
 
 LARGEST_MESSAGE = 2**28  # bytes
+SPARE = 30  # seconds on top of an exercise's own, for what its definitions load
 ENDED = "the function ended the Python process that ran it"
 
 
@@ -70,21 +73,26 @@ def running(
     context = _context()
     line, far = context.Pipe()
     answer = item.reference if isinstance(item.reference, str) else ""
-    process = context.Process(target=worker.main, args=(far, answer, hidden, megabytes), daemon=True)
-    process.start()
-    far.close()
-    try:
-        session = _Session(line, time.monotonic() + item.seconds + 30)
-        lent = {name: others[exercise] for name, exercise in code.lent.items()}
+    with tempfile.TemporaryDirectory(prefix="labkit-grading-", ignore_cleanup_errors=True) as home:
+        process = context.Process(
+            target=worker.main, args=(far, Path(home), answer, hidden, megabytes), daemon=True
+        )
+        process.start()
+        far.close()
         try:
-            session.send("load", code.source, code.name, lent, others)
-        except Exception as error:
-            raise NotLoaded(f"{type(error).__name__}: {error}") from error
-        yield functools.wraps(stub)(lambda *args, **kwargs: session.call(0, args, kwargs))
-    finally:
-        line.close()
-        process.kill()
-        process.join()
+            session = _Session(line, time.monotonic() + item.seconds + SPARE)
+            lent = {name: others[exercise] for name, exercise in code.lent.items()}
+            try:
+                session.send("load", code.source, code.name, lent, others)
+            except TooSlow as error:
+                raise NotLoaded(f"still running after {item.seconds:g} seconds, so it was stopped") from error
+            except (Exception, SystemExit) as error:
+                raise NotLoaded(f"{type(error).__name__}: {error}") from error
+            yield functools.wraps(stub)(lambda *args, **kwargs: session.call(0, args, kwargs))
+        finally:
+            line.close()
+            process.kill()
+            process.join()
 
 
 @functools.cache
@@ -149,15 +157,18 @@ class _Session:
 
 
 def _raised(kinds: list[str], message: str, line: str) -> BaseException:
-    """Return the exception that was raised there: Python's own of that name, or the nearest one."""
+    """Return the exception that was raised there: Python's own of that name, or the nearest one.
+
+    What is no `Exception` (a `KeyboardInterrupt`, say) would end the grader and not the exercise; `SystemExit` is known.
+    """
     for name in kinds:
         kind = getattr(builtins, str(name), None)
-        if isinstance(kind, type) and issubclass(kind, BaseException):
+        if isinstance(kind, type) and (kind is SystemExit or issubclass(kind, Exception)):
             try:
-                error = kind(message)
+                error = kind(str(message))
             except TypeError:  # such as UnicodeDecodeError, which takes five arguments
                 continue
             if line:
                 error.add_note(str(line))
             return error
-    return RuntimeError(message)
+    return RuntimeError(f"{kinds[0]}: {message}" if kinds else str(message))

@@ -9,37 +9,51 @@ from __future__ import annotations
 
 import ast
 import symtable
+from collections import defaultdict
 from collections.abc import Iterable
 
 from nbformat import NotebookNode
 
+LONGEST = 500_000  # characters of code in a notebook, ten times those of the longest lab
+
 
 def statements(notebook: NotebookNode) -> list[ast.stmt]:
-    """Return the top-level statements of all code cells; what is no Python even with a neighbour's help is left out."""
-    from IPython.core.inputtransformer2 import TransformerManager
+    """Return the top-level statements of all code cells; what is no Python even with a neighbour's help is left out.
 
+    Raises
+    ------
+    ValueError
+        If there is more code than anybody writes: taking it apart would keep the grader from the next notebook.
+    """
     parsed: list[list[ast.stmt]] = []
     before = ""
-    for cell in notebook.cells:
-        if cell.cell_type != "code":
-            continue
-        alone = _parse(TransformerManager().transform_cell(cell.source))
-        if alone is None or cell.source.startswith((" ", "\t")):
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    if (size := sum(map(len, cells))) > LONGEST:
+        raise ValueError(f"{size:,} characters of code are more than is graded ({LONGEST:,})")
+    for text in cells:
+        alone = _parse(text)
+        if alone is None or text.startswith((" ", "\t")):
             # Someone split a function in two: its first half may even be Python, so the whole takes its place.
-            both = f"{before.rstrip()}\n{cell.source}"
+            both = f"{before.rstrip()}\n{text}"
             if parsed and (joined := _parse(both)) is not None:
                 parsed[-1], before = joined, both
                 continue
         parsed.append(alone or [])
-        before = cell.source
+        before = text
     return [statement for cell in parsed for statement in cell]
 
 
 def _parse(text: str) -> list[ast.stmt] | None:
+    from IPython.core.inputtransformer2 import TransformerManager
+
     try:
-        compile(text, "cell", "exec", dont_inherit=True)  # `return` outside of a function is found only here
-        return ast.parse(text).body
-    except (SyntaxError, ValueError):  # ValueError: null bytes
+        plain = TransformerManager().transform_cell(text)
+        compile(plain, "cell", "exec", dont_inherit=True)  # `return` outside of a function is found only here
+        body = ast.parse(plain).body
+        for statement in body:
+            ast.unparse(statement)
+        return body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # null bytes; brackets in brackets
         return None
 
 
@@ -60,12 +74,14 @@ def needed(name: str, found: Iterable[ast.stmt], *, without: Iterable[str] = ())
         return x + a
     """
     kept, elsewhere = list(found), set(without)
-    defines = [_bound(statement) - elsewhere for statement in kept]
+    defined_at = defaultdict(list)
+    for number, statement in enumerate(kept):
+        for bound in _bound(statement) - elsewhere:
+            defined_at[bound].append(number)
     wanted, chosen, todo = {name}, set(), [name]
     while todo:
-        current = todo.pop()
-        for number, names in enumerate(defines):
-            if current in names and number not in chosen:
+        for number in defined_at[todo.pop()]:
+            if number not in chosen:
                 chosen.add(number)
                 new = _read(kept[number]) - wanted - elsewhere
                 wanted |= new

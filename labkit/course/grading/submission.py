@@ -17,6 +17,7 @@ from labkit.course.grading import slicing
 from labkit.course.grading.remote import Code, NotLoaded, running
 from labkit.course.labs import Lab
 
+ANSWERED = ("solutions", "notebooks", "tests", ".git", "build", "dist")  # where answers lie in a checkout
 CALL = re.compile(r"\bcheck\(\s*[\"'](\d\d\.\w+)[\"']\s*,\s*(\w+)\s*\)")
 
 
@@ -122,5 +123,5 @@ def hidden_folders(course: Path) -> list[str]:
 
     package, root = Path(labkit.__file__).parent, cache.checkout()
     folders = [package / "course" / "checks", package / "course" / "bundle", course]
-    folders += [root / "solutions", root / "notebooks"] if root else []
+    folders += [root / name for name in ANSWERED] if root else []
     return [str(folder.resolve()) for folder in folders]

@@ -21,11 +21,17 @@ import torch
 from torch import nn
 
 PLAIN = (bool, int, float, str, type(None))
+LARGEST_TREE, LARGEST_HEAD, LARGEST_INT = 2**24, 2**20, 3000  # bytes, bytes, hexadecimal digits
 CONTAINERS = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
 
 
 class WireError(ValueError):
     """Bytes that are no message of this protocol."""
+
+
+def _limit(size: int, most: int, what: str, trusting: bool) -> None:
+    if size > most and not trusting:
+        raise WireError(f"{what} of {size:,} characters is more than is looked at ({most:,})")
 
 
 class Foreign:
@@ -148,17 +154,25 @@ class Wire:
         """
         try:
             size = int.from_bytes(message[:4], "big")
+            _limit(size, LARGEST_HEAD, "a head", self.trusting)
             tree_size, *sizes = json.loads(message[4 : 4 + size])
+            # Text takes many times its length once it is read; numbers in bulk come as arrays, which do not.
+            _limit(tree_size, LARGEST_TREE, "a value", self.trusting)
             at = 4 + size + tree_size
-            tree, blobs = json.loads(message[4 + size : at]), []
-            for length in sizes:
-                blobs.append(message[at : at + length])
+            tree, blobs = json.loads(message[4 + size : at]), {}
+            for number, length in enumerate(sizes):
+                blobs[number] = message[at : at + length]
                 at += length
             return [self._unpack(part, blobs) for part in tree]
         except Exception as error:
             raise WireError(f"not a message: {type(error).__name__}: {error}") from error
 
-    def _unpack(self, tree: Any, blobs: list[bytes]) -> Any:
+    def _unpack(self, tree: Any, blobs: dict[int, bytes]) -> Any:
+        """Return a value; each blob is used up, so that a short message cannot become many copies of a long one."""
+        if isinstance(tree, str) and not self.trusting:
+            return tree.encode(
+                "utf-8", "backslashreplace"
+            ).decode()  # half a character could not be written down
         if not isinstance(tree, dict):
             return tree
         tag, content = next(iter(tree.items()))
@@ -167,12 +181,13 @@ class Wire:
         if tag == "dict":
             return {self._unpack(k, blobs): self._unpack(v, blobs) for k, v in content}
         if tag == "int":
+            _limit(len(content), LARGEST_INT, "a whole number", self.trusting)  # none that str() refuses
             return int(content, 16)
         if tag in ("bytes", "complex"):
             return bytes.fromhex(content) if tag == "bytes" else complex(*content)
         if tag in ("array", "scalar"):
             kind, shape, blob = content
-            array = np.frombuffer(blobs[blob], dtype=np.dtype(kind)).reshape(shape).copy()
+            array = np.frombuffer(blobs.pop(blob), dtype=np.dtype(kind)).reshape(shape).copy()
             return array if tag == "array" else array[()]
         if tag == "tensor":
             return self._unpack_tensor(tree, blobs)
@@ -190,14 +205,11 @@ class Wire:
             return generator
         return self._unpack_object(tag, content, blobs)
 
-    def _unpack_tensor(self, tree: dict[str, Any], blobs: list[bytes]) -> torch.Tensor:
+    def _unpack_tensor(self, tree: dict[str, Any], blobs: dict[int, bytes]) -> torch.Tensor:
         kind, shape, blob = tree["tensor"]
         dtype = getattr(torch, kind)
-        flat = (
-            torch.frombuffer(bytearray(blobs[blob]), dtype=dtype)
-            if blobs[blob]
-            else torch.empty(0, dtype=dtype)
-        )
+        content = blobs.pop(blob)
+        flat = torch.frombuffer(bytearray(content), dtype=dtype) if content else torch.empty(0, dtype=dtype)
         value = flat.reshape(shape)
         if tree.get("leaf"):
             self.leaves.append(value.requires_grad_())
@@ -206,14 +218,14 @@ class Wire:
             value = _Differentiable.apply(value, slopes, *self.leaves)
         return value
 
-    def _unpack_object(self, tag: str, content: Any, blobs: list[bytes]) -> Any:
+    def _unpack_object(self, tag: str, content: Any, blobs: dict[int, bytes]) -> Any:
         if tag == "given":
             return self.given[content]
         if tag == "function":
             return lambda *args, **kwargs: self.call(content, args, kwargs)
         if tag == "pickle" and self.trusting:
             number, blob = content
-            self.given[number] = pickle.loads(blobs[blob])
+            self.given[number] = pickle.loads(blobs.pop(blob))
             return self.given[number]
         if tag == "model":
             return self._unpack_model(content, blobs)
@@ -227,7 +239,7 @@ class Wire:
             return Foreign(str(content))
         raise WireError(f"unknown tag {tag!r}")
 
-    def _unpack_model(self, content: Any, blobs: list[bytes]) -> nn.Module:
+    def _unpack_model(self, content: Any, blobs: dict[int, bytes]) -> nn.Module:
         template, same, state, trains, training = content
         model = self.given[template] if same else copy.deepcopy(self.given[template])
         model.load_state_dict(self._unpack(state, blobs))

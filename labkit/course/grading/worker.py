@@ -1,7 +1,8 @@
 """The process that runs one student's code for one exercise: no checks, no answers, little else that it may touch.
 
-What is fenced off here is fenced off in Python. It stops what a notebook cell can try in a line or two, and no more:
-see `labkit.course.grading` for what remains possible.
+Two fences stand around it: Linux's own where there is one (`labkit.course.grading.landlock`), and one made of Python's
+audit events, which says more clearly what is not allowed, and stops what a notebook cell can try in a line or two. See
+`labkit.course.grading` for what remains possible.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import io
 import os
 import random
 import sys
-import tempfile
 import types
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,24 +19,28 @@ from typing import Any
 import numpy as np
 import torch
 
+from labkit.course.grading import landlock
 from labkit.course.grading.wire import Wire, write_back
 
 HIDDEN_MODULES = ("labkit.course.checks", "labkit.course.bundle")
 REFUSED = (
     "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn",
     "socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "urllib.Request",
-    "os.kill", "os.killpg", "signal.pthread_kill", "os.putenv", "os.symlink", "os.link",
+    "os.kill", "os.killpg", "signal.pthread_kill", "os.putenv", "os.symlink", "os.link", "sqlite3.connect",
 )  # fmt: skip
 CHANGING = (
-    "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.chmod", "os.chown", "os.truncate", "shutil.rmtree",
+    "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.chmod", "os.chown", "os.truncate", "os.utime", "shutil.rmtree",
 )  # fmt: skip
+LARGEST_FILE = 2**26  # bytes
 
 
-def main(line: Connection, answer: str, hidden: list[str], megabytes: int) -> None:
+def main(line: Connection, home: Path, answer: str, hidden: list[str], megabytes: int) -> None:
     """Load a student's definitions, then answer the calls that come over the line until it closes.
 
     Parameters
     ----------
+    home : Path
+        An empty folder, the one place where the student's code may write; its owner removes it.
     answer : str
         ``module:attribute`` of labkit's own answer, to be put out of reach here; or nothing.
     hidden : list of str
@@ -45,13 +49,13 @@ def main(line: Connection, answer: str, hidden: list[str], megabytes: int) -> No
         Memory allowed on top of what the libraries take.
     """
     torch.set_num_threads(1)
-    home = Path(tempfile.mkdtemp(prefix="labkit-grading-"))
     os.chdir(home)
     for name in [name for name in os.environ if name.startswith(("LABKIT_", "NBGRADER_"))]:
         del os.environ[name]
     sys.stdin, sys.stdout, sys.stderr = io.StringIO(), _Silence(), _Silence()
+    _close_terminal()
     session = _Session(line)
-    _fence(home, [*hidden, *(_take_away(answer) if answer else ())], megabytes)
+    _fence(home.resolve(), [*hidden, *(_take_away(answer) if answer else ())], megabytes)
     session.serve()
 
 
@@ -60,6 +64,13 @@ class _Silence(io.TextIOBase):
 
     def write(self, text: str) -> int:
         return len(text)
+
+
+def _close_terminal() -> None:
+    """Lead the three standard streams nowhere below Python too: ``os.write(1, …)`` would reach the instructor's screen."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nowhere, stream)
 
 
 class _Session:
@@ -91,12 +102,13 @@ class _Session:
                 self.chance.set(chance)
                 result = self.wire.functions[number](*args, **kwargs)
                 reply = ("returned", result, [args, kwargs], self.chance.news())
+            packed = self.wire.dumps(*reply)  # a list in itself, say, cannot be sent
         except (
             BaseException
         ) as error:  # SystemExit too: nothing of a student's ends this process but os._exit
             kinds = [each.__name__ for each in type(error).__mro__]
-            reply = ("raised", kinds, str(error)[:2000], _line(error))
-        self.line.send_bytes(self.wire.dumps(*reply))
+            packed = self.wire.dumps("raised", kinds, str(error)[:2000], _line(error))
+        self.line.send_bytes(packed)
 
     def _ask(self, number: int, args: tuple, kwargs: dict) -> Any:
         """Call a function of the grader's, and serve whatever it asks on the way."""
@@ -146,8 +158,8 @@ def _nothing(name: str) -> Any:
 
 
 def _take_away(answer: str) -> list[str]:
-    """Put a refusal in the place of labkit's own answer, under every name that it is known by; return its file."""
-    import importlib
+    """Put a refusal in the place of labkit's own answer, under every name that it is known by; return its files."""
+    import importlib.util
 
     module, _, name = answer.partition(":")
     own = getattr(importlib.import_module(module), name)
@@ -158,7 +170,9 @@ def _take_away(answer: str) -> list[str]:
     for loaded in [each for key, each in sys.modules.items() if key.startswith("labkit")]:
         for key in [key for key, value in vars(loaded).items() if value is own]:
             setattr(loaded, key, refused)
-    return [os.path.realpath(str(sys.modules[module].__file__))]
+    file = os.path.realpath(str(sys.modules[module].__file__))
+    # Without the compiled copies the module could be imported once more.
+    return [file, *(importlib.util.cache_from_source(file, optimization=level) for level in ("", "1", "2"))]
 
 
 class Chance:
@@ -198,21 +212,9 @@ def _line(error: BaseException) -> str:
 
 
 def _fence(home: Path, hidden: list[str], megabytes: int) -> None:
-    """Limit memory, and refuse files, processes, sockets and modules that no answer needs. It cannot be taken down."""
-    try:
-        import resource
-
-        import psutil
-
-        most = psutil.Process().memory_info().vms + megabytes * 2**20
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except (
-        ImportError,
-        ValueError,
-        OSError,
-    ):  # Windows, and systems that know no such limit: time is limited all the same
-        pass
+    """Limit memory, and refuse files, processes, sockets and modules that no answer needs."""
+    _limit(megabytes)
+    landlock.restrict(home, [Path(path) for path in hidden])
     inside, roots = f"{home}{os.sep}", tuple(hidden)
 
     def guard(event: str, args: tuple[Any, ...]) -> None:
@@ -221,14 +223,35 @@ def _fence(home: Path, hidden: list[str], megabytes: int) -> None:
         if event in REFUSED:
             raise PermissionError(f"{event} is not allowed while an exercise is graded")
         if event == "open" or event in CHANGING:
-            path = _path(args[0])
             writes = event != "open" or _writes(args)
-            if path and (path.startswith(roots) or (writes and not f"{path}{os.sep}".startswith(inside))):
-                raise PermissionError(
-                    f"{path} cannot be {'changed' if writes else 'read'} while an exercise is graded"
-                )
+            for path in filter(None, map(_path, args[: 2 if event == "os.rename" else 1])):
+                outside = not f"{path}{os.sep}".startswith(inside)
+                # What is open as a folder can be written in by names that say nothing of where it lies.
+                folder = event == "open" and args[1] is None and os.path.isdir(path)
+                if path.startswith(roots) or (outside and (writes or folder)):
+                    raise PermissionError(
+                        f"{path} cannot be {'changed' if writes else 'read'} while an exercise is graded"
+                    )
 
     sys.addaudithook(guard)
+
+
+def _limit(megabytes: int) -> None:
+    try:
+        import resource
+
+        import psutil
+
+        most = psutil.Process().memory_info().vms + megabytes * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
+    except (
+        ImportError,
+        ValueError,
+        OSError,
+    ):  # Windows, and systems that know no such limit: time is limited all the same
+        pass
 
 
 def _path(name: Any) -> str:

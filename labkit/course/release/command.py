@@ -21,7 +21,8 @@ def classroom(options: argparse.Namespace) -> int:
     elif options.action == "variant":
         written = variants.make_variant(options.folder, options.seed, force=options.force)
     else:
-        written = list(grading.grade(options.folder, seconds=options.seconds, megabytes=options.megabytes))
+        limits = {"seconds": options.seconds, "megabytes": options.megabytes}
+        written = list(grading.grade(options.folder, **limits, force=options.force))
     for path in written:
         print(path)
     if not written:

@@ -13,8 +13,9 @@ CLASSROOM_EXAMPLES = """  labkit classroom release my-class
 
 what remains possible when an exercise is graded:
   A copied answer passes, and so does a table of the numbers that a check expects: nothing tells who wrote a function.
-  The fence around a submission is made of Python. Code that reaches into C by itself can read files or use the network
-  as the account that grades: for strangers' submissions use an account or a container of its own."""
+  On Linux the kernel keeps a submission from files and programs (Landlock); elsewhere its fence is made of Python alone,
+  and code that reaches into C by itself can read files or use the network as the account that grades: for strangers'
+  submissions use an account or a container of its own."""
 BUNDLE_EXAMPLES = """  labkit bundle labkit-offline --labs 02 04 05
   labkit bundle labkit-exam --answer-free --labs all
   labkit bundle tiny --profile smoke --labs 02"""
@@ -44,7 +45,7 @@ def classroom_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--force",
         action="store_true",
-        help="release, variant: keep edited files as NAME.yours beside the new ones",
+        help="keep edited files as NAME.yours beside the new ones",
     )
 
 
