@@ -151,6 +151,12 @@ MISTAKES = [
         ),
         "read off the data",
     ),
+    ("01.private_mean", lambda v, a, b, e, rng: np.clip(v, a, b).mean(), "no noise"),
+    (
+        "01.private_mean",
+        lambda v, a, b, e, rng: np.clip(v, a, b).mean() + rng.laplace() * v.std() / len(v) / e,
+        "read off the data",
+    ),
     ("01.private_mean", mean_with(lambda a, b, n, e: (b - a) / (n - 1) / e), "divided by one too few"),
     ("01.roc_ceiling", lambda x, e, d: ceiling(x, e, 0.0), "in general δ is an excess of probability"),
     ("01.reachable", all_but_one, "np.log, not math.log"),

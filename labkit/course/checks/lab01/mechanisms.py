@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from labkit.course.exercises.exercise import Wrong, exercise, expect_close
 
 FALSE_FAILURE = 1e-6
 DRAWS = 6000
+NO_NOISE = "every call returns the same number: no noise, or noise from a generator seeded inside the function (use `rng`)"
 
 
 def nearest(causes: Sequence[tuple[float, str]], got: Any, otherwise: str, rtol: float = 1e-6) -> str:
@@ -163,7 +164,7 @@ def _check_laplace(
     got = f"{len(outputs)} releases with median {middle:.4g} and mean |noise| {spread:.4g}"
     expected = f"median {centre:.4g} and mean |noise| {scale:.4g}, Laplace-shaped"
     if np.ptp(outputs) == 0:
-        because = "every call returns the same number: no noise, or noise from a generator seeded inside the function (use `rng`)"
+        because = NO_NOISE
     elif abs(middle - centre) > 0.25 * scale:
         because = "the noise is not centred on the true answer: it must be as often negative as positive"
     else:
@@ -207,7 +208,8 @@ def check_private_mean(attempt: Callable) -> None:
             [attempt(values.copy(), low, high, epsilon, rng) for _ in range(DRAWS // 3)], given
         )
         _check_clipped(outputs, values, low, high, given)
-        _check_public_bounds(outputs, values, given)
+        if np.ptp(values) == 0 and np.ptp(outputs) == 0:
+            _say_what_took_the_noise([attempt(cases[0].copy(), low, high, epsilon, rng) for _ in "ab"], given)
         right, largest = (high - low) / (n * epsilon), max(abs(low), abs(high))
         causes = [
             # At n = 2 both slips double the noise; that for a sum has been told at n = 10.
@@ -236,13 +238,14 @@ def check_private_mean(attempt: Callable) -> None:
     _check_replay(lambda rng: attempt(values.copy(), low, high, epsilon, rng), given)
 
 
-def _check_public_bounds(outputs: np.ndarray, values: np.ndarray, given: Any) -> None:
-    """Name the sensitivity that is computed from the data: on equal values its noise is gone."""
-    if np.ptp(values) == 0 and np.ptp(outputs) == 0:
+def _say_what_took_the_noise(elsewhere: Sequence[Any], given: Any) -> NoReturn:
+    """Say why equal values get no noise: two releases of other values show whether those get any."""
+    because = NO_NOISE
+    if elsewhere[0] != elsewhere[1]:  # Laplace draws are never equal
         because = "the sensitivity was read off the data (its range, or a deviation), so the noise gives away how they spread: it must come from the public bounds `low` and `high`"
-        raise Wrong(
-            given=given, got="no noise on equal values", expected="noise as for any values", because=because
-        )
+    raise Wrong(
+        given=given, got="no noise on equal values", expected="noise as for any values", because=because
+    )
 
 
 def _check_clipped(outputs: np.ndarray, values: np.ndarray, low: float, high: float, given: Any) -> None:
