@@ -25,8 +25,8 @@
 #
 # **Prerequisites.** Lab 01 (ε, δ, Gaussian noise, composition) and a first PyTorch training loop.
 #
-# **Minutes.** 90, of which the machine needs about 5, and about half an hour more the first time (`labkit prepare 02` does
-# that beforehand).
+# **Minutes.** 90, of which the machine needs about 5, and some ten more the first time (`labkit prepare 02` does that
+# beforehand).
 #
 # **Difficulty.** ●●●○○ (3 of 5)
 

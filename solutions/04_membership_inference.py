@@ -25,7 +25,7 @@
 #
 # **Prerequisites.** A first PyTorch training loop; NumPy.
 #
-# **Minutes.** 105, of which the machine needs about 2.
+# **Minutes.** 105, of which the machine needs about one.
 #
 # **Difficulty.** ●●●○○ (3 of 5)
 
@@ -455,9 +455,9 @@ revealed("04.right", hits, times=100, source=bank.source)
 revealed("04.better", max(areas, key=areas.get), source=bank.source)
 
 # %% [markdown]
-# By accuracy alone the two are hard to tell apart, and both look harmless. But nobody asks an attacker to rate *everyone*. An attacker who
-# is certain about a few has done the harm. Carlini et al. (arXiv 2112.03570) therefore ask: **how many members are found
-# while almost no one else is accused?**
+# Accuracy and AUC need not agree on which is better, and both attacks look harmless. But nobody asks an attacker to rate
+# *everyone*. An attacker who is certain about a few has done the harm. Carlini et al. (arXiv 2112.03570) therefore ask:
+# **how many members are found while almost no one else is accused?**
 #
 # ### Exercise 04.tpr_at_fpr: members caught at few false alarms
 

@@ -25,7 +25,7 @@
 #
 # **Prerequisites.** Lab 04 (shadow models, loss threshold). Lab 02 helps for the last section.
 #
-# **Minutes.** 115, of which the machine needs about 3, once its shadow models exist (`labkit prepare 05`).
+# **Minutes.** 115, of which the machine needs about one, once its shadow models exist (`labkit prepare 05`).
 #
 # **Difficulty.** ●●●●○ (4 of 5)
 
@@ -781,9 +781,9 @@ plots.show(
 
 # %% [markdown]
 # What shadow models contribute is how hard each image is, and networks of several kinds agree on that: a secret
-# architecture costs the attacker something, most of it at few false positives, and is no defence. Models that never saw
-# a photograph hardly know which photographs are hard; their accuracy (last column) says so before any attack does. An
-# attacker who can get public images of the same kind is better off than that.
+# architecture costs the attacker something, most of it at few false positives, and bounds nothing: who guesses better pays
+# less. Models that never saw a photograph hardly know which photographs are hard; their accuracy (last column) says so
+# before any attack does. An attacker with public images of the same kind should do better than that; none was tried here.
 #
 # ## 6. The attacker who sees labels only
 #
@@ -973,7 +973,8 @@ print(f"what it buys to know the defence: {learned} (paired over {len(few)} targ
 # - *confidence masking*: the top class, always at 90%. Its attacker masks the shadow models' answers as well;
 # - *distillation*: a student learns the target's answers on other images. Its attacker distils every shadow model;
 # - *linear* models on features that were learned from **public** images (lab 03): without noise, and with DP at two ε.
-#   Their attacker trains the same linear pipeline, with the same noise.
+#   Their attacker trains the same linear pipeline, with the same noise. Which features to make was chosen by runs on
+#   CIFAR-10's own train records (`dp.LINEAR_TRIALS` counts them); the ε here count one run (what looking costs: lab 03).
 #
 # **Predict** for each: accuracy, and the AUC for either attacker. Which look better than they are?
 

@@ -869,6 +869,9 @@ revealed("06.by_steps", flagged["step by step"], times=100, source=on)
 # Some of these have no finite ε at all: a weight, or a step, that gets no noise shows its batch in clear. Guesses miss
 # even those, because what leaks sits in few of the numbers that are guessed from. "Not refuted" says little about code.
 #
+# Read the second share with care: the checks were written with most of these bugs in view, so it says that they see what
+# they were made to see. Of a bug that nobody thought of, it says nothing (section 7 has one).
+#
 # It works on your own loop, too: `train(task, settings, seed)` trains `task.model()` on `task.dataset()` with any torch
 # optimizer, and hooks see the steps. Here is labkit's engine.
 

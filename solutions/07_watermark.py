@@ -24,7 +24,7 @@
 #
 # **Prerequisites.** Lab 05 (membership inference); its shadow models serve here twice.
 #
-# **Minutes.** 110, of which the machine needs about 3 once the models are trained (`labkit prepare 07`).
+# **Minutes.** 110, of which the machine needs about 2 once the models are trained (`labkit prepare 07`).
 #
 # **Difficulty.** ●●●●○ (4 of 5)
 

@@ -80,7 +80,8 @@ setup
 #   class that is answered.
 # - `class-feature`: a class that nature does not contain, all under one label. Here it is images under a light that no
 #   camera saw. Its far end is stranger than any record; its near end touches the few records that nature lights nearly so,
-#   and a thief's own questions meet it there.
+#   and a thief's own questions meet it there. (It was tuned on this very key with test pictures in view: read its row
+#   as the best case, lab 07.)
 # - `bits`: a message in the signs of one layer's projected weights; no answer shows it.
 # - `answers` is in no weight of the owner's. Where the table lists it, its row starts with a model that a thief trained on
 #   marked answers. It stands or falls with how well that thief learns single answers by heart.

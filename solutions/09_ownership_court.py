@@ -27,7 +27,7 @@
 #
 # **Prerequisites.** Lab 07 (marks, null models, extraction); lab 08 helps to see why one line is not enough.
 #
-# **Minutes.** 110, of which the machine needs about 4 once the models are trained (`labkit prepare 09`).
+# **Minutes.** 110, of which the machine needs about 3 once the models are trained (`labkit prepare 09`).
 #
 # **Difficulty.** ●●●●○ (4 of 5)
 

@@ -28,7 +28,7 @@
 #
 # **Prerequisites.** Labs 02 (DP-SGD, accounting), 07 (marks), 10 (secure aggregation).
 #
-# **Minutes.** 120, of which the machine needs about one once the one-off work of eight is done (`labkit prepare 11`).
+# **Minutes.** 120, of which the machine needs about one once the one-off work of about ten is done (`labkit prepare 11`).
 #
 # **Difficulty.** ●●●●● (5 of 5)
 
@@ -398,8 +398,9 @@ revealed("11.best_place", best.placement, source=on)
 # nothing.) What differs between two points? The place of the noise, and all that was tuned for it: the last column has
 # each one's rounds, rate, and the noise in the statistics that its features were made with. What does not: patients,
 # splits, model. So this compares **placements as one would use them**, not the noise alone. The interval is one of the
-# mean over splits
-# of the *same* patients; it says nothing about other patients.
+# mean over splits of the *same* patients; it says nothing about other patients. And the tuning used validation records of
+# other splits of these patients: a test record here may have been one there, so all noisy points are a little too good,
+# and the runs of the tuning are in no ε.
 
 # %%
 for epsilon in sorted({point.epsilon for point in curve.points if point.epsilon}):
@@ -509,7 +510,9 @@ blurred
 # ## 8. The whole system
 #
 # Secure aggregation, ε = 3 for every patient, a mark per hospital, and three hospitals that vanish, each at its own stage:
-# before it advertised a key, before its masked vector, and after it (lab 10's stages). The model has more weights than a softmax regression, to have room for five marks.
+# before it advertised a key, before its masked vector, and after it (lab 10's stages). The model has more weights than a
+# softmax regression, to have room for five marks. It is one run on one split: what the marks and the larger model cost
+# beside section 6's means, it cannot say.
 
 # %%
 drops = {
@@ -593,8 +596,9 @@ report
 
 # %% [markdown]
 # Two p-values, and the verdict asks for both grounds: no redrawn key reads as strong (your rank, which k keys cannot bring
-# below 1 / (k + 1)), *and* a bound on what any key could reach by chance lies below alpha. The bound assumes that the key
-# was drawn before training; the rank assumes nothing.
+# below 1 / (k + 1)), *and* a bound on what any key could reach by chance lies below alpha. Both assume that the key
+# was drawn before anybody saw the model, which is what the register below is for: a key that was searched for afterwards ranks
+# high by selection. Beyond that the rank assumes nothing.
 #
 # What the mark shows: the key was part of training. What it does not show: how much the hospital *gave*. The report below
 # has a free-rider that sends its mark and nothing else.

@@ -26,7 +26,7 @@
 #
 # **Prerequisites.** Labs 10 and 11; lab 05 for LiRA and RMIA.
 #
-# **Minutes.** 110, of which the machine needs about one once the system is prepared (`labkit prepare 12`, eight minutes).
+# **Minutes.** 110, of which the machine needs about one once the system is prepared (`labkit prepare 12`, about ten minutes).
 #
 # **Difficulty.** ●●●●○ (4 of 5)
 
@@ -284,9 +284,10 @@ if collusion.steps:  # in profile smoke there are too few targets
 collusion.table() if collusion.steps else collusion.findings()[0].evidence
 
 # %% [markdown]
-# The column *left after subtraction* (not in profile smoke) was measured on the rounds themselves; it should cover what is
-# promised. The growth
-# of ε is certain, the growth of what an attack finds is not: look at the intervals before you say that it grew.
+# The column *left after subtraction* (not in profile smoke) was measured on the rounds themselves. What is promised should
+# lie in nearly every interval, and just beside one that misses it: of many 95% intervals one in twenty does, whereas a share
+# left out would be missed by far. The growth of ε is certain, the growth of what an attack finds is not: look at the
+# intervals before you say that it grew.
 #
 # ## 3. The server
 #
@@ -527,7 +528,7 @@ revealed("12.boosted", came[f"{attacker} boosts"], times=100, source=on)
 revealed("12.bounded", came["the same, each length bounded"], times=100, source=on)
 
 # %% [markdown]
-# The bound works. Now the catch: *who enforces it?* Under secure aggregation the server sees no update, so it cannot
+# Against this lie the bound works. Now the catch: *who enforces it?* Under secure aggregation the server sees no update, so it cannot
 # measure one. A hospital that clips itself is trusted to; the encoding bounds each value, which is loose; proofs of a
 # bound (zero-knowledge range proofs) exist and cost. And the rules that are praised against liars?
 #
@@ -726,8 +727,8 @@ predictions("12")
 # - *"Walk me through the threat model."* The table at the top: six adversaries, what each sees, and for each a number, its
 #   interval, and what the interval is an interval of.
 # - *"Secure aggregation hides the updates. Why noise, too?"* You solved for the members with least squares, from sums.
-# - *"The model passes a membership test. Is it private?"* The final model nearly passed without any noise; the rounds did
-#   not. Say which adversary was tested, and whether the attack knew the defence.
+# - *"The model passes a membership test. Is it private?"* The final model gave little away without any noise; the rounds
+#   gave all away. Say which adversary was tested, and whether the attack knew the defence.
 # - *"Each hospital adds a share of the noise. What does a hospital see?"* The sum less its own share: sqrt(4/5) of the noise,
 #   and you can say the ε. With k colluders sqrt((5 - k)/5).
 # - *"Can the server be trusted?"* It need not be for the protocol: you tried twelve ways. It must not write the roster.

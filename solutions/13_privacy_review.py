@@ -119,7 +119,8 @@ plots.show(drawings.claim_to_decision())
 # - **Epochs**: the records are put into an order, cut into batches of one size, and all batches are used in turn.
 #   `DataLoader(shuffle=True)` does this. Whoever knows the order knows each record's batch: in each epoch a record meets
 #   one plain Gaussian release, and nothing hides in which. No better bound is known that holds for all shuffles, so that
-#   is what may be claimed.
+#   is what may be claimed. (For neighbours in which one record's place is left empty, so that no other record changes its
+#   batch: lab 02. Coin flips hold for one record more or less.)
 #
 # **Predict.** The same noise, the same q, the same number of steps: by which factor do the two ε differ?
 
@@ -408,9 +409,10 @@ plots.show(
 # **Explain.** Two things are worth a line in your minutes.
 #
 # - Borealis's accuracy and its exposed patients are both true. The accuracy averages over everybody; those who are found are
-#   notes whose label is wrong or whose story is rare. Nobody promised *them* an average.
-# - Atlas and Cygnus look alike under attack. An attack that finds nothing does not make a claim true: what separates these
-#   two is the log and the conformance test, not the red team.
+#   above all notes whose label is wrong: subtract the last column from the one before it, and see whether the other members
+#   are named more often than at random. Nobody promised *them* an average.
+# - Atlas looks no worse than Cygnus under attack. An attack that finds nothing does not make a claim true: what separates
+#   these two is the log and the conformance test, not the red team.
 #
 # ## 5. "But the notes are redacted"
 #
@@ -543,8 +545,9 @@ print(f"not redacted minus redacted, paired over the same records: {change}")
 revealed("13.redaction", change, source=on)
 
 # %% [markdown]
-# The model does not learn who is who from phone numbers. It learns *this* complaint with *this* label, and that someone
-# restores church organs; none of this is on a list of identifiers. Redaction protects those who read the notes' text.
+# Does the model tell who is who by phone numbers? If redaction moves the attack by nothing that can be measured, that is not
+# what gives members away. What a model can learn by heart is *this* complaint with *this* label, or that someone restores
+# church organs; none of this is on a list of identifiers. Redaction protects those who read the notes' text.
 # Differential privacy bounds what the model tells. They answer different questions, and a hospital needs both.
 #
 # ## 6. Decide

@@ -306,8 +306,8 @@ pd.DataFrame(rows)
 display(HTML(sheets.card_html(bank.find("court-plan"))))
 
 # %% [markdown]
-# Nothing in that plan is a favourite number either. It is lab 09's plan, and it answers back: what a careful opponent would
-# hold against each variant, and what sharing alpha costs in keys.
+# Nothing in that plan is a favourite number either. It is lab 09's kind of plan, at the kit's own sizes, and it answers back:
+# what a careful opponent would hold against each variant, and what sharing alpha costs in keys.
 
 # %%
 plans = {
