@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import codecs
 import html
+import re
 import sys
 import unicodedata
 from pathlib import Path
 from typing import Any
 
 LONGEST = 400
+ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")  # where an object lies says nothing, and differs at every press
 # Dark text on a pale ground where there is no theme; in JupyterLab and VS Code the theme's own text on its own ground,
 # and the colour at the edge alone. The word carries the meaning, not the hue.
 TONES = {
@@ -45,7 +47,7 @@ def brief(value: Any, longest: int = LONGEST) -> str:
         text = f"{opening}{', '.join(brief(item, longest) for item in value)}{closing}"
     else:
         try:
-            text = repr(value)
+            text = ADDRESS.sub("", repr(value))
         except Exception as error:
             text = f"a {type(value).__name__} whose repr fails with {error!r}"
     return text if len(text) <= longest else text[: longest - 1] + "…"

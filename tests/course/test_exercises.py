@@ -14,7 +14,7 @@ import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_notebook
 
-from labkit.course import CheckFailed, Wrong, check, expect_close, find
+from labkit.course import CheckFailed, Wrong, check, expect_close, find, showing
 from labkit.course.exercises import checking, progress
 from labkit.course.exercises import exercise as exercises
 from labkit.course.exercises.exercise import exercise
@@ -110,6 +110,11 @@ def test_html_is_escaped_and_says_the_status_in_words(clamp):
     assert "<script>" not in html
     assert "Not yet" in html
     assert "aria-label" in html
+
+
+def test_an_input_without_a_text_of_its_own_is_shown_without_its_address():
+    assert showing.brief({"rng": np.random.default_rng(0)}) == "rng = Generator(PCG64)"
+    assert "0x" not in showing.brief(torch.Generator())
 
 
 @pytest.mark.parametrize(("name", "value"), [("LABKIT_STRICT", "1"), ("NBGRADER_EXECUTION", "autograde")])
