@@ -790,7 +790,9 @@ revealed("07.leak", word, source=f"{setup.owner.source}, {leak.primary}, paired"
 # %% [markdown]
 # A verdict of "no difference found" is not "no difference": it names the size that would have shown. The interval is over
 # halves of the pool and trainings, on this pool and with these shadow models; the attacker does not know the key,
-# and their shadow models carry no marks: one who knows of the marking, and marks their own, may find more.
+# and their shadow models carry no marks: one who knows of the marking, and marks their own, may find more. Read the other
+# rows of the picture, too: intervals beside 0 there are exploration. They prove no leak, and whoever saw them cannot say
+# that marking is free of one; they are the primary figure of the next experiment.
 #
 # ### The reverse: does privacy remove the mark?
 #
