@@ -86,6 +86,55 @@ def test_a_file_that_cannot_be_written_becomes_a_remark(few, tmp_path: Path) -> 
     assert "was not saved" in study.remark
 
 
+def test_what_two_windows_keep_is_all_kept(few) -> None:
+    terminal_window, notebook = Study(), Study()
+    terminal_window.record(few[0].id, GOOD, day=DAY)
+    notebook.record(few[1].id, POOR, day=DAY)
+    terminal_window.record(few[1].id, POOR, day=DAY)
+    kept = Study().cards
+    assert {id: len(card.attempts) for id, card in kept.items()} == {few[0].id: 1, few[1].id: 2}
+
+
+def test_what_a_full_disk_refused_is_kept_with_the_next_answer(few, monkeypatch) -> None:
+    from labkit.course.interview import study as module
+
+    def full(path: Path):
+        raise OSError(28, "No space left on device")
+
+    study = Study()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "atomic_path", full)
+        said: list[str] = []
+        terminal.drill(few[:1], study, day=DAY, read=keys("", "2222"), write=said.append)
+        assert any("was not saved" in line for line in said)
+        assert not any("comes again" in line for line in said), "nobody is promised what was not kept"
+    study.record(few[1].id, GOOD, day=DAY)
+    assert study.remark == ""
+    assert set(Study().cards) == {few[0].id, few[1].id}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 100_000,
+        '{"mia-what": {"box": 2.5, "attempts": [{"day": "2026-01-01", "scores": [1, 1, 1, 1], "seconds": 1}]}}',
+        '{"mia-what": {"box": 2, "attempts": []}}',
+        "\x00",
+        "[]",
+    ],
+    ids=["deep", "half a box", "no attempt", "null byte", "a list"],
+)
+def test_no_file_stops_the_drill_and_every_damaged_one_is_kept(few, content) -> None:
+    path = Study().path
+    for name in ("damaged", "damaged1"):
+        path.write_text(content, encoding="utf-8")
+        said: list[str] = []
+        terminal.drill(few[:1], Study(), day=DAY, read=keys("", "2222"), write=said.append)
+        assert "could not be read" in said[0]
+        assert path.with_name(f"{path.name}.{name}").read_text(encoding="utf-8") == content
+        assert set(Study().cards) == {few[0].id}
+
+
 def test_scores_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="expected 4 of 0, 1 or 2"):
         Attempt(DAY, (2, 2, 3, 0))

@@ -16,6 +16,7 @@ from labkit.course.interview.study import BEST, Study, standing
 if TYPE_CHECKING:
     import ipywidgets
 
+KEEP = "Keep the score, next"
 TEXT_CARDS = 3  # shown at once where there are no widgets
 
 
@@ -54,7 +55,7 @@ class Panel:
             for signal in SIGNALS
         }
         self.reveal = ipywidgets.Button(description="Show the answer", button_style="primary")
-        self.keep = ipywidgets.Button(description="Keep the score, next")
+        self.keep = ipywidgets.Button(description=KEEP)
         self.skip = ipywidgets.Button(description="Skip")
         self.reveal.on_click(self._reveal)
         self.keep.on_click(self._keep)
@@ -63,7 +64,7 @@ class Panel:
         self.widget: ipywidgets.Widget = ipywidgets.VBox(
             [self.question, ipywidgets.HBox([self.reveal, self.skip]), self.answer, self.scoring]
         )
-        self._ask()
+        self._ask(study.remark)
 
     @property
     def current(self) -> Question | None:
@@ -71,7 +72,7 @@ class Panel:
         return self.queue[self.place] if self.place < len(self.queue) else None
 
     def _ask(self, note: str = "") -> None:
-        one, self.answer.value = self.current, ""
+        one, self.answer.value, self.keep.description = self.current, "", KEEP
         self.scoring.layout.display = "none"
         said = f'<p role="status">{html.escape(note)}</p>' if note else ""
         if one is None:
@@ -108,7 +109,6 @@ class Panel:
             missing = ", ".join(signal for signal, buttons in self.scores.items() if buttons.value is None)
             self.keep.description = f"Score first: {missing}"
             return
-        self.keep.description = "Keep the score, next"
         card = self.study.record(one.id, [int(score) for score in chosen], day=self.day, seconds=self.seconds)
         self.place += 1
         self._ask(self.study.remark or f"Kept. {one.id} comes again on {card.next_day}.")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -93,26 +94,40 @@ class Study:
         self.path = beside.with_name(f"{beside.stem}-interview.json") if path is None else path
         self.remark = ""
         self.cards: dict[str, Card] = {}
+        self._unsaved: list[tuple[str, Attempt]] = []
+        self._damaged = False
+        self._read()
+
+    def record(self, id: str, scores: Sequence[int], *, day: date, seconds: float = 0.0) -> Card:
+        """Keep an answer and return its card; trouble with the file becomes the remark, and is never raised."""
+        self._unsaved.append((id, Attempt(day, tuple(scores), round(float(seconds), 1))))
+        self.remark = ""
+        self._read()
+        self._write()
+        return self.cards[id]
+
+    def _read(self) -> None:
+        """Take in what the file says now, as the drill may be open in two windows, and then what it does not know yet."""
+        self.cards, self._damaged = {}, False
         try:
             self.cards = _read(json.loads(self.path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            aside = self.path.with_name(f"{self.path.name}.damaged")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            self._damaged = True
             self.remark = (
                 f"{self.path} could not be read ({type(error).__name__}): the drill starts anew, and that file is kept "
-                f"as {aside.name}"
+                f"as {self._aside().name}"
             )
-            self._damaged = aside
+        for id, attempt in self._unsaved:
+            card = self.cards.setdefault(id, Card())
+            card.box = next_box(card.box, attempt.scores)
+            card.attempts.append(attempt)
 
-    def record(self, id: str, scores: Sequence[int], *, day: date, seconds: float = 0.0) -> Card:
-        """Keep an answer and return its card; trouble with the file becomes the remark, and is never raised."""
-        attempt = Attempt(day, tuple(scores), round(float(seconds), 1))
-        card = self.cards.setdefault(id, Card())
-        card.box = next_box(card.box, attempt.scores)
-        card.attempts.append(attempt)
-        self._write()
-        return card
+    def _aside(self) -> Path:
+        """Return the first free name for a damaged file."""
+        names = (f"{self.path.name}.damaged{number or ''}" for number in count())
+        return next(free for name in names if not (free := self.path.with_name(name)).exists())
 
     def _write(self) -> None:
         content = {
@@ -120,10 +135,11 @@ class Study:
             for id, card in self.cards.items()
         }
         try:
-            if aside := self.__dict__.pop("_damaged", None):
-                self.path.replace(aside)
+            if self._damaged:
+                self.path.replace(self._aside())
             with atomic_path(self.path) as part:
                 part.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
+            self._unsaved.clear()
         except OSError as error:
             self.remark = (
                 f"the drill was not saved in {self.path} ({type(error).__name__}): set LABKIT_PROGRESS_FILE to a file that "
@@ -162,7 +178,7 @@ def _read(content: dict[str, Any]) -> dict[str, Card]:
             Attempt(date.fromisoformat(one["day"]), tuple(one["scores"]), one["seconds"])
             for one in card["attempts"]
         ]
-        if not attempts or not 1 <= card["box"] <= len(DAYS):
+        if not attempts or card["box"] not in range(1, len(DAYS) + 1):
             raise ValueError(f"{id} has no attempt, or box {card['box']}")
         found[id] = Card(card["box"], attempts)
     return found

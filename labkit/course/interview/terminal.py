@@ -95,6 +95,8 @@ def drill(
     """Ask what is due, keep the scores, and return how many were scored."""
     queue, scored = study.queue(some, day), 0
     new = sum(one.id not in study.cards for one in queue)
+    if study.remark:
+        write(study.remark)
     write(f"{len(queue)} of {len(some)} questions are due: {len(queue) - new} again, {new} new.")
     try:
         for one in queue:
@@ -102,11 +104,10 @@ def drill(
             if found:
                 card = study.record(one.id, found[0], day=day, seconds=found[1])
                 scored += 1
-                write(f"{sum(found[0])} of {BEST * len(SIGNALS)} points; it comes again on {card.next_day}.")
+                kept = study.remark or f"it comes again on {card.next_day}."
+                write(f"{sum(found[0])} of {BEST * len(SIGNALS)} points; {kept}")
     except Stopped:
         write("")
-    if study.remark:
-        write(study.remark)
     write(f"{scored} scored. Latest answers by area, share of points:\n{standing(study.weak_spots(some))}")
     return scored
 
@@ -114,8 +115,9 @@ def drill(
 def agenda(some: Sequence[Question], study: Study, day: date) -> str:
     """Return what is due as text, for when nobody can type."""
     queue = study.queue(some, day)
+    remark = f"{study.remark}\n" if study.remark else ""
     return (
-        f"{len(queue)} of {len(some)} questions are due. The drill asks by keyboard: call labkit drill in a terminal. "
+        f"{remark}{len(queue)} of {len(some)} questions are due. The drill asks by keyboard: call labkit drill in a terminal. "
         f"Without one: --list, --export csv, --export anki, --mock 45, --cheat-sheet FILE.\n\n"
         f"{sheets.listing(queue[:10])}\n\n{standing(study.weak_spots(some))}"
     )

@@ -17,25 +17,26 @@ RUNS = given("runs", 1000, "{:,d}", "training runs with the canary, and as many 
 HITS = given("run_hits", 50, "{:d}", "runs with the canary in which it was seen")
 ALARMS = given("run_alarms", 1, "{:d}", "runs without it in which it was seen")
 CLAIM = given("claimed", 0.5, "{:g}", "an ε that an audit tests")
+CONFIDENCE = given("confidence", 0.95, "{:.0%}", "confidence with which an audit certifies")
 KEPT = given("noise_kept", 0.7, "{:g}", "share of the promised noise that buggy code adds")
 
 
 @number("{:.2f}")
 def certify_few() -> float:
     """ε certified by the small audit when every guess is right: audit.certifiable"""
-    return audit.certifiable(FEW)
+    return audit.certifiable(FEW, confidence=CONFIDENCE)
 
 
 @number("{:.2f}")
 def certify_many() -> float:
     """ε certified by the larger audit when every guess is right: audit.certifiable"""
-    return audit.certifiable(MANY)
+    return audit.certifiable(MANY, confidence=CONFIDENCE)
 
 
 @number("{:.2f}")
 def certify_share() -> float:
     """ε certified by the larger audit at that share of right guesses: audit.one_run_epsilon"""
-    return audit.one_run_epsilon(round(SHARE * MANY), MANY)
+    return audit.one_run_epsilon(round(SHARE * MANY), MANY, confidence=CONFIDENCE)
 
 
 @number("{:.2f}")
@@ -47,19 +48,21 @@ def limit_share() -> float:
 @number("{:,d}")
 def needed_sharp() -> int:
     """guesses of the sharp attacker that certify ε = 2, in tens, so that the share is exact: audit.certifiable"""
-    return next(guesses for guesses in count(10, 10) if audit.certifiable(guesses, SHARP) >= 2)
+    return next(
+        guesses for guesses in count(10, 10) if audit.certifiable(guesses, SHARP, confidence=CONFIDENCE) >= 2
+    )
 
 
 @number("{:.1f}")
 def certify_runs() -> float:
     """ε certified by many runs at one threshold fixed before: audit.many_run_epsilon"""
-    return audit.many_run_epsilon(HITS, RUNS, ALARMS, RUNS)
+    return audit.many_run_epsilon(HITS, RUNS, ALARMS, RUNS, confidence=CONFIDENCE)
 
 
 @number("{:.1f}")
 def best_runs() -> float:
     """ε certified by as many runs when the attack is perfect: audit.many_run_epsilon"""
-    return audit.many_run_epsilon(RUNS, RUNS, 0, RUNS)
+    return audit.many_run_epsilon(RUNS, RUNS, 0, RUNS, confidence=CONFIDENCE)
 
 
 @number("{:.2%}")
