@@ -200,11 +200,11 @@ MISTAKES = [
     ("02.poisson_batch", never_empty, "empty batches were drawn again"),
     ("02.poisson_batch", floats_when_empty, "an empty batch is a tensor of int64 too"),
     ("02.poisson_batch", lambda n, q, g: coins(n, q, None, 0), "ignores the generator"),
-    ("02.poisson_batch", own_seed_batch, "seeds a generator of its own"),
+    ("02.poisson_batch", own_seed_batch, "or a seed is set inside"),
     (
         "02.noisy_mean",
         noise_of(lambda d, g: torch.randn(d, generator=torch.Generator().manual_seed(0))),
-        "seeds a generator of its own",
+        "or a seed is set inside",
     ),
     ("02.noisy_mean", noise_of(lambda d, g: torch.randn(d)), "ignores the generator"),
     (

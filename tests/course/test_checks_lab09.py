@@ -167,7 +167,7 @@ MISTAKES = [
     ("09.convict", lambda p, d, h, a, k: rule(p, d, h, a, k, parts=len(p)), "suspects *and* lines"),
     (
         "09.convict",
-        lambda p, d, h, a, k: rule(p, d, h, a, k, parts=p.size),
+        lambda p, d, h, a, k: rule(p, d, h, np.nextafter(a, 0), k),
         "redrawn keys reach",
     ),
     ("09.convict", lambda p, d, h, a, k: rule(p, d, h, a, 1), "one line convicts here"),

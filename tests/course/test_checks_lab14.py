@@ -69,7 +69,7 @@ MISTAKES = [
     (
         "14.missing_facts",
         lambda c: [f for f in missing(c) if f != "sample_rate" or c.get("sampler")],
-        "nobody said it",
+        "so the rate is missing, too",
     ),
     (
         "14.missing_facts",

@@ -112,6 +112,8 @@ FURTHER = [
     ("01.laplace_mechanism", laplace(lambda sensitivity, epsilon: (sensitivity / epsilon) ** 2), "the scale was squared"),
     ("01.private_mean", mean_with_largest, "the lower bound matters as well"),
     ("01.group_privacy", lambda epsilon, size, delta: (size * epsilon, 1.7 * delta), "chain the promise"),
+    ("01.group_privacy", lambda epsilon, size, delta: (size * epsilon, math.exp(size * epsilon - epsilon) * delta), "a single power"),
+    ("01.group_privacy", lambda epsilon, size, delta: (size * epsilon, math.exp(size * epsilon) * delta if size > 1 else delta), "a single power"),
     ("01.composed_delta", changed("01.composed_delta", lambda right, *_: 0.9 * right + 0.01), "an outcome's probabilities in the two worlds"),
     ("01.estimate_share", lambda responses, epsilon: 0.123, "which share of the responses says 1"),
     ("01.roc_ceiling", lambda fpr, epsilon, delta: 0.5 * fpr, "there are two lines"),

@@ -176,10 +176,13 @@ def check_group_privacy(attempt: Callable) -> None:
                 size * math.exp((size - 1) * epsilon) * delta,
                 "that common bound takes the last term for every term: the earlier ones are smaller\nadd up δ (1 + e^ε + e^2ε + ...) instead",
             ),
-            (
-                math.exp(size * epsilon) * delta,
-                "only one term of the sum: every step adds one\nδ (1 + e^ε + ... + e^((size - 1) ε))",
-            ),
+            *[
+                (
+                    math.exp(steps * epsilon) * delta,
+                    "that is δ times a single power: every step adds a term of its own\nδ (1 + e^ε + ... + e^((size - 1) ε))",
+                )
+                for steps in (size - 1, size)
+            ],
         ]
         slips = [(value, why) for value, why in slips if not math.isclose(value, excess, rel_tol=1e-6)]
         other = "chain the promise: change one record after the other, and see what each step does to the δ so far\nwith δ after i steps, after i + 1 it is e^ε times that, plus δ"

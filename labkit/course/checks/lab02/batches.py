@@ -40,7 +40,7 @@ def check_poisson_batch(attempt: Callable) -> None:
             given=given,
             got=f"only {drawn} of 1000 records ever drawn",
             expected="all of them, sooner or later",
-            because="use the generator you are given: every record needs a fresh coin at every step",
+            because="some records never join: at every step each flips a coin of its own",
         )
     given, batches = _draw_batches(attempt, 5, 0.1, 2000)
     _check_empty(given, batches, 5, 0.1)
@@ -71,18 +71,32 @@ def _check_record_numbers(given: str, batch: Tensor, n: int) -> None:
             given=given,
             got=f"{kind} of shape {shape}",
             expected="a 1-D int64 tensor of record numbers",
-            because="an empty batch is a tensor of int64 too, and an empty list becomes one of floats\nsay dtype=torch.int64"
-            if shape == (0,)
-            else "a mask came back: it says who is in; record numbers are wanted\n`.nonzero().flatten()` turns it into record numbers",
+            because=_why_no_record_numbers(batch, n),
         )
     repeated = len(batch) - len(batch.unique())
-    if repeated or (len(batch) and not 0 <= int(batch.min()) <= int(batch.max()) < n):
+    outside = len(batch) and not 0 <= int(batch.min()) <= int(batch.max()) < n
+    if repeated or outside:
         raise Wrong(
             given=given,
             got=f"{repeated} repeated records, numbers from {int(batch.min())} to {int(batch.max())}",
             expected=f"distinct numbers in 0..{n - 1}",
-            because="each record flips its own coin once: it is in or out, never in twice (no sampling with replacement)",
+            because="there is no such record: as everywhere in Python, the first has the number 0"
+            if outside
+            else "each record flips its own coin once: it is in or out, never in twice (no sampling with replacement)",
         )
+
+
+def _why_no_record_numbers(batch: object, n: int) -> str:
+    """Tell a mask, a column and an empty list from all else that is no 1-D tensor of int64."""
+    import torch
+
+    if isinstance(batch, torch.Tensor) and batch.shape == (0,):
+        return "an empty batch is a tensor of int64 too, and an empty list becomes one of floats\nsay dtype=torch.int64"
+    if isinstance(batch, torch.Tensor) and batch.shape == (n,) and ((batch == 0) | (batch == 1)).all():
+        return "a mask came back: it says who is in; record numbers are wanted\n`.nonzero().flatten()` turns it into record numbers"
+    if isinstance(batch, torch.Tensor) and batch.dtype == torch.int64:
+        return "the record numbers do not stand in one row: nonzero() gives a column\nadd .flatten()"
+    return "record numbers are wanted in a 1-D tensor of int64: something else came back"
 
 
 def _check_generator(given: str, draw: Callable) -> None:
@@ -96,7 +110,7 @@ def _check_generator(given: str, draw: Callable) -> None:
             given=f"{given}, two calls with one generator",
             got="the same draw twice",
             expected="a fresh draw",
-            because="the function seeds a generator of its own: draw from the one you are given (generator=generator)",
+            because="every call gives the same: nothing is drawn from the generator that you are given, or a seed is set inside\npass generator=generator, and seed nothing",
         )
     moved = not torch.equal(state, torch.random.get_rng_state())
     if moved or not torch.equal(first, again):
@@ -117,7 +131,7 @@ def _check_empty(given: str, batches: list[Tensor], n: int, sample_rate: float) 
             got=f"{share:.3f} of the batches empty",
             expected=f"{expected:.3f} = (1 - sample_rate)^n",
             because="empty batches were drawn again or filled up: whether anybody joined is chance, and nobody is an answer too"
-            if share < expected
+            if share == 0
             else "each record flips its own coin, so now and then nobody joins: here that happens too often or too seldom\nnobody joins with probability (1 - sample_rate)^n",
         )
 
@@ -202,7 +216,7 @@ def check_clip_per_sample(attempt: Callable) -> None:
             given=given,
             got=f"shape {shape}",
             expected=f"shape {tuple(grads.shape)}",
-            because="return one clipped row for each record",
+            because="return one clipped row for each record, in a tensor of the shape that came",
         )
     if torch.isnan(got).any():
         raise Wrong(
@@ -266,10 +280,12 @@ def check_noisy_mean(attempt: Callable) -> None:
             given=given,
             got=f"shape {tuple(getattr(got, 'shape', ()))}",
             expected=f"shape ({width},)",
-            because="sum over the records",
+            because="one number for each coordinate: sum over the records, and over nothing else",
         )
     std, mean = float(got.std()), float(got.mean())
-    _check_noise_scale(given, std, expected_std, settings)
+    again = attempt(torch.ones(30, width), **settings, generator=torch.Generator().manual_seed(1))
+    _check_one_for_all(given, got, again)
+    _check_noise_scale(given, std, expected_std, settings, undivided=abs(mean - 30) < 0.2)
     _check_generator(given, lambda g: attempt(torch.ones(30, width), **settings, generator=g))
     if abs(mean - 30 / 40) > 6 * expected_std / math.sqrt(
         width
@@ -312,11 +328,26 @@ def _check_gaussian(given: str, noise: Tensor) -> None:
     )
 
 
-def _check_noise_scale(given: str, std: float, expected: float, settings: dict[str, float]) -> None:
+def _check_one_for_all(given: str, one: Tensor, other: Tensor) -> None:
+    """Refuse a single draw that moves all coordinates alike: it differs between generators, not between coordinates."""
+    if float(one.std()) < 1e-6 < abs(float((one - other).mean())):
+        raise Wrong(
+            given=given,
+            got="all coordinates moved by one number",
+            expected="a draw for each coordinate",
+            because="all coordinates got the same noise: each needs a draw of its own, or differences give it away",
+        )
+
+
+def _check_noise_scale(
+    given: str, std: float, expected: float, settings: dict[str, float], *, undivided: bool
+) -> None:
     """Name the usual wrong scales; the 5% tolerance is ten standard errors of a deviation over 20,000 coordinates."""
     causes = {
         0.0: "no noise was added",
-        settings["noise_multiplier"] * settings["max_grad_norm"]: "the noise was added after the division",
+        settings["noise_multiplier"] * settings["max_grad_norm"]: "that is the noisy sum: it was not divided"
+        if undivided
+        else "the noise was added after the division",
         settings["noise_multiplier"]
         / settings[
             "expected_batch_size"

@@ -47,6 +47,8 @@ def check_paired(attempt: Callable) -> None:
                 first - 1, n, 0.5
             ),
             "that tests the other side only": stats.binom.cdf(first, n, 0.5),
+            "that is twice a tail, more than 1 where both models win as often: the middle is in both tails": 2
+            * stats.binom.cdf(min(first, second), n, 0.5),
             "that compares two accuracies as if they came from different records: what both get right says nothing": (
                 2 * stats.norm.sf(abs(share[0] - share[1]) / error)
             ),

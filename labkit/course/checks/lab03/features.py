@@ -134,9 +134,12 @@ def check_whiten(attempt: Callable) -> None:
     lengths = projection.double().norm(dim=0)
     along = (vectors.T @ projection.double()).abs() / lengths
     if not torch.allclose(along, torch.eye(dimension, dtype=torch.float64), atol=0.02):
-        because = (
-            "keep the directions of largest variance, largest first\ntorch.linalg.eigh sorts them ascending"
-        )
+        because = "the columns do not lie along the directions of largest variance, largest first\ntorch.linalg.eigh sorts them ascending"
+        around_zero = torch.linalg.eigh((x.T @ x).double())[1].flip(1)[:, :dimension]
+        if torch.allclose(
+            (around_zero.T @ projection.double()).abs() / lengths, torch.eye(dimension).double(), atol=0.02
+        ):
+            because = "those are the main directions around 0, not around the mean: take the mean off before the variances are looked at"
         raise Wrong(given, f"columns along main directions: {along.diagonal()}", "1 each", because)
     wanted = (values + damping * values[0]).rsqrt()
     causes = {

@@ -193,6 +193,8 @@ def check_balanced_masks(attempt: Callable) -> None:
                 "each model has half of the records, but a record is not in for half of the models: some have few "
                 "models on one side. Give the next model exactly the records that this one left"
             )
+        elif each.min() == each.max():
+            because = "every record is in for the same number of models, and that is not half of them"
         got = f"records in for {each.min()} to {each.max()} models"
         raise Wrong(
             given=given, got=got, expected=f"every record in for {models // 2} of {models}", because=because
@@ -319,8 +321,6 @@ def check_tpr_at_fpr(attempt: Callable) -> None:
             (_brute_tpr(-scores, truth, fpr), "the lowest scores were called members: high scores are for members"),
             (float((scores[truth] >= level).mean()), "the threshold lets too many of the others pass: with ties, or where "
              "fpr x others is no whole number, count how many really pass"),
-            (float((scores[truth] > level).mean()), "np.quantile puts the threshold between two of the others: choose among "
-             "the scores themselves, and count how many of the others really pass"),
             (float(np.interp(fpr, x, y)), "that interpolates between two thresholds, which no threshold reaches: take the "
              "last point with a rate of at most fpr"),
         ]  # fmt: skip
@@ -422,10 +422,22 @@ def check_shadow_rows(attempt: Callable) -> None:
         )  # fmt: skip
     found = sorted((*row.tolist(), bool(t)) for row, t in zip(rows, truth, strict=True))
     if not np.allclose(np.array(found, dtype=float), np.array(expected, dtype=float)):
-        because = "each row must stand beside its own truth: label, probabilities and mask of one model and one record"
-        if np.allclose(np.sort(rows[:, 1:].ravel()), np.sort(probabilities.ravel())):
-            if sorted(map(tuple, rows.tolist())) == sorted(e[:-1] for e in expected):
-                because = "rows and truth are in different orders: flatten probabilities and masks the same way, model by model"
-            else:
-                because = "labels and probabilities are in different orders: repeat the labels once for each model (np.tile)"
+        because = _why_not_rows(rows, truth, np.array(expected, dtype=float))
         raise Wrong(given=given, got=found[:3], expected=expected[:3], because=because)
+
+
+def _why_not_rows(rows: np.ndarray, truth: np.ndarray, expected: np.ndarray) -> str:
+    """Return the likely cause of rows (m, 1 + classes) and truth (m,) that are not ``expected`` in some order."""
+
+    def same(found: np.ndarray, wanted: np.ndarray) -> bool:
+        return np.allclose(sorted(found.tolist()), sorted(wanted.tolist()))
+
+    if same(np.column_stack([rows, 1 - truth]), expected):
+        return "the truth is turned: it is True where the model was trained on the record"
+    if same(rows, expected[:, :-1]):
+        return "rows and truth are in different orders: flatten probabilities and masks the same way, model by model"
+    if same(np.roll(rows, 1, axis=1), expected[:, :-1]):
+        return "the label stands last: it is the first entry of a row"
+    if same(rows[:, 1:], expected[:, 1:-1]):
+        return "labels and probabilities are in different orders: repeat the labels once for each model (np.tile)"
+    return "the entries after the label are not the probabilities of one model on one record, as they came"

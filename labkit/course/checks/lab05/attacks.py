@@ -332,13 +332,9 @@ def check_tpr_at_fpr(attempt: Callable) -> None:
         ]
         expected = max(tpr for fpr, tpr in points if fpr <= rate)
         next_up = min(tpr for fpr, tpr in points if fpr > rate)
-        at = np.quantile(outside, 1 - rate)
         causes = {
             "that threshold lets more than the allowed share of non-members pass: ties move together, so when they do "
             "not fit, none may pass": next_up,
-            "tied non-members at the threshold were let pass: those at the threshold count on both sides alike\ncount who scores >= threshold": float(
-                (inside >= at).mean()
-            ),
             "that is the share of members below the threshold": 1 - expected,
             "the threshold is to be read off the non-members, not off all scores": float(
                 (inside > np.quantile(scores, 1 - rate)).mean()

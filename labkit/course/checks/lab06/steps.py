@@ -33,8 +33,8 @@ def reference_power(guesses: int, epsilon: float, accuracy: float) -> float:
     minutes=12,
 )
 def check_power(attempt: Callable) -> None:
-    """Against the sum over all outcomes that refute."""
-    for guesses, epsilon, accuracy in ((50, 1.0, 0.9), (100, 1.0, 1 / (1 + math.exp(-1))), (30, 0.0, 0.8)):
+    """Against the sum over all outcomes that refute; with 300 guesses, another level is several guesses away."""
+    for guesses, epsilon, accuracy in ((300, 1.0, 0.78), (100, 1.0, 1 / (1 + math.exp(-1))), (30, 0.0, 0.8)):
         given = f"{guesses} guesses, claim ε = {epsilon}, each right with probability {accuracy:.3f}"
         claimed, real = _law(guesses, 1 / (1 + math.exp(-epsilon))), _law(guesses, accuracy)
         tails = np.cumsum(claimed[::-1])[::-1]
@@ -134,8 +134,8 @@ def reference_verdict(p_values: dict[int, float], confidence: float = 0.95) -> s
     minutes=8,
 )
 def check_verdict(attempt: Callable) -> None:
-    """At the edges where a single test and five corrected ones differ."""
-    p_values = {1: 0.004, 2: 0.03, 3: 0.6, 4: 1e-9, 5: 0.011}
+    """Where single tests, shares of the false discovery rate and shares of the whole risk differ; Holm's method passes."""
+    p_values = {1: 0.004, 2: 0.045, 3: 0.6, 4: 1e-9, 5: 0.02}
     given = f"p-values {p_values}, confidence 95%"
     got = attempt(dict(p_values))
     try:

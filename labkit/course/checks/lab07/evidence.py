@@ -191,12 +191,15 @@ def check_paired(attempt: Callable) -> None:
         )
         if np.allclose(got, expected, rtol=1e-4):
             continue
-        because = _why_not_paired(got, expected, error, outer, pairs)
+        apart = math.sqrt((marked.var(ddof=1) + unmarked.var(ddof=1)) / pairs)
+        because = _why_not_paired(got, expected, error, outer, pairs, apart)
         raise Wrong(given=given, got=got, expected=expected, because=because)
 
 
-def _why_not_paired(got: np.ndarray, expected: np.ndarray, error: float, outer: float, pairs: int) -> str:
-    """Return the likely cause of four wrong numbers."""
+def _why_not_paired(
+    got: np.ndarray, expected: np.ndarray, error: float, outer: float, pairs: int, apart: float
+) -> str:
+    """Return the likely cause of four wrong numbers; ``apart`` is the standard error of two unrelated groups."""
     width = (got[2] - got[1]) / 2
     if math.isclose(got[0], -expected[0], rel_tol=1e-6):
         return "the sign is turned: marked minus unmarked"
@@ -206,7 +209,8 @@ def _why_not_paired(got: np.ndarray, expected: np.ndarray, error: float, outer: 
         return "that takes the normal law's quantile: with so few pairs Student's t reaches further\nn - 1 degrees of freedom, not 1.96"
     if math.isclose(width, outer * error * math.sqrt(pairs), rel_tol=1e-3):
         return "that is the spread of single pairs: the mean's standard error divides by the root of n"
-    if math.isclose(got[0], expected[0], rel_tol=1e-6) and width > 2 * outer * error:
+    # From the normal law's quantile to the one of Student's t with n - 1 degrees, whichever was taken.
+    if math.isclose(got[0], expected[0], rel_tol=1e-6) and 1.95 * apart < width < 1.01 * outer * apart:
         return (
             "that treats the two groups as unrelated, and drowns the effect in the spread between seeds: take the "
             "differences first"

@@ -69,8 +69,8 @@ def _why_not_blurred(got: Tensor, x: Tensor, sigma: float) -> str:
         "colours were mixed: each channel is blurred alone (groups=C)": _scipy(x, sigma)
         .mean(1, keepdim=True)
         .expand_as(x),
-        "only rows or only columns were blurred": _one_way(x, sigma, 2),
-        "only columns or only rows were blurred": _one_way(x, sigma, 3),
+        "the blur runs up and down alone: it has to run left and right, too": _one_way(x, sigma, 2),
+        "the blur runs left and right alone: it has to run up and down, too": _one_way(x, sigma, 3),
     }
     for text, wrong in causes.items():
         if torch.allclose(got.double(), wrong.double(), rtol=1e-4, atol=1e-5):

@@ -277,7 +277,7 @@ def check_last_only(attempt: Callable) -> None:
     moved = {name for name, value in state.items() if not torch.equal(value, before[name])}
     if moved != last:
         because = (
-            "the last layer still has the victim's weights: it was to start anew\nlast.reset_parameters()"
+            "the last layer still has numbers of the victim's, weights or bias: all of it was to start anew\nlast.reset_parameters()"
             if moved < last
             else "layers other than the last were started anew: what they know is what the thief wants to keep"
         )
@@ -286,5 +286,5 @@ def check_last_only(attempt: Callable) -> None:
         refuse(
             "a last layer of one number",
             "random weights",
-            "a layer that starts from zeros says nothing: it starts as a new one does\nuse last.reset_parameters()",
+            "a layer whose weights are all one number does not start as a new one does: its outputs cannot differ\nuse last.reset_parameters()",
         )

@@ -44,7 +44,6 @@ def _brought() -> list[tuple[str, TriggerSet, bool, str]]:
     many = _draw(KEY, 40)
     best = torch.arange(5, 40, 3)  # say, those that the suspect answers
     other = _draw(Key.from_phrase("another key"), 12)
-    mixed = TriggerSet(own.x, other.y, "pictures")
     return [
         (
             "the key's own 12 triggers",
@@ -77,12 +76,6 @@ def _brought() -> list[tuple[str, TriggerSet, bool, str]]:
             "a changed answer was let through: whoever may choose the answers writes down what the suspect says",
         ),
         (
-            "the key's pictures with another key's answers",
-            mixed,
-            False,
-            "the answers are not the key's: compare .y as well as .x",
-        ),
-        (
             f"{len(best)} triggers chosen among the key's first 40",
             TriggerSet(many.x[best], many.y[best], "pictures"),
             False,
@@ -102,7 +95,7 @@ def _brought() -> list[tuple[str, TriggerSet, bool, str]]:
     minutes=10,
 )
 def check_follows(attempt: Callable) -> None:
-    """Honest claims, one with rounding, and five ways to cheat; the last brings another number of triggers."""
+    """Honest claims, one with rounding, and four ways to cheat; the last brings another number of triggers."""
     for words, brought, expected, because in _brought():
         got = attempt(brought, KEY, _draw)
         if not isinstance(got, bool | np.bool_ | torch.Tensor) or np.size(got) != 1:

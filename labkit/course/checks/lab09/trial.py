@@ -110,8 +110,8 @@ P = np.array(
         [NAN, 1e-6, 0.7, 2e-4],  # the mark was not asked; likeness and records speak
         [2e-4, 1e-9, 1e-9, 0.9],  # mark and likeness speak: two lines, not three
         [9e-4, 1e-9, 0.1, 0.8],  # below alpha / suspects, above the share
-        [SHARE, 1e-9, 0.6, 0.5],  # exactly the share
         [4e-4, 1e-9, 0.4, 0.9],  # above alpha / all cells, below alpha / cells with a direction
+        [SHARE, 1e-9, 0.6, 0.5],  # exactly the share
     ]
 )
 HEARD = np.array([True] * 4 + [False] + [True] * 5)
@@ -139,8 +139,8 @@ def check_convict(attempt: Callable) -> None:
         "a line that could not be asked is nan: it does not speak, and does not stop the others",
         "shared mistakes and agreement were counted as two: they rest on the same likeness, so together they are one line",
         f"alpha is shared out over suspects *and* lines with a direction: {SHARE:.2g} is left for each",
-        "a line speaks if p is *at most* its share: redrawn keys reach exactly their least p-value, and no less\n1 / (keys + 1)",
         f"alpha is shared among lines with a direction alone, {SHARE:.2g} for each: the others cannot convict",
+        "a line speaks if p is *at most* its share: redrawn keys reach exactly their least p-value, and no less\n1 / (keys + 1)",
     ]
     for needed, expected in EXPECTED.items():
         given = {"p": P, "directional": DIRECTIONAL, "heard": HEARD, "alpha": ALPHA, "needed": needed}
@@ -151,7 +151,9 @@ def check_convict(attempt: Callable) -> None:
         for row, because in enumerate(traps):
             if bool(got[row]) != bool(expected[row]):
                 because = (
-                    because if needed == 2 or row in (2, 6) else f"`needed` lines must speak, here {needed}"
+                    because
+                    if needed == 2 or row in (2, 5, 6)
+                    else f"`needed` lines must speak, here {needed}"
                 )
                 raise Wrong(
                     given=given, got=got.astype(bool), expected=np.array(expected, bool), because=because

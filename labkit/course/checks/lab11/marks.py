@@ -153,10 +153,6 @@ def _why_p(got: float, strength: float, redrawn: np.ndarray) -> str:
             above / keys,
             "the hospital's own key is one of the draws: without it, nine keys could give a p-value of 0, which no finite number of keys shows\n+ 1, above and below",
         ),
-        (
-            strictly / keys,
-            "the hospital's own key counts, too, and so do keys that read just as strong\n>=, not >",
-        ),
         ((1 + above) / keys, "the own key is one of the keys: + 1 below, too"),
         (
             (1 + strictly) / (1 + keys),

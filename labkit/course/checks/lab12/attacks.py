@@ -11,6 +11,8 @@ import numpy as np
 from labkit.course.checks.lab12.leaks import array
 from labkit.course.exercises.exercise import Wrong, exercise
 
+OPEN = "of an open threat: the worst that is left, by the *upper* end with the control"
+ANSWERED = "of an answered threat: what the control averts, by the *lower* end of the attack"
 LEVELS = {"low": 0.02, "medium": 0.05, "high": 0.1, "critical": 0.5}
 
 
@@ -63,7 +65,10 @@ def check_boosted_update(attempt: Callable) -> None:
             ),
             (total * wanted - honest, "divide by your own records: the server will multiply by them"),
             ((total * wanted + honest) / own, "the others' part is to be taken off, not added"),
-            ((total - own) / own * wanted, "the mean divides by all records, your own included"),
+            *[
+                (((total - own) * wanted - part) / own, "the mean divides by all records, your own included")
+                for part in (0, honest)
+            ],
         ]
         mean = (own * got + honest) / total
         otherwise = f"with your update the server's mean is {mean.round(3)}; write that mean with your update as the unknown"
@@ -150,13 +155,13 @@ def check_median_needs_clear(attempt: Callable) -> None:
                     "this rule uses nothing but the sum: the sets that you compare must have the *same* sum, and numbers "
                     "are equal up to rounding (np.allclose)"
                 )
-            elif name.startswith("the median") and not _shuffles(attempt):
+            elif name.startswith("the median") and _reorders_only(attempt):
                 because = "reordering the updates changes no median: move them against each other, so that the sum stays"
             raise Wrong(given=given, got=str(bool(got)), expected=str(clear), because=because)
 
 
-def _shuffles(attempt: Callable) -> bool:
-    """Return whether the attempt shows a rule anything but reorderings of the updates."""
+def _reorders_only(attempt: Callable) -> bool:
+    """Return whether all that the attempt shows a rule are reorderings of the updates."""
     updates, seen = np.arange(12.0).reshape(4, 3), []
 
     def spy(shown: np.ndarray) -> np.ndarray:
@@ -164,7 +169,7 @@ def _shuffles(attempt: Callable) -> bool:
         return np.zeros(3)
 
     attempt(spy, updates.copy())
-    return any(not np.array_equal(np.sort(one, axis=0), np.sort(updates, axis=0)) for one in seen)
+    return bool(seen) and all(np.array_equal(np.sort(one, axis=0), updates) for one in seen)
 
 
 def reference_severity(
@@ -204,20 +209,16 @@ def check_severity(attempt: Callable) -> None:
             (0.005, 0.015),
             "the whole interval with the control lies below the lowest level: answered",
         ),
-        ((0.7, 0.9), (0.005, 0.03), "the upper end with the control reaches 'low': not excluded, so open"),
-        ((0.7, 0.9), None, "no experiment with the control: open, whatever one believes about it"),
-        ((0.0, 0.6), None, "a wide interval is no pass: an open threat is as severe as its upper end allows"),
-        ((0.0, 0.015), None, "the attack itself is harmless with certainty: nothing to answer"),
-        (
-            (0.06, 0.3),
-            (0.0, 0.01),
-            "of an answered threat: what the control averts, by the *lower* end of the attack",
-        ),
         (
             (0.7, 0.9),
-            (0.06, 0.4),
-            "of an open threat: the worst that is left, by the *upper* end with the control",
+            (0.005, 0.03),
+            "the upper end with the control reaches 'low', so nothing is excluded: open",
         ),
+        ((0.7, 0.9), None, "whatever one believes about the control, no experiment with it was made: open"),
+        ((0.0, 0.6), None, "a wide interval is no pass: an open threat is as severe as its upper end allows"),
+        ((0.0, 0.015), None, "the attack itself is harmless with certainty: nothing to answer"),
+        ((0.06, 0.3), (0.0, 0.01), ANSWERED),
+        ((0.7, 0.9), (0.06, 0.4), OPEN),
         ((0.1, 0.2), (0.0, 0.01), "a level begins at its number: 0.1 is high"),
         ((0.3, 0.4), (0.0, 0.02), "an upper end of exactly 'low' reaches it: open"),
         ((0.0, math.inf), None, "one run gives an infinite interval: nothing is excluded"),
@@ -234,8 +235,8 @@ def check_severity(attempt: Callable) -> None:
             because = "return two words: severity and status"
             raise Wrong(given=given, got=got, expected=expected, because=because)
         if tuple(got) != expected:
-            if got[1] == expected[1] and because.endswith("answered"):  # the status is right: say what is not
-                because = "the status is right; the severity of an answered threat is what the control averts"
+            if got[1] == expected[1] and because.endswith((": answered", ": open")):  # not the status, then
+                because = ANSWERED if expected[1] == "answered" else OPEN
             raise Wrong(given=given, got=tuple(got), expected=expected, because=because)
     other = {"low": 0.5, "medium": 0.6, "high": 0.7, "critical": 0.9}
     if tuple(attempt((0.65, 0.68), None, other)) != ("medium", "open"):
