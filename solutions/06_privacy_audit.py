@@ -561,8 +561,9 @@ plots.show(
 
 # %% [markdown]
 # The ceiling is the f-DP curve of the claim: no attack on correct training lies above it, except by the luck of a finite
-# sample. With this access the attack comes close to it, so the *attack* wastes little. The *audit* still does: it must
-# turn counts into certainty, and section 5 shows how much slips through.
+# sample. One run draws a rough curve: with this access it comes close to the ceiling in places, and
+# where it stays below, one run does not say whether the attack or luck was short. The *audit* loses more: it must turn
+# counts into certainty, and section 5 shows how much slips through.
 #
 # ## 5. Five training functions
 #
