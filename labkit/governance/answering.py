@@ -59,6 +59,9 @@ def as_answering(
     ReviewError
         If it cannot be asked, or its answers are no logits; the message says which setting helps.
     """
+    if isinstance(model, Answering) and part is None:
+        _try(model.eval(), x[:2], classes)
+        return model
     if answers not in ANSWERS:
         raise ReviewError(f"model: answers is {answers!r}; expected one of {', '.join(ANSWERS)}")
     if not isinstance(model, nn.Module):

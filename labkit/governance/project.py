@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from labkit.governance.answering import as_answering
 from labkit.governance.claims import Claim, Mark, Shadows, Submitted
 from labkit.governance.findings import ReviewError
 
@@ -33,8 +34,8 @@ class Project:
     ----------
     title, owner : str
         What is to be approved, and who answers for it.
-    model : nn.Module
-        Gives one logit for each class: see `labkit.governance.answering`.
+    model : nn.Module, or fitted scikit-learn classifier
+        Gives one logit for each class, tried on two records: where it answers otherwise, see `labkit.governance.as_answering`.
     dataset : Dataset
         Its train records trained the model (see ``members``), its test records did not.
     members : bool array of shape (train records,), optional
@@ -105,6 +106,8 @@ class Project:
     def __post_init__(self) -> None:
         if not self.title.strip() or not self.owner.strip():
             raise ReviewError("title and owner: expected words: somebody answers for what is approved")
+        asked = as_answering(self.model, self.dataset.train_x, len(self.dataset.classes))
+        object.__setattr__(self, "model", asked)
         if not self.budget_minutes > 0:
             raise ReviewError(f"budget_minutes is {self.budget_minutes}; expected more than 0")
         if unknown := set(self.promises) - set(LIMITS):
@@ -154,8 +157,30 @@ class Project:
 
 
 def model_digest(model: nn.Module) -> str:
-    """Return the SHA-256 of a model's structure and weights (for a scikit-learn model, of its parameters as pickled)."""
+    """Return the SHA-256 of a model's structure, weights and settings (for a scikit-learn model, of it as pickled).
+
+    Settings count whether ``repr`` prints them or not: a temperature, or which part of an answer holds the logits.
+    """
     from labkit import adapt, cache
 
-    estimator = pickle.dumps(model.estimator) if isinstance(model, adapt.Estimator) else ""
-    return cache.digest(repr(model), dict(model.state_dict()), estimator)
+    if isinstance(model, adapt.Estimator):
+        return cache.digest(repr(model), model.classes, pickle.dumps(model.estimator))
+    held = {name: _settings(part) for name, part in model.named_modules()}
+    return cache.digest(repr(model), dict(model.state_dict()), held)
+
+
+def _settings(part: nn.Module) -> dict[str, str]:
+    """Return digests of what one module holds besides its weights and its parts; of what cannot be read, the type."""
+    from torch import nn
+
+    from labkit import cache
+
+    found = {}
+    for name, value in vars(part).items():
+        if name in vars(nn.Module()):
+            continue
+        try:
+            found[name] = cache.digest(value)
+        except TypeError:
+            found[name] = type(value).__name__
+    return found

@@ -8,17 +8,44 @@ from datetime import date
 import numpy as np
 import projects
 import pytest
+from torch import nn
 
+from labkit.adapt import as_module
 from labkit.audit.conforming.check import Check as Statistic
 from labkit.audit.conforming.result import ConformanceResult
+from labkit.audit.guessing import Tally
+from labkit.audit.result import conclude
 from labkit.federated.threats.findings import Finding as Threat
 from labkit.federated.threats.findings import Findings, not_shown
-from labkit.governance import Claim, Outcome, ReviewError, Submitted, checklist, decide, review
-from labkit.governance.checks import accounting, conformance, leakage, mark, statement, submitted, threats
+from labkit.governance import (
+    Claim,
+    Mark,
+    Outcome,
+    ReviewError,
+    Submitted,
+    as_answering,
+    checklist,
+    decide,
+    review,
+)
+from labkit.governance.checks import (
+    accounting,
+    conformance,
+    leakage,
+    mark,
+    one_run,
+    statement,
+    submitted,
+    threats,
+)
+from labkit.governance.checks.base import CannotRun
 from labkit.governance.checks.registry import ANSWERED
 from labkit.governance.findings import Finding, Measure
+from labkit.governance.project import model_digest
 from labkit.membership.attacks.registry import AttackResult
 from labkit.stats import Interval
+from labkit.watermark.verification.redrawn_keys import RedrawnKeys
+from labkit.watermark.verification.verdict import Verdict
 from labkit.watermark.verification.verify import judge as verdict_of
 
 TODAY = date(2026, 11, 26)
@@ -247,11 +274,93 @@ def test_code_that_deviates_is_critical():
     ("hits", "nulls", "severities"), [(90, 20, []), (5, 20, ["critical"]), (90, 5, ["medium"])]
 )
 def test_a_mark_is_there_or_not_or_nobody_can_say(hits, nulls, severities):
-    hit = np.arange(100) < hits
-    null_hit = np.zeros((nulls, 100), dtype=bool)
-    null_hit[:, :3] = True
-    found = verdict_of(hit, null_hit, minimum=2)
+    found = verdict(hits, nulls, redrawn=keys(hits / 100))
     assert [one.severity for one in mark.judge(projects.sound(), found).findings] == severities
+
+
+def verdict(hits: int, nulls: int = 20, null_hits: int = 3, **settings) -> Verdict:
+    null_hit = np.zeros((nulls, 100), dtype=bool)
+    null_hit[:, :null_hits] = True
+    return verdict_of(np.arange(100) < hits, null_hit, minimum=2, **settings)
+
+
+def keys(own: float) -> RedrawnKeys:
+    return RedrawnKeys(np.full(100, own), np.full((999, 100), 0.03), "hits", 999)
+
+
+def test_triggers_that_may_have_been_picked_show_no_mark():
+    (found,) = mark.judge(projects.sound(), verdict(100)).findings
+    assert (found.severity, "picked to fit" in found.title) == ("medium", True)
+
+
+def test_a_submission_does_not_set_the_level_at_which_innocents_are_accused():
+    """14 hits, where each null model has 8: p = 0.04 or so, which alpha = 0.5 would call proof."""
+    found = verdict(14, null_hits=8, alpha=0.5)
+    assert found.decided
+    assert [one.severity for one in mark.judge(projects.sound(), found).findings] == ["critical"]
+
+
+def test_a_null_model_that_is_passed_twenty_times_is_one_witness():
+    base = projects.sound()
+    asked = Mark(
+        x=base.dataset.test_x[:50], y=1 - base.dataset.test_y[:50], nulls=[projects.regression()] * 20
+    )
+    outcome = review(projects.sound(mark=asked, checks=["mark"]))["mark"]
+    assert (outcome.status, outcome.why[:22]) == ("not run", "1 distinct null models")
+
+
+def test_an_audit_of_another_claim_is_no_audit_of_this_one():
+    tally = Tally("loss", 55, 100, 1000, 50)
+    for claimed in (None, 50.0, 0.1):
+        other = conclude([tally], method="m", claimed=claimed, delta=projects.DELTA)
+        with pytest.raises(CannotRun, match="audit the claim that is made"):
+            one_run.judge(projects.sound(), other)
+    with pytest.raises(CannotRun, match="audit the claim that is made"):
+        one_run.judge(projects.sound(), conclude([tally], method="m", claimed=projects.EPSILON, delta=1e-2))
+    own = conclude(
+        [tally], method="m", claimed=projects.EPSILON, delta=projects.DELTA, source="their records"
+    )
+    assert one_run.judge(projects.sound(), own).conditions.startswith("their records")
+    with pytest.raises(CannotRun, match="the submission claims nothing"):
+        one_run.judge(projects.sound(claim=None), own)
+
+
+def test_settings_that_are_printed_nowhere_tell_models_apart():
+    def scaled(by: float) -> nn.Module:
+        model = projects.regression()
+        model.by = by
+        return model
+
+    part = [as_answering(Two(), projects.table().train_x, 2, part=name) for name in ("a", "b")]
+    lower = [as_module(Two(), output=name) for name in ("a", "b")]
+    for one, other in ((scaled(1.0), scaled(9.0)), part, lower):
+        assert repr(one) == repr(other)
+        assert model_digest(one) != model_digest(other)
+    assert model_digest(scaled(1.0)) == model_digest(scaled(1.0))
+
+
+class Two(nn.Module):
+    """Answers with a dict of two heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = projects.regression(), projects.regression()
+
+    def forward(self, x):
+        return {"a": self.a(x), "b": self.b(x)}
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (nn.Sequential(nn.Linear(6, 2), nn.Softmax(1)), "answers: probabilities"),
+        (Two(), "say which part"),
+        (nn.Linear(5, 2), "cannot be asked"),
+    ],
+)
+def test_a_model_that_attacks_would_misread_is_refused_before_anything_runs(model, said):
+    with pytest.raises(ReviewError, match=said):
+        projects.sound(model=model)
 
 
 def test_threats_weigh_by_what_is_not_excluded_and_a_broken_promise_is_critical():

@@ -46,6 +46,9 @@ def judge(project: Project, found: ConformanceResult) -> Found:
         ),
         Measure("p-value of conforming", p_text(found.p_value), f"corrected for {len(found.checks)} checks"),
         Measure("power", found.power, "4 times in 5"),
+        Measure(
+            "noise multipliers of the runs", " and ".join(f"{one:.4g}" for one in found.noise_multipliers), ""
+        ),
     ]
     findings = []
     if found.deviates:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from torch import nn
 
+from labkit import adapt
 from labkit.federated.marks.mark_report import NULLS as FEDERATIONS
 from labkit.federated.marks.mark_report import MarkReport
 from labkit.governance.checks.base import Absent, CannotRun, Check, Found, conditions, picture, shown
 from labkit.governance.findings import Finding, Measure
-from labkit.governance.project import Project
+from labkit.governance.project import Project, model_digest
 from labkit.stats import p_text
 from labkit.watermark.verification.asking import answers
 from labkit.watermark.verification.verdict import NULLS, Verdict
 from labkit.watermark.verification.verify import judge as verdict_of
 
 FUNCTION = "labkit.watermark.verify"
+LOOSEST = 0.01  # alpha that a submission may fix for its own mark
 FEDERATED = "labkit.federated.marks.verify"
 
 
@@ -28,16 +32,22 @@ def absent(project: Project) -> Absent | None:
         return Absent("no mark is claimed", applies=False)
     if len(_nulls(project)) < 2:
         return Absent(
-            f"{len(_nulls(project))} null models: {NULLS} that never met the mark are needed (mark: nulls)"
+            f"{len(_nulls(project))} distinct null models: {NULLS} that never met the mark are needed (mark: nulls)"
         )
     return None
 
 
 def _nulls(project: Project) -> list[Any]:
-    """Return models without the mark: those given, and shadow models that can be asked."""
+    """Return models without the mark, each once: those given, and shadow models that can be asked."""
     bank = project.shadows.bank if project.shadows else None
     spare = [] if bank is None else [bank.model(k) for k in range(len(bank)) if bank._has_weights(k)]
-    return [*project.mark.nulls, *spare]
+    return list({_identity(null): null for null in [*project.mark.nulls, *spare]}.values())
+
+
+def _identity(null: Any) -> str:
+    """Return what tells one null model from another: its content, or itself where that cannot be read."""
+    known = isinstance(null, nn.Module) or hasattr(null, "predict_proba")
+    return model_digest(adapt.as_module(null)) if known else str(id(null))
 
 
 def settings(project: Project) -> dict[str, Any]:
@@ -77,6 +87,9 @@ def judge(project: Project, found: Verdict | MarkReport) -> Found:
 
 
 def _of_one(project: Project, found: Verdict) -> Found:
+    asked = found.alpha
+    found = replace(found, alpha=min(asked, LOOSEST))
+    whose = "fixed in advance" if asked <= LOOSEST else f"the board's: {asked:g} would accuse the innocent"
     said = [
         shown("triggers answered as marked", found.rate, "triggers, for this one model"),
         Measure(
@@ -84,7 +97,7 @@ def _of_one(project: Project, found: Verdict) -> Found:
             f"{found.null_rates.min():.1%} to {found.null_rates.max():.1%}",
             f"{len(found.null_hit)} models",
         ),
-        Measure("p-value", found.p_text, f"alpha = {found.alpha:g}, fixed in advance"),
+        Measure("p-value", found.p_text, f"alpha = {found.alpha:g}, {whose}"),
         shown("false claims", found.false_claim_rate, "null models"),
     ]
     findings = []
@@ -103,7 +116,22 @@ def _of_one(project: Project, found: Verdict) -> Found:
                 interval_of="the share of triggers answered as marked",
             )
         )
+    elif found.redrawn is None and found.chance is None:
+        findings.append(_picked(found))
     return Found(said, findings, [picture(found.plot())], conditions(project, seed=found.seed))
+
+
+def _picked(found: Verdict) -> Finding:
+    """Any model answers triggers as marked that were picked by a look at its answers."""
+    return Finding(
+        title="Nothing shows that the triggers were not picked to fit the model",
+        severity="medium",
+        evidence=f"{found.verdict}. No other keys were drawn and asked: inputs on which this model alone answers so can be "
+        "found for any model, marked or not.",
+        found_by=FUNCTION,
+        condition="Let the board draw keys anew (labkit.watermark.verification.redrawn_keys; mark: import, with redrawn), and "
+        "show that the key was committed to before the model was released.",
+    )
 
 
 def _of_hospitals(project: Project, found: MarkReport) -> Found:

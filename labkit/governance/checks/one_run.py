@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from labkit.audit.audits import audit_one_run
@@ -49,8 +50,23 @@ def measure(project: Project, minutes: float) -> AuditResult:
     return found
 
 
+def _of_another_claim(project: Project, found: AuditResult) -> str:
+    """Say so if an audit that was handed in tested another claim than the submission makes."""
+    claim, tested = project.claim, found.claimed_epsilon
+    asked = "no claim" if tested is None else f"ε = {tested:.4g} at δ = {found.delta:g}"
+    if claim is None:
+        return "" if tested is None else f"the audit tested {asked}, and the submission claims nothing"
+    near = tested is not None and math.isclose(tested, claim.epsilon, rel_tol=0.02)
+    if near and math.isclose(found.delta, claim.delta or 0.0, rel_tol=1e-6):
+        return ""
+    made = f"ε = {claim.epsilon:.4g} at δ = {claim.delta or 0:g}"
+    return f"the audit that was handed in tested {asked}, the submission claims {made}: audit the claim that is made"
+
+
 def judge(project: Project, found: AuditResult) -> Found:
     """The claim is refuted, or it is not, which proves nothing: the power line says what would have been caught."""
+    if wrong := _of_another_claim(project, found):
+        raise CannotRun(wrong)
     said = [
         Measure(
             "ε from below",
@@ -70,7 +86,13 @@ def judge(project: Project, found: AuditResult) -> Found:
                 refs=(GDPR_BY_DESIGN,),
             )
         )
-    return Found(said, findings, [picture(found.plot())], conditions(project, seed=found.seed))
+    return Found(said, findings, [picture(found.plot())], _conditions(project, found))
+
+
+def _conditions(project: Project, found: AuditResult) -> str:
+    """Return where the audit ran: on the submission's records, unless it names others."""
+    same = found.source in ("", project.dataset.source)
+    return conditions(project, seed=found.seed) if same else f"{found.source}; seed {found.seed}"
 
 
 CHECK = Check(
