@@ -59,6 +59,9 @@ class Box:
             self._keep(None)
 
     def _keep(self, _: Any) -> None:
+        if not self.field.value:
+            self._say(f"Nothing kept: {'choose one' if self.question.choices else 'write a number'} first.")
+            return
         try:
             guess = self.question.read(self.field.value)
         except ValueError as error:
