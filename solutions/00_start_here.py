@@ -26,7 +26,8 @@
 #
 # **Minutes.** 25, of which the machine needs less than one.
 #
-# **How to go on.** Shift + Enter runs a cell and moves to the next.
+# **How to go on.** Shift + Enter runs a cell and moves to the next. Ctrl + B hides the list of files at the left and
+# brings it back: more room for the text.
 #
 # **Difficulty.** ●○○○○ (1 of 5)
 
