@@ -103,9 +103,28 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
 
 
 def mean_share(values: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Return `mean_interval` of shares, such as accuracies, cut to [0, 1]: no share lies beyond."""
+    """Return `mean_interval` of shares, such as accuracies, cut to [0, 1]: no share lies beyond; see `equal_shares`.
+
+    Examples
+    --------
+    >>> mean_share([1.0, 1.0, 1.0, 1.0]).percent(0)
+    '100% [40, 100]'
+    """
     found = mean_interval(values, confidence)
+    if found.low == found.high:
+        return equal_shares(found.estimate, len(values), confidence)
     return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
+
+
+def equal_shares(share: float, runs: int, confidence: float = 0.95) -> Interval:
+    """Return the interval of a mean share whose ``runs`` all gave the same: they have no spread to go by.
+
+    They bound the chance that a run gives another share (Clopper-Pearson, no such run among them); whatever that other
+    share is, the mean lies within what is returned.
+    """
+    other = clopper_pearson(0, runs, confidence).high
+    method = f"exact, {runs} equal runs"
+    return Interval(share, share * (1 - other), share + (1 - share) * other, confidence, method)
 
 
 def prediction_bound(values: Sequence[float], trials: int, confidence: float = 0.95) -> float:

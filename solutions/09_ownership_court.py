@@ -73,7 +73,7 @@ from labkit.widgets import suspects_explorer
 
 # %%
 setup = owner_and_thief.project()
-# Its test records are the court's: no model was trained or tuned on them.
+# Its test records are the court's: no model was trained on them.
 public = setup.owner
 # solved.NAME: your function once it has passed, labkit's until then
 solved = Solved("09")

@@ -42,6 +42,20 @@ def test_the_mean_of_shares_stays_a_share() -> None:
     assert stats.mean_share([0.4, 0.41, 0.42]) == stats.mean_interval([0.4, 0.41, 0.42])
 
 
+def test_equal_runs_are_no_certainty() -> None:
+    four = stats.mean_share([1.0] * 4)
+    # Clopper-Pearson on no other run in four: 1 - 0.025 ** (1 / 4).
+    assert (four.low, four.high) == (pytest.approx(0.025**0.25), 1.0)
+    none = stats.mean_share([0.0] * 3)
+    assert (none.low, none.high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 3)))
+    half = stats.mean_share([0.5] * 3)
+    assert half.low == pytest.approx(1 - half.high)
+    assert half.low < 0.2
+    assert "3 equal runs" in half.method
+    assert stats.mean_share([0.5]).low == 0.0
+    assert stats.mean_share([0.5]).high == 1.0
+
+
 def test_bootstrap_brackets_the_mean_and_repeats() -> None:
     values = np.arange(100.0)
     interval = stats.bootstrap(values)

@@ -179,6 +179,13 @@ def test_the_interval_counts_the_threshold_too() -> None:
     assert "20 target federations (in pairs) and 200 records" in found.method
 
 
+def test_a_rate_that_never_varies_is_no_certainty() -> None:
+    masks = np.tile(np.arange(200) < 100, (20, 1))
+    for found in (scoring.tpr_interval(masks * 1.0, masks, 0.01), scoring.auc_interval(masks * 1.0, masks)):
+        # Ten pairs of federations, none of which gave another share: 1 - 0.025 ** (1 / 10) of pairs may.
+        assert (found.low, found.high) == (pytest.approx(0.025**0.1), 1.0)
+
+
 def test_few_non_members_are_refused() -> None:
     masks = shadows.pair_masks(np.zeros(60, dtype=int), 8, seed=0)
     with pytest.raises(ValueError, match="needs 1000"):

@@ -171,9 +171,8 @@ def build(
 
 def _run(item: Lab, solved: NotebookNode, files: Places) -> None:
     """Execute a solution in the folder it lives in; whatever is not a pass stops the build."""
-    own_progress = (
-        Path(".labkit") / "build.json"
-    )  # beside the solution, so that its overview shows this run alone
+    # Beside the solution and of this lab: its overview shows this run alone, whatever else is being built.
+    own_progress = Path(".labkit") / f"build-{item.number}.json"
     (files.source.parent / own_progress).unlink(missing_ok=True)
     settings = {"LABKIT_STRICT": "1", "LABKIT_PROGRESS_FILE": str(own_progress)}
     seconds = execute(solved, files.source.parent, item.name, environment=settings)

@@ -25,7 +25,7 @@ FINAL = ("LiRA, final model", "RMIA, final model")
 ROUNDS, INSIDER = "all rounds, outsider", "all rounds, another hospital"
 INFORMED = "all rounds, knows all others"
 ALL, EXPOSED = "all hospitals", "the tenth with the largest gradients"
-DRAWN = {BUILT: (FINAL[0], ROUNDS, INFORMED), BARE: (FINAL[0], ROUNDS)}
+DRAWN = {BUILT: (FINAL[1], ROUNDS, INFORMED), BARE: (FINAL[1], ROUNDS)}
 RATE = 0.01
 FOUND = Scale(
     "share of members found while 1% of non-members are accused",
@@ -149,7 +149,7 @@ class MembershipStudy(Result):
         """Draw the ROC curves on log axes, with the ceiling of the promise."""
         fig, ax = plots.figure(6.8, 5.4) if ax is None else (ax.figure, ax)
         lowest = self.rates[0]
-        styles = {FINAL[0]: "--", ROUNDS: "-", INFORMED: "-."}
+        styles = {FINAL[1]: "--", ROUNDS: "-", INFORMED: "-."}
         colours = {BUILT: plots.COLOURS[0], BARE: plots.COLOURS[1]}
         for name, tpr in self.curves.items():
             attack, _, arm = name.partition("; ")

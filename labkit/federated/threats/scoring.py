@@ -13,7 +13,7 @@ import numpy as np
 from labkit.federated.threats.shadows import Shadows
 from labkit.membership.attacks import lira, rmia
 from labkit.membership.shadows import signals
-from labkit.stats import Interval
+from labkit.stats import Interval, equal_shares
 
 RESAMPLES = 400
 NEEDED = 10  # non-members expected above the threshold: with fewer, the false-positive rate itself is unknown
@@ -127,10 +127,11 @@ def crossed(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval:
-    """Return a statistic with its percentile bootstrap over targets and records, both drawn with replacement.
+    """Return a share or an area with its percentile bootstrap over targets and records, both drawn with replacement.
 
     Targets are drawn in pairs, as the two halves of a pair are one draw. The interval is a little wide rather than
     narrow: chance that targets and records share counts twice (Owen & Eckles 2012, arXiv 1106.2125, section 3).
+    Where every draw gives the same, the pairs count as equal runs: see `labkit.stats.equal_shares`.
     """
     random = np.random.default_rng(seed)
     draws = []
@@ -140,6 +141,8 @@ def crossed(
         draws.append(statistic(chosen, random.integers(0, records, records)))
     low, high = np.nanquantile(draws, [0.025, 0.975])
     value = statistic(np.arange(targets), np.arange(records))
+    if low == high:
+        return equal_shares(value, targets // 2)
     method = (
         f"bootstrap over {targets} target federations (in pairs) and {records} records, {resamples} resamples"
     )

@@ -54,6 +54,7 @@ class UnderDP(Result):
     seeds: tuple[int, ...]
     source: str
     profile: str
+    delta: float
 
     def table(self) -> pd.DataFrame:
         """Return one row per statement and number of marks, with 95% intervals over seeds."""
@@ -89,7 +90,7 @@ class UnderDP(Result):
             ylim=(-3, 103),
             title=f"What DP-SGD leaves of a {self.kind} mark ({len(self.seeds)} seeds, 95% intervals)\n{self.source}",
         )
-        ax.legend()
+        ax.legend(title=f"PLD, δ = {self.delta:g}, add/remove, unit a record")
         seen = "; ".join(
             f"{'no privacy' if row.epsilon is None else f'epsilon {row.epsilon:g}'}, {row.marks} marks: "
             f"{100 * row.strength.estimate:.0f}%"
@@ -176,7 +177,9 @@ def strengths(
                         stats.mean_share([run["strength"] for run in runs]),
                     )
                 )
-    return UnderDP(tuple(rows), kind, len(data.train_y), tuple(seeds), data.source, profiles.current().name)
+    return UnderDP(
+        tuple(rows), kind, len(data.train_y), tuple(seeds), data.source, profiles.current().name, delta
+    )
 
 
 def _once(

@@ -54,7 +54,7 @@ class Matrix(Result):
         """What the reader must know of this run."""
         seeds = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}"
         text = f"{self.source}; profile {self.profile}; {seeds}; "
-        text += f"{self.null_count} null models, alpha = {self.alpha:g}"
+        text += f"at least {self.null_count} null models, alpha = {self.alpha:g}"
         few = self.null_count < verify.NULLS
         return text + (f": a rehearsal, a claim needs {verify.NULLS} null models" if few else "")
 
