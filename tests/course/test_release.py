@@ -217,12 +217,24 @@ def test_the_keys_answers_are_those_of_the_formulas():
 
 def test_paper_and_key_are_written_apart(tmp_path):
     assert cli.main(["classroom", "variant", str(tmp_path), "--seed", "7"]) == 0
-    paper, key = (tmp_path / name for name in ("exam-7.md", "exam-7-key.md"))
+    names = f"exam-{variants.label(7)}.md", f"exam-{variants.label(7)}-key.md"
+    paper, key = (tmp_path / name for name in names)
     for question in variants.draw(7):
         assert question.text in paper.read_text(encoding="utf-8")
         assert question.reason not in paper.read_text(encoding="utf-8")
         assert question.reason in key.read_text(encoding="utf-8")
-    assert json.loads((tmp_path / written.RECORD).read_text(encoding="utf-8")).keys() == {
-        "exam-7.md",
-        "exam-7-key.md",
-    }
+    assert json.loads((tmp_path / written.RECORD).read_text(encoding="utf-8")).keys() == set(names)
+
+
+def test_a_paper_gives_no_seed_away_and_without_one_each_is_new(tmp_path, capsys):
+    """The released wheel makes the key for whoever has the seed."""
+    for _ in range(2):
+        assert cli.main(["classroom", "variant", str(tmp_path)]) == 0
+    keys = sorted(tmp_path.glob("exam-*-key.md"))
+    assert len(keys) == 2
+    for key in keys:
+        seed = key.read_text(encoding="utf-8").partition("--seed ")[2].partition("`")[0]
+        paper = key.with_name(f"exam-{variants.label(int(seed))}.md")
+        assert seed not in paper.read_text(encoding="utf-8") + paper.name
+    assert cli.main(["classroom", "variant", str(tmp_path), "--seed", "-1"]) == 2
+    assert "whole number from 0 on" in capsys.readouterr().err

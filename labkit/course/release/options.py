@@ -7,7 +7,7 @@ from pathlib import Path
 
 EXTRAS = ("bridges", "classroom", "cluster", "course", "federated", "simulation", "site", "test")
 CLASSROOM_EXAMPLES = """  labkit classroom release my-class
-  labkit classroom variant exams --seed 7
+  labkit classroom variant exams
   labkit build --classroom my-course
   labkit classroom grade my-course
 
@@ -40,7 +40,9 @@ def classroom_arguments(sub: argparse.ArgumentParser) -> None:
         "--megabytes", type=int, default=2048, help="grade: memory for one exercise (default: 2048)"
     )
     sub.add_argument(
-        "--seed", type=int, default=0, help="variant: other numbers for another seed (default: 0)"
+        "--seed",
+        type=int,
+        help="variant: the same numbers again, by the seed that its key names (default: drawn anew)",
     )
     sub.add_argument(
         "--force",

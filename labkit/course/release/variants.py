@@ -6,6 +6,8 @@ key is not stored: each answer is computed by labkit's answer to the exercise th
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ import numpy as np
 from labkit.course.exercises.exercise import find
 from labkit.course.notebooks import written
 
-PAPER = """# Exam, variant {seed}
+PAPER = """# Exam {label}
 
 Name: ______________________    Date: ______________
 
@@ -23,9 +25,10 @@ A computer and your own notebooks are allowed. For each question: the number ({m
 where it is no whole number, and the reason in one sentence (the rest). {total} points in all, about {minutes} minutes.
 
 """
-KEY = """# Exam, variant {seed}: key
+KEY = """# Exam {label}: key
 
-For the instructor. The numbers are labkit's own, computed when this page was written; accept what lies within 1%.
+For the instructor. Made with `labkit classroom variant DIR --seed {seed}`, which makes it again: keep the seed to yourself.
+The numbers are labkit's own, computed when this page was written; accept what lies within 1%.
 
 """
 
@@ -234,22 +237,47 @@ def draw(seed: int) -> list[Question]:
     return [make(np.random.default_rng([seed, place])) for place, make in enumerate(QUESTIONS)]
 
 
-def make_variant(folder: Path, seed: int, *, force: bool = False) -> list[Path]:
-    """Write ``exam-SEED.md`` and ``exam-SEED-key.md``; return the paths of what changed.
+def label(seed: int) -> str:
+    """Return what a variant is called on paper: a name that does not give the seed, and with it the key, away.
+
+    Examples
+    --------
+    >>> label(7) == label(7) != label(8)
+    True
+    """
+    return hashlib.sha256(f"labkit exam {seed}".encode()).hexdigest()[:6]
+
+
+def make_variant(folder: Path, seed: int | None = None, *, force: bool = False) -> list[Path]:
+    """Write ``exam-LABEL.md`` and ``exam-LABEL-key.md``; return the paths of what changed.
+
+    Parameters
+    ----------
+    seed : int, optional
+        At least 0; drawn when left out. Who has it and labkit has the key, so it stands in the key alone.
 
     Raises
     ------
+    SeedError
+        If the seed is negative.
     labkit.course.notebooks.written.EditedError
         If one of them was edited since; nothing is written then.
     """
-    asked = draw(seed)
+    seed = secrets.randbits(63) if seed is None else seed
+    if seed < 0:
+        raise SeedError(f"seed is {seed}; expected a whole number from 0 on")
+    asked, name = draw(seed), label(seed)
     total = sum(question.points for question in asked)
-    paper = PAPER.format(seed=seed, most=asked[0].points - 1, total=total, minutes=5 * len(asked))
-    key = KEY.format(seed=seed)
+    paper = PAPER.format(label=name, most=asked[0].points - 1, total=total, minutes=5 * len(asked))
+    key = KEY.format(label=name, seed=seed)
     for number, question in enumerate(asked, start=1):
         paper += f"**{number}.** ({question.points} points) {question.text}\n\n"
         key += (
             f"**{number}.** {question.answer:.4g} (exercise {question.exercise}). {question.reason}\n\n"
             f"Likely slip: {question.slip}\n\n"
         )
-    return written.write(folder, {f"exam-{seed}.md": paper, f"exam-{seed}-key.md": key}, force=force)
+    return written.write(folder, {f"exam-{name}.md": paper, f"exam-{name}-key.md": key}, force=force)
+
+
+class SeedError(ValueError):
+    """A seed from which no variant can be drawn."""
