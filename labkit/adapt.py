@@ -134,9 +134,10 @@ def logits_of(answer: Any) -> Tensor:
     """
     if isinstance(answer, Tensor):
         return answer
+    part = next(iter(answer), 0) if isinstance(answer, Mapping) else 0
     raise ValueError(
         f"the model answers with {described(answer)}; expected a tensor of logits (n, classes): name the part that holds them "
-        "with output=, as in labkit.adapt.as_module(model, output=0)"
+        f"with output=, as in labkit.adapt.as_module(model, output={part!r})"
     )
 
 

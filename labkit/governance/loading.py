@@ -231,9 +231,19 @@ def _fill(model: nn.Module, path: Path) -> None:
         ) from error
     state = found.get("weights", found) if isinstance(found, dict) else found
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(_as_in(model, state))
     except (RuntimeError, AttributeError, TypeError) as error:
         raise ReviewError(f"{path.name} does not fit the architecture: {error}") from error
+
+
+def _as_in(model: nn.Module, state: Any) -> Any:
+    """Return weights under the model's own names: training with ``output=`` put "model." before each."""
+    wrapped = (
+        isinstance(state, dict) and bool(state) and all(str(name).startswith("model.") for name in state)
+    )
+    if not wrapped or set(state) == set(model.state_dict()):
+        return state
+    return {name.removeprefix("model."): value for name, value in state.items()}
 
 
 def _unpickled(path: Path) -> Any:

@@ -8,6 +8,7 @@ from datetime import date
 import numpy as np
 import projects
 import pytest
+import torch
 from torch import nn
 
 from labkit.adapt import as_module
@@ -323,6 +324,30 @@ def test_an_audit_of_another_claim_is_no_audit_of_this_one():
     assert one_run.judge(projects.sound(), own).conditions.startswith("their records")
     with pytest.raises(CannotRun, match="the submission claims nothing"):
         one_run.judge(projects.sound(claim=None), own)
+
+
+def test_a_part_that_is_called_model_is_not_taken_for_the_model():
+    """Trained by heart, a network betrays its canaries, however it names its parts."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model, self.head = nn.Linear(6, 64), nn.Linear(64, 2)
+
+        def forward(self, x):
+            return self.head(self.model(x).relu())
+
+    def by_heart(dataset):
+        torch.manual_seed(0)
+        model = Net()
+        steps = torch.optim.Adam(model.parameters(), 0.02)
+        for _ in range(300):
+            steps.zero_grad()
+            nn.functional.cross_entropy(model(dataset.train_x), dataset.train_y).backward()
+            steps.step()
+        return model
+
+    assert one_run.measure(projects.sound(trainer=by_heart), 1.0).refuted
 
 
 def test_settings_that_are_printed_nowhere_tell_models_apart():

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from labkit import models
+from labkit.adapt import as_module
 from labkit.governance import (
     Project,
     ReviewError,
@@ -181,6 +182,15 @@ def test_a_pickle_whose_class_is_nowhere_names_the_way_out(folder, monkeypatch):
         read_project(written(folder, text), trust_code=True)
 
 
+def test_weights_of_a_part_of_an_answer_fit_its_architecture(folder):
+    """`train_private(output=...)` saves them under the names of the module that picks the part."""
+    saved = as_module(models.perceptron(6, 4), output=0).state_dict()
+    assert all(name.startswith("model.") for name in saved)
+    torch.save({"weights": saved}, folder / "model.pt")
+    read = read_project(written(folder, GOOD)).model.state_dict()
+    assert all(torch.equal(read[name.removeprefix("model.")], value) for name, value in saved.items())
+
+
 def test_bytes_are_no_images(folder):
     held = dict(np.load(folder / "data.npz"))
     held["train_x"] = np.zeros((120, 3, 4, 4), dtype=np.uint8)
@@ -320,6 +330,23 @@ def test_answers_of_shadow_models_attack_as_arrays(folder):
     assert said["shadow models"] == "8 of 8 wanted"
     assert "lira-online: AUC" in said
     assert said["RMIA"] == "not asked"
+
+
+def test_shadow_models_of_another_training_are_no_pass(folder):
+    """Answers made up at random are right half of the time; the model's own, a little disturbed, as often as it is."""
+    unlike = "The shadow models are not like the model"
+    found = review(read_project(answers_of_others(folder)))
+    assert unlike in [one.title for one in found["shadow_attacks"].findings]
+    (item,) = [one for one in found.checklist if one.item.id == "attacks.shadow_models"]
+    assert (item.state, item.said) == ("failed", unlike)
+    project = read_project(answers_of_others(folder))
+    with torch.no_grad():
+        own = project.model(project.dataset.train_x[:120]).numpy()
+    like = own + np.random.default_rng(2).normal(scale=0.1, size=(8, *own.shape))
+    found = review(read_project(answers_of_others(folder, logits=like)))["shadow_attacks"]
+    assert found.ran, found.why
+    assert unlike not in [one.title for one in found.findings]
+    assert "accuracy, model and shadow models" in [one.what for one in found.measures]
 
 
 OWN_WAY = """

@@ -45,12 +45,18 @@ class Attacked:
         The claim, tested by all their guesses together; None without a claim.
     models, wanted : int
         Shadow models, and how many were asked for.
+    accuracy : Interval or None
+        Of the model, on records that it was not trained on.
+    shadows_accuracy : float
+        Mean of the shadow models' own, each on records that it was not trained on.
     """
 
     reports: dict[str, Report]
     audit: AuditResult | None
     models: int = 0
     wanted: int = 0
+    accuracy: Interval | None = None
+    shadows_accuracy: float = np.nan
 
 
 def measured(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from labkit.membership.shadows.training import shadow_bank
 FUNCTION = "labkit.membership.attack"
 ONLINE = ("lira-online", "rmia-online")
 OFFLINE = ("lira-offline", "rmia-offline")
+UNLIKE = 0.05  # of accuracy; what a bank loses by having half of the records is to stay below
 FEWEST = 4  # two models on each side of every record
 SHARE = 0.6  # of the rest of the budget that shadow models may take
 
@@ -77,7 +80,9 @@ def measure(project: Project, minutes: float) -> leakage.Attacked:
     online = counts.min() >= 2 and (len(bank) - counts).min() >= 2
     names = [name for name in (ONLINE if online else OFFLINE) if len(bank.population_y) or "rmia" not in name]
     results = [attack(name, target, bank, records=shadows.records) for name in names]
-    return leakage.measured(project, results, models=len(bank), wanted=wanted)
+    found = leakage.measured(project, results, models=len(bank), wanted=wanted)
+    theirs = float(np.mean([bank.target(k).accuracy.estimate for k in range(len(bank))]))
+    return replace(found, accuracy=target.accuracy, shadows_accuracy=theirs)
 
 
 def _trained(project: Project, minutes: float) -> tuple[ShadowBank, Target]:
@@ -128,7 +133,8 @@ def judge(project: Project, attacked: leakage.Attacked) -> Found:
     ]
     if not any("rmia" in name for name in attacked.reports):
         said.append(Measure("RMIA", "not asked", "no answers on a population are given (population_logits)"))
-    findings = [*found.findings, *_unaware(project), *_few(attacked)]
+    said.append(_likeness(attacked))
+    findings = [*found.findings, *_unaware(project), *_unlike(attacked), *_few(attacked)]
     return Found(said, findings, found.pictures, found.conditions)
 
 
@@ -144,6 +150,39 @@ def _unaware(project: Project) -> list[Finding]:
             evidence=f"The model is protected by {', '.join(protected)}; the shadow models were trained without.",
             found_by="labkit.membership.compare_defences",
             condition="Train the shadow models as the model was, protection included (shadows: knows_defence: true).",
+            refs=(GDPR_SECURITY,),
+        )
+    ]
+
+
+def _likeness(attacked: leakage.Attacked) -> Measure:
+    own, theirs = attacked.accuracy, attacked.shadows_accuracy
+    if own is None or math.isnan(own.estimate) or math.isnan(theirs):
+        return Measure("accuracy, model and shadow models", "not compared", "scores alone are given")
+    return Measure(
+        "accuracy, model and shadow models",
+        f"{own.percent(1)} and {theirs:.1%}",
+        "each on records it was not trained on; interval over the records, mean over the shadow models",
+    )
+
+
+def _unlike(attacked: leakage.Attacked) -> list[Finding]:
+    """A bank says what an attacker finds who trains as the owner did: one of other training says less."""
+    own, theirs = attacked.accuracy, attacked.shadows_accuracy
+    if own is None or math.isnan(own.estimate) or math.isnan(theirs):
+        return []
+    if own.low <= theirs <= own.high or abs(own.estimate - theirs) <= UNLIKE:
+        return []
+    return [
+        Finding(
+            title="The shadow models are not like the model",
+            severity="medium",
+            evidence=(
+                f"The model is right on {own.percent(1)} of records it was not trained on, the shadow models on "
+                f"{theirs:.1%}: they were not trained as it was, and an attacker whose models are like it may find more."
+            ),
+            found_by=FUNCTION,
+            condition="Train the shadow models as the model was trained (shadows: recipe, or train), and attack again.",
             refs=(GDPR_SECURITY,),
         )
     ]
