@@ -1,15 +1,19 @@
 """``labkit classroom grade``: what a student's code may cost, and what it may not."""
 
 import csv
+import dataclasses
 import json
+import sys
 
 import nbformat
 import numpy as np
 import pytest
+import torch
 
 from labkit import cli
 from labkit.course import grading
-from labkit.course.grading import landlock, slicing, submission
+from labkit.course.exercises.exercise import find
+from labkit.course.grading import landlock, remote, slicing, submission, worker
 from labkit.course.grading.wire import Wire, WireError
 from labkit.course.labs import lab
 from labkit.course.notebooks import build, source, written
@@ -146,6 +150,30 @@ def test_no_way_leads_to_another_submission_where_the_kernel_keeps_the_fence(han
     assert outcomes["00.per_sample_norms"].status == "passed"
     quiet = way in ("from a second Python", "with a program")  # the child fails, and nobody tells the parent
     assert (outcomes["00.first_check"].status == "passed") == quiet
+
+
+def test_time_that_a_submission_takes_of_labkits_own_functions_is_limited_too(handed_out, monkeypatch):
+    """They run in the grader, and while the definitions load no check is running yet."""
+    asked, _ = handed_out
+    monkeypatch.setattr(remote, "SPARE", 1)
+
+    def spin():
+        while True:
+            pass
+
+    question = asked["00.first_check"]
+    code = remote.Code("x = spin()\ndef accuracy(predicted, labels): return x", "accuracy", {"spin": "spin"})
+    item = dataclasses.replace(find(question.id), seconds=1)
+    opened = remote.running(item, code, question.stub, {"spin": spin}, hidden=[], megabytes=1024)
+    with pytest.raises(remote.NotLoaded, match="still running"), opened:
+        pass
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited on Linux and most Unixes")
+def test_memory_that_a_submission_asks_of_labkits_own_functions_is_limited_and_given_back():
+    with worker.memory_limit(256), pytest.raises((MemoryError, RuntimeError)):
+        torch.empty(2**28)
+    assert torch.empty(2**28).numel() == 2**28
 
 
 def test_an_array_is_sent_once_and_read_once():

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.course.exercises.exercise import Exercise
-from labkit.course.exercises.guarding import TooSlow
+from labkit.course.exercises.guarding import TooSlow, time_limit
 from labkit.course.grading import worker
 from labkit.course.grading.wire import Wire, write_back
 
@@ -80,10 +80,11 @@ def running(
         process.start()
         far.close()
         try:
-            session = _Session(line, time.monotonic() + item.seconds + SPARE)
+            session = _Session(line, time.monotonic() + item.seconds + SPARE, megabytes)
             lent = {name: others[exercise] for name, exercise in code.lent.items()}
             try:
-                session.send("load", code.source, code.name, lent, others)
+                with time_limit(item.seconds + SPARE):  # it may call labkit's functions, which run here
+                    session.send("load", code.source, code.name, lent, others)
             except TooSlow as error:
                 raise NotLoaded(f"still running after {item.seconds:g} seconds, so it was stopped") from error
             except (Exception, SystemExit) as error:
@@ -108,8 +109,8 @@ def _context() -> Any:
 class _Session:
     """The grader's end of the line."""
 
-    def __init__(self, line: Any, deadline: float) -> None:
-        self.line, self.deadline = line, deadline
+    def __init__(self, line: Any, deadline: float, megabytes: int) -> None:
+        self.line, self.deadline, self.megabytes = line, deadline, megabytes
         self.wire = Wire(trusting=False, call=self.call)
         self.chance = worker.Chance()
 
@@ -150,7 +151,10 @@ class _Session:
 
     def _serve(self, number: int, args: tuple, kwargs: dict) -> None:
         try:
-            reply = ("returned", self.wire.functions[number](*args, **kwargs), [args, kwargs])
+            with worker.memory_limit(
+                self.megabytes
+            ):  # the arguments are the student's, and this process is everyone's
+                reply = ("returned", self.wire.functions[number](*args, **kwargs), [args, kwargs])
         except Exception as error:
             reply = ("raised", f"{type(error).__name__}: {error}")
         self._write(*reply)

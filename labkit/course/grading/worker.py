@@ -12,6 +12,8 @@ import os
 import random
 import sys
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -240,9 +242,7 @@ def _limit(megabytes: int) -> None:
     try:
         import resource
 
-        import psutil
-
-        most = psutil.Process().memory_info().vms + megabytes * 2**20
+        most = _memory(megabytes)
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
@@ -252,6 +252,29 @@ def _limit(megabytes: int) -> None:
         OSError,
     ):  # Windows, and systems that know no such limit: time is limited all the same
         pass
+
+
+@contextmanager
+def memory_limit(megabytes: int) -> Iterator[None]:
+    """Let this process take so much memory on top of what it has, inside the block, where the system can limit it."""
+    try:
+        import resource
+
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (_memory(megabytes), before[1]))
+    except (ImportError, ValueError, OSError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def _memory(megabytes: int) -> int:
+    import psutil
+
+    return int(psutil.Process().memory_info().vms + megabytes * 2**20)
 
 
 def _path(name: Any) -> str:
