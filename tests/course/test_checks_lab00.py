@@ -71,7 +71,7 @@ MISTAKES = [
         _shaped(lambda shape, g: 2.0 * torch.randint(2, shape, generator=g) - 1),
         "the shape is not Gaussian",
     ),
-    ("00.first_check", lambda predicted, labels: int((predicted == labels).sum()), "number of matches"),
+    ("00.first_check", lambda predicted, labels: int((predicted == labels).sum()), "this is the number"),
     (
         "00.first_check",
         lambda predicted, labels: 100 * float((predicted == labels).float().mean()),

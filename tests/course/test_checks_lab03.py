@@ -254,7 +254,7 @@ MISTAKES = [
         lambda x: (
             (x - x.mean((2, 3), keepdim=True)) / (x.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-5)
         ),
-        "standard deviation",
+        "divide by the standard",
     ),
     ("03.normalise", lambda x: x / (x.std((1, 2, 3), keepdim=True) + 1e-5), "subtract each record's mean"),
     (

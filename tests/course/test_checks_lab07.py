@@ -152,7 +152,7 @@ MISTAKES = [
     ("07.agreement", wald, "normal approximation"),
     ("07.agreement", lambda v, t: 100 * np.array(agree(v, t)), "in percent"),
     ("07.agreement", lambda v, t: [(v == t).mean(), 0, 1], "compare labels"),
-    ("07.agreement", lambda v, t: agree(v, t)[0], "return 3 numbers"),
+    ("07.agreement", lambda v, t: agree(v, t)[0], "return all of these numbers"),
     ("07.mark_p_value", lambda h, n, null: st.binom.sf(h - 1, n, 0.1), "number of classes"),
     ("07.mark_p_value", lambda h, n, null: st.binom.sf(h - 1, n, np.mean(null) / n), "average null model"),
     ("07.mark_p_value", lambda h, n, null: st.binom.sf(h, n, max(null) / n), "what was seen counts too"),
@@ -173,7 +173,7 @@ MISTAKES = [
         lambda s, m, g: hashlib.sha256(b"|".join((s, m.encode(), g.encode()))).hexdigest(),
         "run together",
     ),
-    ("07.commitment", lambda s, m, g: sealed(s, m, ""), "the generator can be exchanged"),
+    ("07.commitment", lambda s, m, g: sealed(s, m, ""), "can be exchanged after the fact"),
     ("07.commitment", lambda s, m, g: sealed(s, "", g), "the model can be exchanged"),
     ("07.commitment", lambda s, m, g: hashlib.md5(s).hexdigest(), "64 hexadecimal digits"),
     (

@@ -190,6 +190,14 @@ FURTHER = [
     ("05.tpr_at_fpr", refuses_at_ten, "from ten expected false positives on"),
     ("05.noise_score", noisy(lambda hits: hits.mean(1)), "one number per noise came back"),
     ("05.noise_score", noisy(lambda hits: hits[-1]), "only the last noise"),
+    ("05.logit_confidence", changed("05.logit_confidence", lambda right, *_: right * 0.7 + 0.01), "what is left of the odds"),
+    ("05.lira_online", changed("05.lira_online", lambda right, *_: right * 0.7 + 0.01), "two Gaussians are to be compared"),
+    ("05.lira_offline", changed("05.lira_offline", lambda right, *_: right * 0.7 + 0.01), "above the models that never saw the record, counted"),
+    ("05.likelihood_ratio", changed("05.likelihood_ratio", lambda right, *_: right * 0.7 + 0.01), "those with it follow from those without it"),
+    ("05.dominance", changed("05.dominance", lambda right, *_: right * 0.7 + 0.01), "how large a share of the population"),
+    ("05.knowing_attack", changed("05.knowing_attack", lambda right, *_: right * 0.7 + 0.01), "which of the models may serve"),
+    ("05.tpr_at_fpr", lambda s, m, r: 0.9 * reference_tpr_at_fpr(s, m, r), "at most rate x non-members pass"),
+    ("05.noise_score", noisy(lambda hits: hits.mean(0) / 2), "still answered rightly"),
     ("05.knowing_attack", beside, "the model beside k was left out"),
 ]  # fmt: skip
 

@@ -110,13 +110,14 @@ def delta_by_its_truth(claim):
 
 FURTHER = [
     ("12.who_is_in", lambda g, s: "all of them", "return a NumPy array of numbers"),
-    ("12.who_is_in", lambda g, s: members(g, s) / 0.0, "a division by zero?"),
+    ("12.who_is_in", lambda g, s: np.full(g[0].shape[0], np.nan), "a division by zero?"),
     ("12.who_is_in", lambda g, s: members(g, s) + 1, "about them, weight by weight"),
     ("12.dense_leak", lambda w, b: 2 * np.array(layer(w, b)), "have in common"),
     ("12.left_over", lambda t, k, s, n: (rest(t, k, s, n)[0], "less"), "the second value is one number"),
     ("12.left_over", lambda t, k, s, n: (rest(t, k, s, n)[0], 0.123), "how do deviations add"),
     ("12.boosted_update", boost_with(lambda wanted, by_records, plain, total, own: (total * wanted - plain) / own), "count their records each"),
     ("12.boosted_update", boost_with(lambda wanted, by_records, plain, total, own: ((total - own) * wanted - by_records) / own), "your own included"),
+    ("12.boosted_update", lambda wanted, others, sizes, attacker: len(sizes) * wanted, "the server weighs by records"),
     ("12.boosted_update", lambda *given: 2 * boost(*given), "write that mean with your update as the unknown"),
     ("12.median_needs_clear", lambda rule, updates: False, "did you try sets with the *same sum*"),
     ("12.median_needs_clear", middle_two_moved, "a trimmed mean drops"),
@@ -133,6 +134,7 @@ FURTHER = [
     ("13.recompute_epsilon", lambda noise, rate, steps, delta, batches: every_step(noise, rate, steps, delta, "full"), "Each joins with a small probability only"),
     ("13.recompute_epsilon", changed("13.recompute_epsilon", lambda right, *_: 1.3 * right), "account for the steps as they are described"),
     ("13.recompute_epsilon", changed("13.recompute_epsilon", lambda right, *given: right * (1 if given[-1] == "poisson" else 1.3)), "does anything hide in which"),
+    ("13.recompute_epsilon", lambda *given: "about three", "return one number, the ε"),
     ("13.recompute_epsilon", lambda *given: math.inf, "the result is not finite"),
     ("13.named_patients", lambda scores, members, allowed: 10**6, "for each threshold count two things"),
     ("13.record_numbers", lambda text: [], "the plainest form"),

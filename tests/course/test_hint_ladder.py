@@ -99,11 +99,11 @@ def test_a_remedy_stands_on_the_second_line():
     assert Wrong(because="off").remedy == ""
 
 
-def causes(file: Path) -> dict[str, int]:
-    """Return the first lines of all sentences that a file of checks may show as a cause, and where they stand."""
+def sentences(file: Path) -> list[tuple[int, str]]:
+    """Return all sentences that a file of checks may show as cause and remedy, and where they stand."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     skipped = {id(part) for node in ast.walk(tree) for part in _no_cause(node)}
-    found = {}
+    found = []
     for node in ast.walk(tree):
         if id(node) in skipped:
             continue
@@ -114,17 +114,22 @@ def causes(file: Path) -> dict[str, int]:
         else:
             continue
         if text.count(" ") > 2:
-            found[text.partition("\n")[0]] = node.lineno
+            found.append((node.lineno, text))
     return found
 
 
 def _no_cause(node: ast.AST) -> list[ast.AST]:
-    """Return what under a node is a docstring, an input, a value that came or was expected, or a part of an f-string."""
+    """Return what under a node is a docstring, an input, a value that came or was expected, a part of an f-string, or
+    what a reference raises.
+    """
     if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
         first = node.body[0] if node.body else None
         return [first.value] if isinstance(first, ast.Expr) else []
     if isinstance(node, ast.keyword) and node.arg in ("given", "expected", "got", "title", "reference"):
         return list(ast.walk(node.value))
+    if isinstance(node, ast.Raise):
+        raised = getattr(getattr(node.exc, "func", None), "id", "Wrong")
+        return [] if raised == "Wrong" else list(ast.walk(node))
     if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Wrong":
         return [part for argument in node.args[:3] for part in ast.walk(argument)]
     if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in (
@@ -141,7 +146,8 @@ def _no_cause(node: ast.AST) -> list[ast.AST]:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}-{file.stem}")
 def test_no_cause_that_a_check_may_state_is_a_formula(file):
     """All of them, those that no named mistake meets too; what named mistakes meet is held in proofs.py."""
-    shown = {text: line for text, line in causes(file).items() if formula(text)}
+    causes = [(line, text.partition("\n")[0]) for line, text in sentences(file)]
+    shown = {text: line for line, text in causes if formula(text)}
     allowed = [text for text in shown if re.search(r"\bfpr=|\.csv", text)]  # names of cases
     assert not {text: line for text, line in shown.items() if text not in allowed}
 

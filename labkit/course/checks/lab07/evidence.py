@@ -18,7 +18,7 @@ def _numbers(got: object, count: int, given: str, names: str) -> np.ndarray:
     except TypeError:
         values = np.empty(0)
     if len(values) != count:
-        raise Wrong(given=given, got=got, expected=names, because=f"return {count} numbers: {names}")
+        raise Wrong(given=given, got=got, expected=names, because=f"return all of these numbers: {names}")
     return values
 
 

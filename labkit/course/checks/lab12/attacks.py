@@ -57,7 +57,7 @@ def check_boosted_update(attempt: Callable) -> None:
             ),
             (
                 len(sizes) * wanted - sum(others.values()),
-                "the server weighs by records, not by heads: each update counts its hospital's records",
+                "heads were counted on both sides: each update counts its hospital's records",
             ),
             (
                 (total * wanted - sum(others.values())) / own,

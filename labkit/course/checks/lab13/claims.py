@@ -119,7 +119,7 @@ def _number(got: Any, given: Any) -> float:
     try:
         found = float(got)
     except (TypeError, ValueError):
-        because = because or "return one number: an ε"
+        because = because or "return one number, the ε"
         raise Wrong(given=given, got=got, expected="a number", because=because) from None
     if not math.isfinite(found):
         raise Wrong(given=given, got=got, expected="a finite number", because="the result is not finite")
