@@ -38,9 +38,8 @@ def messages(lab: str) -> set[str]:
     found = set()
     for file in TESTS:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            parts = [
-                getattr(part, "value", None) for part in getattr(node, "elts", getattr(node, "args", []))
-            ]
+            row = node.elts if isinstance(node, ast.Tuple) else getattr(node, "args", [])
+            parts = [getattr(part, "value", None) for part in row] if isinstance(row, list) else []
             if len(parts) == 3 and isinstance(parts[2], str) and str(parts[0]).startswith(f"{lab}."):
                 found.add(parts[2])
     return found

@@ -216,6 +216,7 @@ FURTHER = [
     ("08.last_only", lambda model: None, "return the changed copy"),
     ("08.last_only", weight_alone_trains, "alone trains, weight and bias"),
     ("08.last_only", bias_kept, "weights or bias"),
+    ("08.blur", lambda x, sigma: x.clone(), "nothing was blurred"),
     ("08.blur", one_axis(2), "up and down alone"),
     ("08.blur", one_axis(3), "left and right alone"),
     ("08.blur", lambda x, sigma: blur(x, 2 * sigma), "fall off as a Gaussian of the distance"),
