@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,13 +77,28 @@ def main(options: argparse.Namespace, examples: Callable[[], Mapping[str, Callab
     name, project = _project(options, examples)
     from labkit.governance.reviewing import review
 
+    _writable(options.out)
     done = review(project)
     pages = done.report(options.out / name, reviewer=options.reviewer, signer=signer)
-    print(done.table().to_string())
+    print(done.table().to_string(max_colwidth=70))
     print(f"\n{done}")
     for page in pages:
         print(page)
     return CODES[done.decision.verdict]
+
+
+def _writable(folder: Path) -> None:
+    """Refuse a folder that no report can be written to before the review costs minutes."""
+    from labkit.governance.findings import ReviewError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ReviewError(
+            f"cannot write in {folder} ({error.strerror}): name another folder with --out"
+        ) from error
 
 
 def _project(
@@ -118,15 +134,16 @@ def signer_from(path: Path) -> Signer:
     Raises
     ------
     ReviewError
-        If the file is not there, or holds something else.
+        If the file is not there, others than its owner can read it, or it holds something else.
     """
+    from labkit import keyfiles
     from labkit.governance.findings import ReviewError
     from labkit.signing import Signer
 
     try:
-        secret = bytes.fromhex(path.read_text(encoding="utf-8").strip())
-    except FileNotFoundError as error:
-        raise ReviewError(f"{path} is not there: expected a key, 64 hexadecimal digits") from error
+        secret = bytes.fromhex(keyfiles.guarded(path).decode().strip())
+    except keyfiles.KeyFileError as error:
+        raise ReviewError(str(error)) from error
     except ValueError as error:
         raise ReviewError(f"{path} holds no key: expected 64 hexadecimal digits") from error
     if len(secret) != 32:

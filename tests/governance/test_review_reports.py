@@ -15,7 +15,7 @@ import pytest
 
 from labkit import cli
 from labkit.evidence import Signer, TamperError
-from labkit.governance import Review, ReviewError, review, reviewing, verify_report
+from labkit.governance import Review, ReviewError, command, review, reviewing, verify_report
 from labkit.governance.checks.base import Check, Found
 from labkit.governance.findings import Measure
 
@@ -181,6 +181,7 @@ def test_the_command_reads_a_key_and_writes_a_report(tmp_path, monkeypatch, caps
     )
     torch.save(models.perceptron(6, 4).state_dict(), tmp_path / "model.pt")
     (tmp_path / "key").write_text("07" * 32)
+    (tmp_path / "key").chmod(0o600)
     (tmp_path / "mine.yaml").write_text(
         "title: t\nowner: o\ndata: {npz: data.npz}\nrun: [digests]\n"
         "model: {weights: model.pt, architecture: 'labkit.models:perceptron', options: {in_features: 6, hidden: 4}}\n"
@@ -193,3 +194,21 @@ def test_the_command_reads_a_key_and_writes_a_report(tmp_path, monkeypatch, caps
     assert "REJECT" in capsys.readouterr().out
     verify_report(out / "mine.html", Signer.from_seed(b"\x07" * 32).public)
     verify_report(out / "mine.md", Signer.from_seed(b"\x07" * 32).public)
+
+
+def test_a_key_that_others_can_read_signs_nothing(tmp_path):
+    key = tmp_path / "key"
+    key.write_text("07" * 32)
+    key.chmod(0o644)
+    with pytest.raises(ReviewError, match="chmod 600"):
+        command.signer_from(key)
+    with pytest.raises(ReviewError, match="is not there"):
+        command.signer_from(tmp_path / "none")
+
+
+def test_a_folder_that_takes_no_report_is_refused_before_the_review(tmp_path, monkeypatch):
+    (tmp_path / "out").write_text("a file, not a folder")
+    monkeypatch.setattr("labkit.governance.reviewing.review", lambda project: pytest.fail("it was run"))
+    asked = cli.parser().parse_args(["review", "--example", "sound", "--out", str(tmp_path / "out")])
+    with pytest.raises(ReviewError, match="another folder with --out"):
+        command.main(asked, lambda: {"sound": lambda: None})
