@@ -192,7 +192,7 @@ MISTAKES = [
     ("05.dominance", lambda x, z, g: (x[:, None] * g >= z).mean(1), "harder to dominate"),
     ("05.dominance", lambda x, z, g: (x[:, None] / z).mean(1), "mean quotient"),
     ("05.tpr_at_fpr", lambda s, m, r: tpr(s, m, r, need=False), "is unknown: refuse"),
-    ("05.tpr_at_fpr", loose, "ties move together"),
+    ("05.tpr_at_fpr", loose, "a quantile lies between two scores"),
     ("05.tpr_at_fpr", of_members, "read off the members"),
     ("05.tpr_at_fpr", lambda s, m, r: None, "here there are enough"),
     ("05.noise_score", lambda f, x, y, n: np.mean([f(x + e) == y for e in n], 0), "cut off"),

@@ -117,6 +117,23 @@ def beside(values, masks, k, lira):
     return lira(values[k], values[kept], masks[kept])
 
 
+def above_quantile(scores, members, rate):
+    """Right where rate times non-members is a whole number."""
+    if (~members).sum() < 10 / rate:
+        return None
+    return float((scores[members] > np.quantile(scores[~members], 1 - rate)).mean())
+
+
+def one_threshold_too_far(scores, members, rate):
+    if (~members).sum() < 10 / rate:
+        return None
+    return next(
+        float((scores[members] >= t).mean())
+        for t in np.unique(scores)[::-1]
+        if (scores[~members] >= t).mean() > rate
+    )
+
+
 def threshold_of_all(scores, members, rate):
     return float((scores[members] > np.quantile(scores, 1 - rate)).mean())
 
@@ -186,6 +203,8 @@ FURTHER = [
     ("04.paired_differences", lambda a, b, m, f, draws: np.zeros(len(draws)), "each draw of the records gives one difference"),
     ("04.record_losses", lambda z, y: losses(z, y) + 1, "minus the log of the probability that softmax"),
     ("05.tpr_at_fpr", lambda s, m, r: 1 - reference_tpr_at_fpr(s, m, r), "members below the threshold"),
+    ("05.tpr_at_fpr", one_threshold_too_far, "count who really passes"),
+    ("05.tpr_at_fpr", above_quantile, "a quantile lies between two scores"),
     ("05.tpr_at_fpr", threshold_of_all, "not off all scores"),
     ("05.tpr_at_fpr", refuses_at_ten, "from ten expected false positives on"),
     ("05.noise_score", noisy(lambda hits: hits.mean(1)), "one number per noise came back"),

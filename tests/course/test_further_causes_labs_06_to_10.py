@@ -63,6 +63,18 @@ def selling(refuse: Callable, error: type[Exception] = RuntimeError) -> Callable
     return attempt
 
 
+def silent(model, budget):
+    loud = selling(lambda records, left: records > left, LookupError)(model, budget)
+
+    def ask(x):
+        try:
+            return loud(x)
+        except LookupError:
+            return None
+
+    return ask
+
+
 def without_nonlocal(model, budget):
     left = budget
 
@@ -195,6 +207,7 @@ FURTHER = [
     ("06.white_box_score", lambda u, g: 1 + g @ u.sum(0), "one number for each canary"),
     ("06.white_box_score", lambda u, g: (u @ g.T).sum(1), "not over the canaries"),
     ("06.verdict", lambda p: True, "return the set of refuted numbers"),
+    ("06.verdict", lambda p: [p[k] <= 0.01 for k in p], "return the set of refuted numbers"),
     ("06.verdict", false_discoveries, "one for the whole audit"),
     ("06.verdict", lambda p: {k for k in p if p[k] <= 0.001}, "one for the whole audit"),
     ("06.noise_strength", lambda z, s: strength(z, s)[0], "return two numbers, (low, high)"),
@@ -203,6 +216,7 @@ FURTHER = [
     ("07.metered", lambda model, budget: model(torch.zeros(1, 4)), "return the function that answers"),
     ("07.metered", without_nonlocal, "the count belongs to the outer function"),
     ("07.metered", selling(lambda records, left: left <= 0), "look at its size before it is answered"),
+    ("07.metered", silent, "a refusal that nobody sees"),
     ("07.metered", selling(lambda records, left: records > left, ValueError), "refuse with a RuntimeError"),
     ("07.metered", selling(lambda records, left: left and records > left), "free for the thief"),
     ("07.metered", lambda model, budget: lambda x: model(x).sigmoid(), "soft labels: the softmax"),
@@ -210,6 +224,7 @@ FURTHER = [
     ("07.mark_p_value", lambda hits, n, null: binom.sf(hits - 1, n, 0.5), "at which rate does the likeliest innocent hit"),
     ("07.paired", widths(lambda pairs: 2.1), "larger than the half-width"),
     ("07.paired", widths(lambda pairs: 0.9), "larger than the half-width"),
+    ("08.outcome", lambda p, alpha, b, a: outcome(p, alpha, b, a, loss=lambda b, a: (b - a) * 5 / 3), "at most five points"),
     ("08.outcome", lambda p, alpha, b, a: outcome(p, 0.001, b, a), "a p-value below alpha proves the mark"),
     ("08.prune", lambda w, s: prune(w, s / 2), "the smallest magnitudes of all tensors together go"),
     ("08.int8", lambda w: int8(w, most=63), "each output channel has a scale of its own"),

@@ -321,9 +321,9 @@ def reference_tpr_at_fpr(scores: np.ndarray, members: np.ndarray, rate: float) -
     minutes=15,
 )
 def check_tpr_at_fpr(attempt: Callable) -> None:
-    """Against every threshold there is, with many ties; and the refusal at its edge."""
+    """Against every threshold there is, with many ties, with a limit that is no whole number; the refusal at its edge."""
     rng = np.random.default_rng(0)
-    for rate, decimals in ((0.1, 4), (0.05, 1), (0.2, 0)):
+    for rate, decimals in ((0.1, 4), (0.07, 4), (0.05, 1), (0.2, 0)):
         members = np.arange(500) < 260
         scores = np.round(rng.normal(size=500) + 1.2 * members, decimals)
         inside, outside = scores[members], scores[~members]
@@ -333,8 +333,10 @@ def check_tpr_at_fpr(attempt: Callable) -> None:
         expected = max(tpr for fpr, tpr in points if fpr <= rate)
         next_up = min(tpr for fpr, tpr in points if fpr > rate)
         causes = {
-            "that threshold lets more than the allowed share of non-members pass: ties move together, so when they do "
-            "not fit, none may pass": next_up,
+            "that threshold lets more than the allowed share of non-members pass: count who really passes, and let ties "
+            "pass together or not at all": next_up,
+            "a quantile lies between two scores, and more than the allowed share of non-members may stand above it: choose "
+            "the threshold among the scores": float((inside >= np.quantile(outside, 1 - rate)).mean()),
             "that is the share of members below the threshold": 1 - expected,
             "the threshold is to be read off the non-members, not off all scores": float(
                 (inside > np.quantile(scores, 1 - rate)).mean()

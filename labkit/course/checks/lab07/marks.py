@@ -199,8 +199,12 @@ def _refuses(ask: Callable, x: torch.Tensor, given: str, why: Callable[[], str])
             expected="RuntimeError",
             because="refuse with a RuntimeError: whoever asks waits for that one",
         ) from error
-    part = isinstance(got, torch.Tensor) and 0 < len(got) < len(x)
-    because = "part of a batch was answered: all or nothing" if part else why()
+    if got is None:
+        because = "a refusal that nobody sees is none: nothing came back where an error was to be raised\nraise RuntimeError(...)"
+    elif isinstance(got, torch.Tensor) and 0 < len(got) < len(x):
+        because = "part of a batch was answered: all or nothing"
+    else:
+        because = why()
     raise Wrong(
         given=given, got=f"an answer of {type(got).__name__}", expected="RuntimeError", because=because
     )

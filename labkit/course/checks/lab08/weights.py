@@ -36,6 +36,7 @@ def check_outcome(attempt: Callable) -> None:
         ((1e-9, 1e-3, 0.80, 0.79), "holds", ""),
         ((0.4, 1e-3, 0.80, 0.78), "beaten", ""),
         ((0.4, 1e-3, 0.80, 0.60), "costly", ""),
+        ((0.4, 1e-3, 0.95, 0.91), "beaten", ""),
         ((1e-9, 1e-3, 0.80, 0.60), "holds", "the mark is still proven: the attack failed, whatever it cost"),
         (
             (0.4, 1e-3, 0.70, 0.80),
