@@ -130,6 +130,7 @@ REACHES = {  # {victim} is another student's notebook
     "with the fence taken down": (
         "import labkit.course.grading.worker as w; w._path = w._writes = lambda *_: ''; open({victim!r}, 'w')"
     ),
+    "reading the environment": "open(f'/proc/{{__import__(\"os\").getppid()}}/environ').read()",
     "by a signal": "import os, signal; signal.pidfd_send_signal(os.pidfd_open(os.getppid()), 9)",
 }
 
@@ -150,6 +151,13 @@ def test_no_way_leads_to_another_submission_where_the_kernel_keeps_the_fence(han
     assert outcomes["00.per_sample_norms"].status == "passed"
     quiet = way in ("from a second Python", "with a program")  # the child fails, and nobody tells the parent
     assert (outcomes["00.first_check"].status == "passed") == quiet
+
+
+def test_the_graders_environment_stays_with_the_grader(handed_out):
+    """pytest puts a variable into it, as others put tokens."""
+    asked, solved = handed_out
+    body = f"import os; assert 'PYTEST_CURRENT_TEST' not in os.environ\n    {RIGHT}"
+    assert statuses(asked, with_answer(solved, body)).status == "passed"
 
 
 def test_time_that_a_submission_takes_of_labkits_own_functions_is_limited_too(handed_out, monkeypatch):

@@ -33,6 +33,18 @@ REFUSED = (
 CHANGING = (
     "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.chmod", "os.chown", "os.truncate", "os.utime", "shutil.rmtree",
 )  # fmt: skip
+KEPT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_",
+    "TZ",
+    "OMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "PYTHON",
+    "SYSTEMROOT",
+)  # of the environment
 LARGEST_FILE = 2**26  # bytes
 
 
@@ -52,8 +64,8 @@ def main(line: Connection, home: Path, answer: str, hidden: list[str], megabytes
     """
     torch.set_num_threads(1)
     os.chdir(home)
-    for name in [name for name in os.environ if name.startswith(("LABKIT_", "NBGRADER_"))]:
-        del os.environ[name]
+    for name in [name for name in os.environ if not name.startswith(KEPT)]:
+        del os.environ[name]  # tokens, and what switches labkit's grading
     sys.stdin, sys.stdout, sys.stderr = io.StringIO(), _Silence(), _Silence()
     _close_terminal()
     session = _Session(line)
