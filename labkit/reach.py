@@ -285,7 +285,9 @@ def meaning(source: str) -> str:
 def _meaning_of(code: CodeType) -> Any:
     """Return a function's source; its bytecode for a lambda inside a longer expression, or one typed at a prompt."""
     try:
-        return meaning(inspect.getsource(code))
+        text = inspect.getsource(code)
+        several = code.co_name == "<lambda>" and text.count("lambda") > 1  # a line tells none from the other
+        return [meaning(text), _bytecode(code)] if several else meaning(text)
     except (OSError, TypeError, SyntaxError):
         return _bytecode(code)
 

@@ -120,6 +120,14 @@ def closure(power: int) -> Callable[[float], float]:
     return lambda x: x**power
 
 
+def test_functions_on_one_line_are_told_apart() -> None:
+    # fmt: off
+    one, other, again = lambda d: d["x"], lambda d: d["y"], lambda d: d["x"]
+    # fmt: on
+    assert cache.digest(one) != cache.digest(other)
+    assert cache.digest(one) == cache.digest(again)
+
+
 def test_closures_partials_and_methods_count_by_what_they_hold() -> None:
     settings = recipe.Recipe(epochs=1), recipe.Recipe(epochs=2)
     parts = [

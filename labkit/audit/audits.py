@@ -89,7 +89,7 @@ def audit_one_run(
         found = {"inner product": watcher.scores}
     else:
         outcome = train(marked.inserted())
-        model = getattr(outcome, "model", outcome)
+        model = outcome if isinstance(outcome, nn.Module) else getattr(outcome, "model", outcome)
         found = {"loss": scores.loss_difference(model, marked.x, marked.y, reference=reference)}
     return conclude(
         guessing.tallies(found, marked.included.numpy(), shares=shares, seed=seed),

@@ -162,25 +162,9 @@ def model_digest(model: nn.Module) -> str:
     Settings count whether ``repr`` prints them or not: a temperature, or which part of an answer holds the logits.
     """
     from labkit import adapt, cache
+    from labkit.training.shelf import settings_of
 
     if isinstance(model, adapt.Estimator):
         return cache.digest(repr(model), model.classes, pickle.dumps(model.estimator))
-    held = {name: _settings(part) for name, part in model.named_modules()}
+    held = {name: settings_of(part) for name, part in model.named_modules()}
     return cache.digest(repr(model), dict(model.state_dict()), held)
-
-
-def _settings(part: nn.Module) -> dict[str, str]:
-    """Return digests of what one module holds besides its weights and its parts; of what cannot be read, the type."""
-    from torch import nn
-
-    from labkit import cache
-
-    found = {}
-    for name, value in vars(part).items():
-        if name in vars(nn.Module()):
-            continue
-        try:
-            found[name] = cache.digest(value)
-        except TypeError:
-            found[name] = type(value).__name__
-    return found

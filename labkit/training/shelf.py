@@ -8,7 +8,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from labkit.training.recipe import Recipe, State, fresh
 
 # What a trained model depends on besides recipe, records and architecture: `labkit.reach` finds the rest from here.
 CODE = (many.train_many,)
-PLAIN = (str, int, float, bool, FunctionType)
 
 
 def model_identity(make_model: Callable[[], nn.Module]) -> tuple[str, State, list[Any]]:
@@ -31,12 +29,21 @@ def model_identity(make_model: Callable[[], nn.Module]) -> tuple[str, State, lis
     instances hold sees a setting that ``repr`` does not print. Classes of installed libraries count by name.
     """
     model = fresh(make_model, 0)
-    parts = list({type(part): part for part in model.modules()}.values())
-    held = [
-        [type(part), {name: value for name, value in vars(part).items() if isinstance(value, PLAIN)}]
-        for part in parts
-    ]
-    return repr(model), dict(model.state_dict()), held
+    kinds = list(dict.fromkeys(map(type, model.modules())))
+    return repr(model), dict(model.state_dict()), [kinds, [settings_of(part) for part in model.modules()]]
+
+
+def settings_of(part: nn.Module) -> dict[str, str]:
+    """Return digests of what one module holds besides its weights and its parts; of what cannot be read, the type."""
+    found = {}
+    for name, value in vars(part).items():
+        if name in vars(nn.Module()):
+            continue
+        try:
+            found[name] = cache.digest(value)
+        except TypeError:
+            found[name] = type(value).__name__
+    return found
 
 
 def train_missing(

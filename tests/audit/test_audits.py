@@ -81,6 +81,25 @@ def test_a_model_that_memorises_is_caught_in_one_run(clouds: Dataset) -> None:
     assert calibrated.epsilon > 1.0
 
 
+class Headed(torch.nn.Module):
+    """A network that calls its backbone ``model``, as many do: the audit is of the whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = torch.nn.Sequential(torch.nn.Linear(30, 200), torch.nn.ReLU())
+        self.head = torch.nn.Linear(200, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.model(x))
+
+
+def test_a_part_that_is_called_model_does_not_stand_for_the_whole(clouds: Dataset) -> None:
+    def train(dataset: Dataset) -> torch.nn.Module:
+        return training.fit(Headed(), dataset, epochs=40, learning_rate=0.05, batch_size=64).model
+
+    assert audit.audit_one_run(train, clouds, canary_count=400, claimed=1.0).refuted
+
+
 @pytest.mark.parametrize("engine", ["linear", "vmap", "opacus"])
 def test_every_engine_survives_a_white_box_audit(clouds: Dataset, engine: str) -> None:
     """A correct run is refuted with probability at most 5%; the seed is fixed."""

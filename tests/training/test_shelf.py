@@ -89,6 +89,13 @@ def test_identity_sees_structure_weights_code_and_settings() -> None:
         partial(nn.Linear, 5, 2),
         partial(nn.Linear, 5, 3),
     ]
+    makers += [  # two of a class in one model, and settings that are no plain numbers
+        lambda: nn.Sequential(Scaled(2.0), nn.Linear(2, 5), Scaled(1.0)),
+        lambda: nn.Sequential(Scaled(9.0), nn.Linear(2, 5), Scaled(1.0)),
+        lambda: Scaled(torch.tensor(2.0)),
+        lambda: Scaled((2.0,)),
+        lambda: Scaled((9.0,)),
+    ]
     assert repr(Scaled()) == repr(Bent())
     assert len({cache.digest(*shelf.model_identity(maker)) for maker in makers}) == len(makers)
     assert cache.digest(*shelf.model_identity(Scaled)) == cache.digest(

@@ -174,6 +174,11 @@ def test_a_marked_model_is_found_and_innocent_ones_are_not() -> None:
         assert verdict.p_value > 0.1
 
 
+def test_one_null_model_many_times_is_one_witness() -> None:
+    with pytest.raises(ValueError, match="passed twice"):
+        verify.verify(model(1.0, 99), triggers(), NULLS[:1] * 20)
+
+
 def test_fewer_than_20_null_models_are_refused_or_at_least_prove_nothing() -> None:
     with pytest.raises(ValueError, match="got 19 null models; 20 are needed"):
         verify.verify(model(1.0, 99), triggers(), NULLS[:19])

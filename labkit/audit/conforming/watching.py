@@ -164,5 +164,5 @@ def _from_transcript(task: Task, settings: Settings, transcript: Transcript) -> 
 
 def _returned(outcome: Any) -> nn.Linear | None:
     """Return the model that came back, where one did."""
-    model = getattr(outcome, "model", outcome)
+    model = outcome if isinstance(outcome, nn.Module) else getattr(outcome, "model", outcome)
     return model if isinstance(model, nn.Linear) else None

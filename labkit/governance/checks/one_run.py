@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 from typing import Any
-
-from torch import nn
 
 from labkit.audit.audits import audit_one_run
 from labkit.audit.result import AuditResult
@@ -42,7 +39,7 @@ def measure(project: Project, minutes: float) -> AuditResult:
             f"{len(project.dataset.train_y)} train records give {count} canaries; expected at least {LEAST}"
         )
     found = audit_one_run(
-        lambda dataset: _whole(project.trainer(dataset)),
+        project.trainer,
         project.dataset,
         canary_count=count,
         claimed=project.claim.tested(),
@@ -64,11 +61,6 @@ def _of_another_claim(project: Project, found: AuditResult) -> str:
         return ""
     made = f"ε = {claim.epsilon:.4g} at δ = {claim.delta or 0:g}"
     return f"the audit that was handed in tested {asked}, the submission claims {made}: audit the claim that is made"
-
-
-def _whole(outcome: Any) -> Any:
-    """Return a module as a result that holds it: the audit looks for the model in ``.model``, as modules name their parts."""
-    return SimpleNamespace(model=outcome) if isinstance(outcome, nn.Module) else outcome
 
 
 def judge(project: Project, found: AuditResult) -> Found:

@@ -136,8 +136,12 @@ def verify(
     Raises
     ------
     TypeError, ValueError
-        As `answers` and `judge`; and if there are fewer triggers than queries.
+        As `answers` and `judge`; if there are fewer triggers than queries; and if a null model is passed twice.
     """
+    if len(set(map(id, nulls))) < len(nulls):
+        raise ValueError(
+            "a null model is passed twice: one model that counts twice is one witness, pass distinct ones"
+        )
     queries = len(triggers) if queries is None else queries
     if not 1 <= queries <= len(triggers):
         raise ValueError(f"queries is {queries}; expected 1 to {len(triggers)}, the number of triggers")
