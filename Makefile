@@ -14,7 +14,8 @@ COURSE     ?= my-course
 # Who learns alone is shown no menus for grading, by a setting of this run: nothing on the machine changes.
 lab: $(STAMP)
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.ci/self-paced:$$JUPYTER_CONFIG_PATH" \
-	  $(BIN)/jupyter lab $(ROOT_TOO) $(JUPYTERLAB) notebooks/00_start_here.ipynb
+	  $(BIN)/jupyter lab $(ROOT_TOO) --ServerApp.root_dir=notebooks \
+	  --LabApp.default_url=/lab/tree/00_start_here.ipynb $(JUPYTERLAB)
 
 # An nbgrader course in COURSE, made if it is not there, and JupyterLab inside it with nbgrader's menus.
 classroom: $(STAMP)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 R = TypeVar("R", bound="Result")
+WIDE = 8  # columns; a table of more is set smaller, and on its side if it has fewer rows
 
 
 class ResultError(RuntimeError):
@@ -136,8 +137,12 @@ class Result:
     def _repr_html_(self) -> str:
         import pandas as pd
 
+        table, size = self.table(), ""
+        if table.shape[1] > WIDE:  # half of it would be out of sight in a window of 900 pixels
+            table, size = table.T if len(table) < table.shape[1] else table, ' style="font-size:85%"'
         with pd.option_context("display.max_colwidth", None):  # a statement that is cut off states nothing
-            return f"<p>{html.escape(self.summary())}</p>{self.table().to_html()}"
+            shown = table.to_html().replace("<table", f"<table{size}", 1)
+        return f"<p>{html.escape(self.summary())}</p>{shown}"
 
 
 def as_json(value: Any) -> Any:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit import dp, models, plots
+from labkit import adapt, dp, models, plots
 from labkit.data import Dataset
 from labkit.dp.accounting.statement import LaplaceEvent, PureDP
 from labkit.dp.training import engines, train_private
@@ -61,6 +61,17 @@ def run_of(**changes) -> loop.Run:
     } | changes
     model = models.logistic_regression(5, 2)
     return loop.Run(model, clouds(), loop.Settings(**settings), 0, torch.device("cpu"))
+
+
+class Named(nn.Module):
+    """Returns a dict, as many libraries' models do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(5, 2)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"logits": self.linear(x)}
 
 
 def weights(model: nn.Module) -> torch.Tensor:
@@ -246,6 +257,15 @@ def test_a_saved_result_comes_back_around_the_network_that_it_is_given(tmp_path)
         PrivateResult.load(path)
     with pytest.raises(ResultError, match="weights of another network"):
         PrivateResult.load(path, models.logistic_regression(6, 2))
+
+
+def test_weights_of_a_model_with_a_chosen_output_say_how_they_load(tmp_path):
+    result = train("opacus", Named(), output="logits")
+    path = result.save(tmp_path / "model.pt")
+    with pytest.raises(ResultError, match=r"as_module\(network, output=\.\.\.\)"):
+        PrivateResult.load(path, Named())
+    back = PrivateResult.load(path, adapt.as_module(Named(), output="logits"))
+    assert torch.equal(weights(back.model), weights(result.model))
 
 
 def test_what_may_be_published_holds_neither_seed_nor_losses(tmp_path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,15 @@ def read() -> Progress:
         return Progress(exercises, track, predictions)
     except FileNotFoundError:
         return Progress()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         found = f"{file} could not be read ({type(error).__name__})"
-        return Progress(remark=f"{found}: progress starts anew, and that file is kept as {_aside(file).name}")
+        return Progress(remark=f"{found}: progress starts anew, and that file is kept as {aside(file).name}")
 
 
-def _aside(file: Path) -> Path:
-    return file.with_name(f"{file.name}.damaged")
+def aside(file: Path) -> Path:
+    """Return the first free name for a damaged file."""
+    names = (f"{file.name}.damaged{number or ''}" for number in count())
+    return next(free for name in names if not (free := file.with_name(name)).exists())
 
 
 def write(progress: Progress) -> None:
@@ -84,7 +87,7 @@ def write(progress: Progress) -> None:
         content["predictions"] = progress.predictions
     try:
         if progress.remark and path().exists():
-            path().replace(_aside(path()))
+            path().replace(aside(path()))
         with atomic_path(path()) as part:
             part.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
     except OSError as error:

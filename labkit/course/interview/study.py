@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -117,17 +116,12 @@ class Study:
             self._damaged = True
             self.remark = (
                 f"{self.path} could not be read ({type(error).__name__}): the drill starts anew, and that file is kept "
-                f"as {self._aside().name}"
+                f"as {progress.aside(self.path).name}"
             )
         for id, attempt in self._unsaved:
             card = self.cards.setdefault(id, Card())
             card.box = next_box(card.box, attempt.scores)
             card.attempts.append(attempt)
-
-    def _aside(self) -> Path:
-        """Return the first free name for a damaged file."""
-        names = (f"{self.path.name}.damaged{number or ''}" for number in count())
-        return next(free for name in names if not (free := self.path.with_name(name)).exists())
 
     def _write(self) -> None:
         content = {
@@ -136,7 +130,7 @@ class Study:
         }
         try:
             if self._damaged:
-                self.path.replace(self._aside())
+                self.path.replace(aside(self.path))
             with atomic_path(self.path) as part:
                 part.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
             self._unsaved.clear()

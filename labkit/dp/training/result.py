@@ -188,7 +188,13 @@ class PrivateResult(Result):
         try:
             model.load_state_dict(found["weights"])
         except RuntimeError as error:
-            raise ResultError(f"{path} holds the weights of another network ({error})") from error
+            wrapped = all(name.startswith("model.") for name in found["weights"])
+            hint = (
+                "; weights saved after train_private(output=...) want model=labkit.adapt.as_module(network, output=...)"
+                if wrapped
+                else ""
+            )
+            raise ResultError(f"{path} holds the weights of another network ({error}){hint}") from error
         return cls(
             model=model.eval(),
             privacy=_statement(found["statement"], path),

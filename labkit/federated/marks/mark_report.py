@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labkit import plots
+from labkit import plots, stats
 from labkit.federated.marks.titles import entitle
 from labkit.results import Result
 
@@ -126,6 +126,7 @@ class MarkReport(Result):
         for name, lines in self.lines.items():
             for line in lines:
                 keys = len(self.redraws[line.kind])
+                bounded = "<= " if line.kind == "bits" and line.bound >= stats.EXACT else ""
                 rows.append(
                     {
                         "hospital": name,
@@ -133,7 +134,7 @@ class MarkReport(Result):
                         "statistic": round(line.statistic, 2),
                         "right": f"{line.right} of {line.asked}",
                         f"p (rank, {keys:,} keys)": f"{'<= ' if line.rank * (keys + 1) < 1.5 else ''}{line.rank:.2g}",
-                        "p (model-based)": f"{'<= ' if line.kind == 'bits' else ''}{line.bound:.1g}",
+                        "p (model-based)": bounded + stats.p_text(line.bound, digits=1),
                         f"p (rank, {self.nulls} nulls)": "none"
                         if line.null_rank is None
                         else f"{line.null_rank:.2g}",

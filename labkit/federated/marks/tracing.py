@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labkit import plots, profiles
+from labkit import plots, profiles, stats
 from labkit.federated.marks.enrolment import Enrolment, MarkError
 from labkit.federated.marks.titles import entitle
 from labkit.results import Result
@@ -97,7 +97,7 @@ class TraceReport(Result):
                 "hospital": name,
                 "score": round(score, 2),
                 f"p (rank, {len(self.innocents):,} words)": f"{self.ranks[name]:.2g}",
-                "p at most (Chernoff)": f"{self.bounds[name]:.1g}",
+                "p at most (Chernoff)": stats.p_text(self.bounds[name], digits=1),
                 "accused": "yes" if name in self.accused else "no",
             }
             for name, score in self.scores.items()
