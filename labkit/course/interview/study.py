@@ -130,7 +130,7 @@ class Study:
         }
         try:
             if self._damaged:
-                self.path.replace(aside(self.path))
+                self.path.replace(progress.aside(self.path))
             with atomic_path(self.path) as part:
                 part.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
             self._unsaved.clear()
