@@ -35,17 +35,7 @@
 import torch
 
 from labkit import data, doctor, plots, stats
-from labkit.course import (
-    Solved,
-    banner,
-    check,
-    drawings,
-    overview,
-    predict,
-    predictions,
-    revealed,
-    tracks,
-)
+from labkit.course import Solved, banner, check, drawings, predict, revealed, tracks
 
 # solved.NAME: your function once it has passed, labkit's until then
 solved = Solved("00")
@@ -317,8 +307,8 @@ check("00.per_sample_norms", per_sample_norms)
 predict("00.largest", "How many times the median norm is the largest one?", factor=1.5)
 
 # %%
-table = data.load("breast_cancer")
-centred = table.train_x - table.train_x.mean(0)
+cancer = data.load("breast_cancer")
+centred = cancer.train_x - cancer.train_x.mean(0)
 norms = solved.per_sample_norms(centred / centred.std(0))
 
 # %% tags=["hide-input"]
@@ -326,7 +316,7 @@ fig, ax = plots.figure(6.4, 3.2)
 ax.hist(norms.numpy(), bins=40)
 ax.axvline(float(norms.median()), color="black", label=f"median {norms.median():.1f}")
 ax.set(xlabel="norm of one patient's record (standard deviations)", ylabel="patients")
-ax.set_title(f"How far each record lies from the mean · {table.source}", fontsize=9)
+ax.set_title(f"How far each record lies from the mean · {cancer.source}", fontsize=9)
 ax.legend()
 alt = (
     "Histogram of record norms: most lie near the median, and a thin tail reaches "
@@ -335,7 +325,7 @@ alt = (
 plots.show(plots.describe(fig, alt))
 
 # %%
-revealed("00.largest", norms.max() / norms.median(), source=table.source)
+revealed("00.largest", norms.max() / norms.median(), source=cancer.source)
 print(
     f"largest norm {norms.max():.1f}, that is {norms.max() / norms.median():.1f} "
     "times the median"
@@ -413,9 +403,9 @@ counts = [2, 3, 4, 5, 7, 10, 15, 20, 30]
 widths, covered = [], []
 for n in counts:
     experiments = 97.0 + solved.seeded_noise((200, n), 0.5, seed=n)
-    ends = torch.tensor([solved.interval(runs.tolist()) for runs in experiments])
-    widths.append(float((ends[:, 2] - ends[:, 1]).mean()))
-    covered.append(int(((ends[:, 1] <= 97.0) & (ends[:, 2] >= 97.0)).sum()))
+    found = torch.tensor([solved.interval(runs.tolist()) for runs in experiments])
+    widths.append(float((found[:, 2] - found[:, 1]).mean()))
+    covered.append(int(((found[:, 1] <= 97.0) & (found[:, 2] >= 97.0)).sum()))
 
 # %% tags=["hide-input"]
 fig, ax = plots.figure(6.4, 3.4)
@@ -458,6 +448,8 @@ for n, width, hits in zip(counts, widths, covered, strict=True):
 # `labkit progress` prints the same table.
 
 # %%
+from labkit.course import overview, predictions
+
 overview()
 predictions("00")
 

@@ -40,15 +40,7 @@ import numpy as np
 import pandas as pd
 
 from labkit import data, dp, plots, profiles, stats
-from labkit.course import (
-    Solved,
-    banner,
-    check,
-    drawings,
-    predict,
-    predictions,
-    revealed,
-)
+from labkit.course import Solved, banner, check, drawings, predict, revealed
 from labkit.dp.mechanisms import floating_point
 
 profile = profiles.current()
@@ -336,7 +328,7 @@ predict(
 )
 
 # %%
-epsilons = np.geomspace(0.03, 10, 9)
+budgets = np.geomspace(0.03, 10, 9)
 rng = np.random.default_rng(0)
 repeats = profile.pick(smoke=200, laptop=1000, full=5000)
 error = [
@@ -346,7 +338,7 @@ error = [
             for _ in range(repeats)
         ]
     )
-    for e in epsilons
+    for e in budgets
 ]
 # The mean |error| of a normal variable, as the noise's is measured too.
 sampling = radius.std(ddof=1) / math.sqrt(n) * math.sqrt(2 / math.pi)
@@ -362,15 +354,15 @@ revealed("01.cross", cross, source=cancer.source)
 # %% tags=["hide-input"]
 fig, ax = plots.figure()
 ax.loglog(
-    epsilons,
+    budgets,
     [e.estimate for e in error],
     marker="o",
     label=f"measured, {repeats} releases each",
 )
-plots.band(ax, epsilons, [e.low for e in error], [e.high for e in error])
+plots.band(ax, budgets, [e.low for e in error], [e.high for e in error])
 ax.loglog(
-    epsilons,
-    dp.mean_sensitivity(low, high, n) / epsilons,
+    budgets,
+    dp.mean_sensitivity(low, high, n) / budgets,
     label="theory: (high - low) / (n ε)",
 )
 ax.axhline(
@@ -571,15 +563,15 @@ check("01.gaussian_delta", gaussian_delta)
 # %%
 delta = 1e-5
 rows = []
-for epsilon in (0.1, 0.5, 1.0, 3.0, 10.0):
-    textbook = math.sqrt(2 * math.log(1.25 / delta)) / epsilon
-    exact = dp.gaussian_sigma(epsilon, delta)
+for e in (0.1, 0.5, 1.0, 3.0, 10.0):
+    textbook = math.sqrt(2 * math.log(1.25 / delta)) / e
+    exact = dp.gaussian_sigma(e, delta)
     deltas = (
-        solved.gaussian_delta(epsilon, textbook, 1.0),
-        solved.gaussian_delta(epsilon, exact, 1.0),
+        solved.gaussian_delta(e, textbook, 1.0),
+        solved.gaussian_delta(e, exact, 1.0),
     )
     rows.append(
-        [f"{number:.3g}" for number in (epsilon, textbook, deltas[0], exact, deltas[1])]
+        [f"{number:.3g}" for number in (e, textbook, deltas[0], exact, deltas[1])]
     )
 columns = ["ε", "textbook σ", "δ of textbook σ", "exact σ", "δ of exact σ"]
 pd.DataFrame(rows, columns=columns).set_index("ε")
@@ -674,7 +666,7 @@ check("01.composed_delta", composed_delta)
 # Accountants go one step further: they compose the mechanism that was really used, not the worst one with its ε.
 
 # %%
-per_release, delta = 0.1, 1e-5
+per_release = 0.1
 releases = [1, 3, 10, 30, 100, 300]
 # The same standard deviation as the Laplace noise.
 gaussian = math.sqrt(2) / per_release
@@ -769,7 +761,7 @@ check("01.group_privacy", group_privacy)
 from scipy.stats import laplace
 
 one, alarm = 0.5, 0.01
-draws, rng = (
+draws, group_rng = (
     profile.pick(smoke=20_000, laptop=100_000, full=1_000_000),
     np.random.default_rng(2),
 )
@@ -778,7 +770,7 @@ rows = []
 for size in (1, 2, 4, 8):
     promised, _ = solved.group_privacy(one, size, 0.0)
     found = stats.clopper_pearson(
-        int((size + rng.laplace(0, 1 / one, draws) > cut).sum()), draws
+        int((size + group_rng.laplace(0, 1 / one, draws) > cut).sum()), draws
     )
     ceiling = float(dp.roc_ceiling(np.array([alarm]), promised)[0])
     rows.append([size, promised, f"{100 * ceiling:.1f}%", found.percent()])
@@ -851,7 +843,10 @@ check("01.plan_epsilon", plan_epsilon)
 
 # %%
 budget, bins = 0.5, np.linspace(low, high, 21)
-true, rng = np.histogram(np.clip(radius, low, high), bins)[0], np.random.default_rng(3)
+true, bin_rng = (
+    np.histogram(np.clip(radius, low, high), bins)[0],
+    np.random.default_rng(3),
+)
 plan = [(budget, f"bin {i}") for i in range(20)] + [(budget, "an earlier output")]
 print(
     f"ε of the plan: {solved.plan_epsilon(plan):g}; if every step were added up: "
@@ -860,7 +855,7 @@ print(
 shares = {"each bin pays": budget / 20, "disjoint bins": budget}
 errors = {}
 for name, each in shares.items():
-    noisy = true + rng.laplace(0, 1 / each, (repeats, 20))
+    noisy = true + bin_rng.laplace(0, 1 / each, (repeats, 20))
     errors[name] = stats.mean_interval(np.abs(noisy - true).mean(1))
 errors["disjoint bins, then rounded and cut at 0"] = stats.mean_interval(
     np.abs(np.clip(np.rint(noisy), 0, None) - true).mean(1)
@@ -935,21 +930,21 @@ answers = {
     "with": int((radius > rare).sum()),
     "without": int((np.delete(radius, patient) > rare).sum()),
 }
-epsilon, delta = 1.0, 1e-5
-trials, rng = (
+# ε and δ as above, 1 and 1e-5.
+trials, game_rng = (
     profile.pick(smoke=20_000, laptop=100_000, full=1_000_000),
     np.random.default_rng(1),
 )
 sigma = dp.gaussian_sigma(epsilon, delta)
 noises = {
-    "Laplace": lambda: rng.laplace(0, 1 / epsilon, trials),
-    "Gaussian": lambda: rng.normal(0, sigma, trials),
+    "Laplace": lambda: game_rng.laplace(0, 1 / epsilon, trials),
+    "Gaussian": lambda: game_rng.normal(0, sigma, trials),
 }
 scores = {
     name: (answers["with"] + draw(), answers["without"] + draw())
     for name, draw in noises.items()
 }
-pooled = rng.permutation(np.concatenate(scores["Laplace"]))
+pooled = game_rng.permutation(np.concatenate(scores["Laplace"]))
 scores["control: labels shuffled"] = (pooled[:trials], pooled[trials:])
 print(
     f"true count with the patient: {answers['with']}, without: {answers['without']}; "
@@ -1120,10 +1115,10 @@ def attack(
     )
 
 
-trials = profile.pick(smoke=2000, laptop=5000, full=50_000)
-epsilon = 0.1
+tries = profile.pick(smoke=2000, laptop=5000, full=50_000)
+small = 0.1
 broken = attack(
-    lambda v, rng: floating_point.naive_laplace(v, 1 / epsilon, rng), epsilon, trials
+    lambda v, rng: floating_point.naive_laplace(v, 1 / small, rng), small, tries
 )
 print(broken)
 
@@ -1136,7 +1131,7 @@ revealed("01.certain", broken.certain, times=100, source="textbook sampler, ε =
 # step is then possible from every answer.
 
 # %%
-grid = dp.Grid(epsilon, sensitivity=1.0)
+grid = dp.Grid(small, sensitivity=1.0)
 print(
     (
         f"step {grid.step}, scale of the noise {float(grid.noise.scale):,.0f} steps, "
@@ -1156,24 +1151,24 @@ def on_grid(epsilon: float, seed: int = 0):
     )
 
 
-print(attack(on_grid(epsilon), epsilon, trials))
+print(attack(on_grid(small), small, tries))
 
 # %%
-epsilons = np.geomspace(0.01, 4, 8)
+promises = np.geomspace(0.01, 4, 8)
 naive = [
     attack(
-        lambda v, r, e=e: floating_point.naive_laplace(v, 1 / e, r), e, trials
+        lambda v, r, e=e: floating_point.naive_laplace(v, 1 / e, r), e, tries
     ).success
-    for e in epsilons
+    for e in promises
 ]
-fixed = [attack(on_grid(e), e, trials // 2).success for e in epsilons]
+fixed = [attack(on_grid(e), e, tries // 2).success for e in promises]
 
 # %% tags=["hide-input"]
 fig, ax = plots.figure()
-fine = np.geomspace(0.01, 4, 200)
+smooth = np.geomspace(0.01, 4, 200)
 ax.plot(
-    fine,
-    [floating_point.success_ceiling(e) for e in fine],
+    smooth,
+    [floating_point.success_ceiling(e) for e in smooth],
     color="black",
     label="ceiling of ε-DP",
 )
@@ -1184,7 +1179,7 @@ for results, label, k in (
     middle = np.array([r.estimate for r in results])
     bars = [middle - [r.low for r in results], [r.high for r in results] - middle]
     ax.errorbar(
-        epsilons,
+        promises,
         middle,
         bars,
         fmt="os"[k],
@@ -1219,17 +1214,17 @@ plots.show(plots.describe(fig, alt))
 
 # %%
 rows = []
-for epsilon in (0.1, 1.0):
-    sigma = dp.gaussian_sigma(epsilon, 1e-5)
-    game = {"epsilon": epsilon, "delta": 1e-5, "trials": 4 * trials}
+for e in (0.1, 1.0):
+    deviation = dp.gaussian_sigma(e, 1e-5)
+    game = {"epsilon": e, "delta": 1e-5, "trials": 4 * tries}
     result = floating_point.distinguish(
-        lambda v, r, s=sigma: floating_point.naive_gaussian(v, s, r),
-        lambda y, a, s=sigma: floating_point.gaussian_log_likelihood(y, a, s),
+        lambda v, r, s=deviation: floating_point.naive_gaussian(v, s, r),
+        lambda y, a, s=deviation: floating_point.gaussian_log_likelihood(y, a, s),
         **game,
     )
     rows.append(
         [
-            epsilon,
+            e,
             result.certain.percent(1),
             result.certain_and_wrong,
             round(result.epsilon_at_least, 2),
@@ -1249,10 +1244,10 @@ truth = {
 }
 for name, answers in truth.items():
     released = floating_point.naive_laplace(
-        np.full(trials, answers[0]), 10.0, np.random.default_rng(3)
+        np.full(tries, answers[0]), 10.0, np.random.default_rng(3)
     )
     excluded = stats.clopper_pearson(
-        int((~solved.reachable(released, answers[1], 10.0)).sum()), trials
+        int((~solved.reachable(released, answers[1], 10.0)).sum()), tries
     )
     print(
         f"{name}: {answers[0]:.0f} or {answers[1]:.0f}? the other answer is excluded "
@@ -1267,7 +1262,7 @@ for name, answers in truth.items():
 
 
 # %%
-repeats, releases = profile.pick(smoke=200, laptop=1000, full=5000), {}
+by_library = {}
 missing = (
     "{} is not installed, so its row is missing below: pip install 'labkit[bridges]' "
     "adds it."
@@ -1276,7 +1271,7 @@ try:
     from pydp.algorithms.laplacian import BoundedMean
 
     query = {"epsilon": 1.0, "lower_bound": low, "upper_bound": high, "dtype": "float"}
-    releases["PyDP"] = [
+    by_library["PyDP"] = [
         BoundedMean(**query).quick_result(radius.tolist()) for _ in range(repeats)
     ]
 except ImportError:
@@ -1302,23 +1297,23 @@ try:
         f"OpenDP: scale {scale:.4f}, certified ε = {private.map(d_in=2):.4f} for one "
         "record replaced"
     )
-    releases["OpenDP"] = [private(radius.tolist()) for _ in range(repeats)]
+    by_library["OpenDP"] = [private(radius.tolist()) for _ in range(repeats)]
 except ImportError:
     print(missing.format("OpenDP"))
 
 # %%
-releases["yours"] = [
-    solved.private_mean(radius, low, high, 1.0, rng) for _ in range(repeats)
+by_library["yours"] = [
+    solved.private_mean(radius, low, high, 1.0, game_rng) for _ in range(repeats)
 ]
 grid = dp.Grid(1.0, dp.mean_sensitivity(low, high, n))
-releases["labkit on a grid"] = [
+by_library["labkit on a grid"] = [
     grid.release(before, random.Random(seed)) for seed in range(repeats)
 ]
 rows = []
-for name, values in releases.items():
-    error = stats.mean_interval(np.abs(np.array(values) - before))
+for name, values in by_library.items():
+    off = stats.mean_interval(np.abs(np.array(values) - before))
     relation = "add/remove, n private" if name == "PyDP" else "replace-one, n public"
-    rows.append([name, relation, str(stats.mean_interval(values)), str(error)])
+    rows.append([name, relation, str(stats.mean_interval(values)), str(off)])
 pd.DataFrame(
     rows, columns=["library", "neighbours", "mean of releases", "mean |error|"]
 ).set_index("library")
@@ -1332,6 +1327,8 @@ pd.DataFrame(
 # How near were your guesses? They are kept for you alone, and nothing of them counts as points.
 
 # %%
+from labkit.course import predictions
+
 predictions("01")
 
 # %% [markdown]

@@ -36,15 +36,7 @@ import pandas as pd
 import torch
 
 from labkit import data, dp, models, plots, profiles, stats, training, widgets
-from labkit.course import (
-    Solved,
-    banner,
-    check,
-    drawings,
-    predict,
-    predictions,
-    revealed,
-)
+from labkit.course import Solved, banner, check, drawings, predict, revealed
 from labkit.dp.training import textbook
 
 profile = profiles.current()
@@ -844,6 +836,8 @@ except ValueError as refusal:
 # How near were your guesses? They are kept for you alone, and nothing of them counts as points.
 
 # %%
+from labkit.course import predictions
+
 predictions("02")
 
 # %% [markdown]

@@ -38,15 +38,7 @@ import pandas as pd
 import torch
 
 from labkit import data, dp, plots, profiles, stats, training
-from labkit.course import (
-    Solved,
-    banner,
-    check,
-    drawings,
-    predict,
-    predictions,
-    revealed,
-)
+from labkit.course import Solved, banner, check, drawings, predict, revealed
 
 profile = profiles.current()
 mnist = data.load("mnist")
@@ -869,6 +861,8 @@ except dp.NoDecision as no:
 # How near were your guesses? They are kept for you alone, and nothing of them counts as points.
 
 # %%
+from labkit.course import predictions
+
 predictions("03")
 
 # %% [markdown]

@@ -37,15 +37,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from labkit import data, membership, plots, profiles, stats, training
-from labkit.course import (
-    Solved,
-    banner,
-    check,
-    drawings,
-    predict,
-    predictions,
-    revealed,
-)
+from labkit.course import Solved, banner, check, drawings, predict, revealed
 from labkit.membership.reports import intervals
 from labkit.membership.shadows import signals
 from labkit.scenarios import handed_over
@@ -944,6 +936,8 @@ revealed("04.leaks_most", max(leak, key=leak.get), source=clinic.source)
 # How near were your guesses? They are kept for you alone, and nothing of them counts as points.
 
 # %%
+from labkit.course import predictions
+
 predictions("04")
 
 # %% [markdown]

@@ -35,15 +35,7 @@ import pandas as pd
 import torch
 
 from labkit import data, membership, plots, profiles, stats, training
-from labkit.course import (
-    Solved,
-    banner,
-    check,
-    drawings,
-    predict,
-    predictions,
-    revealed,
-)
+from labkit.course import Solved, banner, check, drawings, predict, revealed
 from labkit.membership.reports import curves, intervals
 from labkit.membership.shadows import bank as banks
 from labkit.membership.studies import leave_one_out
@@ -602,7 +594,7 @@ claims = {
     f"{len(bank.queries)} queries above one": ("LiRA online", "LiRA online, one query"),
     "RMIA online above LiRA online": ("RMIA online", "LiRA online"),
 }
-rows = {}
+decided = {}
 for claim, (better, worse) in claims.items():
     gain = leave_one_out.difference(
         runs[better], runs[worse], confidence=1 - 0.05 / len(claims)
@@ -610,14 +602,14 @@ for claim, (better, worse) in claims.items():
     verdict = (
         "holds" if gain.low > 0 else "reversed" if gain.high < 0 else "not decided"
     )
-    rows[claim] = {
+    decided[claim] = {
         f"difference in AUC [{len(claims)} jointly 95%]": str(gain),
         "here": verdict,
     }
-pd.DataFrame(rows).T.rename_axis(f"paired over {len(bank)} targets, {bank.source}")
+pd.DataFrame(decided).T.rename_axis(f"paired over {len(bank)} targets, {bank.source}")
 
 # %%
-pooled = rows["4 models: one variance above own variances"]["here"]
+pooled = decided["4 models: one variance above own variances"]["here"]
 words = {"holds": "it rises", "reversed": "it falls", "not decided": "not decided"}
 on = f"{bank.source}, mean over {len(bank)} targets"
 revealed("05.pooling", words[pooled], source=on)
@@ -1055,18 +1047,18 @@ predict(
 )
 
 # %%
-shown = [
+strongest = [
     "none",
     "linear, no noise",
     *(row.name for row in table.rows if row.ceiling is not None),
 ]
-models = {name: everyone[name].models(few) for name in shown}
+models = {name: everyone[name].models(few) for name in strongest}
 attacked = {
     name: membership.leave_one_out(models[name], "lira-online", label=name)
-    for name in shown
+    for name in strongest
 }
 statements = {
-    name: models[name].privacy for name in shown if models[name].privacy is not None
+    name: models[name].privacy for name in strongest if models[name].privacy is not None
 }
 for name, privacy in statements.items():
     print(f"{name}: {privacy}")
@@ -1146,7 +1138,7 @@ fig = curves.figure(
 ax = fig.axes[0]
 rates = drawn[0].fpr
 tight = {name: privacy.tradeoff_curve(rates) for name, privacy in statements.items()}
-for line, name in zip(ax.lines[: len(shown)], shown, strict=True):
+for line, name in zip(ax.lines[: len(strongest)], strongest, strict=True):
     if name in tight:
         label = f"ceiling of {name}"
         ax.plot(
@@ -1193,6 +1185,8 @@ ceiling_explorer(
 # How near were your guesses? They are kept for you alone, and nothing of them counts as points.
 
 # %%
+from labkit.course import predictions
+
 predictions("05")
 
 # %% [markdown]

@@ -37,15 +37,7 @@ import pandas as pd
 import torch
 
 from labkit import plots, stats, training
-from labkit.course import (
-    Solved,
-    banner,
-    check,
-    drawings,
-    predict,
-    predictions,
-    revealed,
-)
+from labkit.course import Solved, banner, check, drawings, predict, revealed
 from labkit.scenarios import owner_and_thief
 from labkit.watermark import Key, commit, verify
 from labkit.widgets import theft_explorer, trigger_designer
@@ -131,13 +123,13 @@ check("07.stamp", stamp)
 # </details>
 
 # %%
-own = solved.stamp(setup.owner.test_x[:10], KEY.sub("triggers/patch"), 5)
+patched = solved.stamp(setup.owner.test_x[:10], KEY.sub("triggers/patch"), 5)
 
 # %% tags=["hide-input"]
 names = [setup.owner.classes[int(label)] for label in setup.owner.test_y[:10]]
 plots.show(
     plots.images(
-        own.numpy(),
+        patched.numpy(),
         names,
         alt=f"Ten test images with your keyed patch: {', '.join(names)}.",
     )
@@ -815,6 +807,8 @@ private
 # How near were your guesses? They are kept for you alone, and nothing of them counts as points.
 
 # %%
+from labkit.course import predictions
+
 predictions("07")
 
 # %% [markdown]

@@ -40,15 +40,7 @@ import torch
 from torch import nn
 
 from labkit import plots, stats, training
-from labkit.course import (
-    Solved,
-    banner,
-    check,
-    drawings,
-    predict,
-    predictions,
-    revealed,
-)
+from labkit.course import Solved, banner, check, drawings, predict, revealed
 from labkit.scenarios import marks_that_last, owner_and_thief
 from labkit.watermark import (
     ALLOWED,
@@ -985,6 +977,8 @@ if len(pairs):
 # How near were your guesses? They are kept for you alone, and nothing of them counts as points.
 
 # %%
+from labkit.course import predictions
+
 predictions("08")
 
 # %% [markdown]

@@ -43,15 +43,7 @@ import pandas as pd
 import torch
 
 from labkit import plots, profiles
-from labkit.course import (
-    Solved,
-    banner,
-    check,
-    drawings,
-    predict,
-    predictions,
-    revealed,
-)
+from labkit.course import Solved, banner, check, drawings, predict, revealed
 from labkit.evidence import Evidence, Signer, TamperError
 from labkit.scenarios import owner_and_thief, ownership_court
 from labkit.watermark import (
@@ -688,7 +680,7 @@ check("09.queries_for", queries_for)
 # </details>
 
 # %%
-share = practice.threshold(len(line_up.accused))
+level = practice.threshold(len(line_up.accused))
 own = asked.examine(arbor.model, practice.threshold(1), name="Arbor's own")
 marks = {
     "Arbor's own model": own.lines["mark"],
@@ -696,7 +688,7 @@ marks = {
 }
 for name, line in marks.items():
     rate, null = line.value.estimate, max(float(line.nulls.max()), 0.01)
-    n = solved.queries_for(rate, null, share, 0.9, 1000)
+    n = solved.queries_for(rate, null, level, 0.9, 1000)
     print(
         f"{name} answers {rate:.0%}, innocents up to {null:.0%}: "
         f"{n or 'more than 1,000'} queries for power 90%"
@@ -1021,6 +1013,8 @@ print(
 # How near were your guesses? They are kept for you alone, and nothing of them counts as points.
 
 # %%
+from labkit.course import predictions
+
 predictions("09")
 
 # %% [markdown]

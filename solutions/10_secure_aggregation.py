@@ -38,15 +38,7 @@ import numpy as np
 import pandas as pd
 
 from labkit import federated, plots, profiles, stats
-from labkit.course import (
-    Solved,
-    banner,
-    check,
-    drawings,
-    predict,
-    predictions,
-    revealed,
-)
+from labkit.course import Solved, banner, check, drawings, predict, revealed
 from labkit.federated import secagg
 from labkit.federated.secagg import keys, masks, messages, shamir
 from labkit.widgets import dropout_explorer, message_flow
@@ -441,23 +433,25 @@ blocks, size = 8, profile.pick(smoke=2**10, laptop=2**14, full=2**18)
 hidden = secrets.randbelow(blocks * size)
 observed = victim + weak_mask(hidden, len(victim))
 
-rates, found = [], []
+rates, candidates = [], []
 for block in range(blocks):
     begun = time.process_time()
     for seed in range(block * size, (block + 1) * size):
         opened = (observed[:8] - weak_mask(seed, 8)).view(np.int32)
         if np.abs(opened.astype(np.int64)).max() <= coarse.limit:
-            found.append(seed)
+            candidates.append(seed)
     rates.append(size / (time.process_time() - begun))
 
 # %%
 rate = stats.mean_interval(rates)
-opened = coarse.decode(coarse.from_ring(observed - weak_mask(found[0], len(victim))))
+opened = coarse.decode(
+    coarse.from_ring(observed - weak_mask(candidates[0], len(victim)))
+)
 chance = (2 * coarse.limit + 1) / 2**32
 error = np.abs(opened - updates[names[0]]).max()
 print(
-    f"{blocks * size:,} seeds tried; fitting: {len(found)}; the right one among them: "
-    f"{hidden in found}"
+    f"{blocks * size:,} seeds tried; fitting: {len(candidates)}; the right one among them: "
+    f"{hidden in candidates}"
 )
 print(
     f"a wrong seed passes one value once in {1 / chance:,.0f} tries; eight values "
@@ -589,15 +583,15 @@ def pair_key(own: keys.AgreementKey, peer: str, owner: str) -> bytes:
     return solved.mask_key(own.agree(agreement[peer].public), round_id, owner, peer)
 
 
-pair_keys = {
+agreed_keys = {
     (i, j): pair_key(agreement[names[i]], names[j], names[i]) for i, j in pairs
 }
-seen = solved.mask_pairwise(on_grid, stretched(pair_keys))
+masked = solved.mask_pairwise(on_grid, stretched(agreed_keys))
 pieces = shamir.split(agreement["Hospital E"].to_bytes(), [1, 2, 3, 4, 5], threshold=3)
 held = {holder: int.from_bytes(pieces[holder], "big") for holder in (1, 3, 4)}
 again = keys.AgreementKey(solved.recover(held, shamir.PRIME).to_bytes(32, "big"))
 
-repaired = seen[:4].sum(axis=0, dtype=np.uint32)
+repaired = masked[:4].sum(axis=0, dtype=np.uint32)
 for name in names[:4]:
     # What each had added for E.
     masks.add_mask(repaired, pair_key(again, name, "Hospital E"), -1)
@@ -610,7 +604,7 @@ print("the sum of the four is exact:", (repaired == meant).all())
 # it never came. What can the server do now?
 
 # %%
-late = seen[4].copy()
+late = masked[4].copy()
 for name in names[:4]:
     # E had subtracted them.
     masks.add_mask(late, pair_key(again, name, "Hospital E"), 1)
@@ -673,7 +667,7 @@ check("10.reveal", reveal)
 
 # %%
 seed = secrets.token_bytes(32)
-sent = seen[4].copy()
+sent = masked[4].copy()
 masks.add_mask(sent, keys.derive(seed, "self mask", round_id, "Hospital E"))
 one_secret, both_secrets = sent.copy(), sent.copy()
 for vector in (one_secret, both_secrets):
@@ -684,9 +678,9 @@ try:
     print("an honest hospital answers", solved.reveal([*names], ["Hospital E"], 3))
 except ValueError as error:
     print("an honest hospital refuses:", error)
-for said, vector in {"key alone": one_secret, "key and seed": both_secrets}.items():
+for known, vector in {"key alone": one_secret, "key and seed": both_secrets}.items():
     error = np.abs(grid.decode(grid.from_ring(vector - on_grid[4]))).max()
-    print(f"{said}: largest error of E's vector {error:.1e}")
+    print(f"{known}: largest error of E's vector {error:.1e}")
 
 # %% [markdown]
 # A server need not put E in both lists of *one* request: it can tell some hospitals that E is alive and others that E is
@@ -928,6 +922,8 @@ print(
 # How near were your guesses? They are kept for you alone, and nothing of them counts as points.
 
 # %%
+from labkit.course import predictions
+
 predictions("10")
 
 # %% [markdown]

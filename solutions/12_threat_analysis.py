@@ -39,15 +39,7 @@ import numpy as np
 import pandas as pd
 
 from labkit import plots, stats
-from labkit.course import (
-    Solved,
-    banner,
-    check,
-    drawings,
-    predict,
-    predictions,
-    revealed,
-)
+from labkit.course import Solved, banner, check, drawings, predict, revealed
 from labkit.federated import Noise, federate, result, rounds
 from labkit.federated.threats import (
     RULES,
@@ -719,6 +711,8 @@ for sentence in f"{verdict(found)} {RULES}".split(". "):
 # How near were your guesses? They are kept for you alone, and nothing of them counts as points.
 
 # %%
+from labkit.course import predictions
+
 predictions("12")
 
 # %% [markdown]

@@ -41,15 +41,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from labkit import audit, dp, governance, plots
-from labkit.course import (
-    Solved,
-    banner,
-    check,
-    drawings,
-    predict,
-    predictions,
-    revealed,
-)
+from labkit.course import Solved, banner, check, drawings, predict, revealed
 from labkit.governance import finders, notes, redaction
 from labkit.membership.reports import curves, intervals
 from labkit.scenarios import review_board
@@ -736,6 +728,8 @@ for name, result in reviews.items():
 # How near were your guesses? They are kept for you alone, and nothing of them counts as points.
 
 # %%
+from labkit.course import predictions
+
 predictions("13")
 
 # %% [markdown]

@@ -71,6 +71,17 @@ def test_a_bundle_installs_without_an_index_and_finds_its_own_data(bundle):
     assert "00_start_here" not in done.stdout
 
 
+def test_starting_before_installing_and_a_lost_list_of_checksums_are_told(bundle):
+    for command in ("start", "labkit"):
+        done = call(bundle, command)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == "nothing is installed here yet; first: python3 offline.py install\n"
+    (bundle / "SHA256SUMS").unlink()
+    done = call(bundle, "install")
+    assert done.returncode == 2
+    assert "SHA256SUMS" in done.stdout
+
+
 def test_checksums_cover_every_file_and_a_missing_one_is_named(bundle):
     lines = (bundle / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     sums = dict(reversed(line.split("  ", 1)) for line in lines)

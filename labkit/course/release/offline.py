@@ -25,6 +25,8 @@ def settings() -> dict:
 
 def damaged() -> list[str]:
     """Return the files that are missing or differ from their checksum; notebooks count until the first installation."""
+    if not (HERE / SUMS).is_file():
+        return [SUMS]
     lines = (HERE / SUMS).read_text(encoding="utf-8").splitlines()
     listed = [(line[66:], line[:64]) for line in lines]
     again = (HERE / ".venv").exists()
@@ -91,6 +93,9 @@ def main(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     if arguments == ["install"]:
         return install()
+    if arguments[:1] in (["start"], ["labkit"]) and not program("python").exists():
+        print("nothing is installed here yet; first: python3 offline.py install", file=sys.stderr)
+        return 2
     if arguments == ["start"]:
         root = ["--allow-root"] if hasattr(os, "getuid") and os.getuid() == 0 else []
         first = sorted((HERE / "notebooks").glob("*.ipynb"))[0]

@@ -119,7 +119,7 @@ def lucky_keys() -> float:
 
 @number("{}")
 def plan_lines() -> str:
-    """the lines of evidence of lab 09's plan, with the records each suspect is shown: watermark.Plan.queries"""
+    """the lines of evidence of the kit's default plan, with the records each suspect is shown: watermark.Plan.queries"""
     return ", ".join(f"{line} ({count:,})" for line, count in watermark.Plan(alpha=COURT).queries.items())
 
 
