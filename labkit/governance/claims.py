@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from labkit import cache
 from labkit.governance.findings import ReviewError
 
 if TYPE_CHECKING:
@@ -97,6 +100,32 @@ class Claim:
             tuning_runs=math.ceil(statement.tuning_runs),
             statement=statement,
         )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the facts as JSON, as ``privacy: {statement: FILE}`` of a project file reads them; return the path.
+
+        Raises
+        ------
+        ReviewError
+            If the statement counts several releases: the facts name one noise and one rate.
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        ``Claim.of(result.privacy, batches="poisson", unit="a record").save("privacy.json")``
+        """
+        if self.statement is not None and len(self.statement.events) > 1:
+            raise ReviewError(
+                f"the statement counts {len(self.statement.events)} releases, and a file of facts names one: hand it to "
+                "governance.review in Python, Project(claim=Claim.of(statement))"
+            )
+        stated = {
+            name: value for name, value in vars(self).items() if name != "statement" and value is not None
+        }
+        with cache.atomic_path(path) as part:
+            part.write_text(json.dumps(stated, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        return Path(path)
 
     @property
     def missing(self) -> tuple[str, ...]:

@@ -143,7 +143,9 @@ def _further(given: Mapping[str, Any]) -> list[str]:
             "model: weights need an architecture, such as labkit.models:perceptron or my_module:make_model"
         )
     if privacy and ("statement" in privacy) == ("epsilon" in privacy):
-        faults.append("privacy: expected either statement (a JSON file) or epsilon with its facts")
+        faults.append(
+            "privacy: expected either statement (a JSON file, as governance.Claim.save writes it) or epsilon with its facts"
+        )
     if "recipe" in shadows and "architecture" not in {*shadows, *model}:
         faults.append("shadows: a recipe needs an architecture, here or under model")
     return faults

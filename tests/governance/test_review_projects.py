@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pickle
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,9 +15,10 @@ import pytest
 import torch
 from torch import nn
 
-from labkit import models
+from labkit import dp, models
 from labkit.adapt import as_module
 from labkit.governance import (
+    Claim,
     Project,
     ReviewError,
     UntrustedError,
@@ -349,6 +351,19 @@ def test_shadow_models_of_another_training_are_no_pass(folder):
     assert found.ran, found.why
     assert unlike not in [one.title for one in found.findings]
     assert "accuracy, model and shadow models" in [one.what for one in found.measures]
+
+
+def test_a_statement_is_written_as_the_project_file_reads_it(folder):
+    event = dp.SampledGaussian(1.1, steps=50, sample_rate=0.1)
+    made = Claim.of(dp.privacy_statement(event, delta=1e-5, n=120), batches="poisson", unit="a record")
+    made.save(folder / "privacy.json")
+    back = read_project(written(folder, GOOD + "privacy: {statement: privacy.json}\n")).claim
+    assert replace(made, statement=None) == back
+    assert back.recompute().epsilon == made.epsilon
+    two = Claim.of(dp.privacy_statement([event, dp.LaplaceEvent(5.0)], delta=1e-5))
+    with pytest.raises(ReviewError, match="counts 2 releases"):
+        two.save(folder / "two.json")
+    assert not (folder / "two.json").exists()
 
 
 OWN_WAY = """
