@@ -39,7 +39,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from labkit import plots, stats, training
+from labkit import models, plots, stats, training
 from labkit.course import Solved, banner, check, drawings, predict, revealed
 from labkit.scenarios import marks_that_last, owner_and_thief
 from labkit.watermark import (
@@ -408,15 +408,16 @@ check("08.last_only", last_only)
 # </details>
 
 # %%
-ready = solved.last_only(patch.model)
+with models.seeded(1):
+    ready = solved.last_only(patch.model)
 free = sum(p.numel() for p in ready.parameters() if p.requires_grad)
 print(
     f"{free:,} of {sum(p.numel() for p in ready.parameters()):,} parameters would train"
 )
 at_first = training.evaluate(ready, setup.owner.test_x, setup.owner.test_y).accuracy
 print(
-    f"accuracy before they do: {at_first.percent(1)}, with a last layer that knows "
-    "nothing yet"
+    f"accuracy before they do: {at_first.percent(1)}, with a last layer (seed 1) that "
+    "knows nothing yet"
 )
 
 # %% [markdown]
