@@ -17,7 +17,6 @@ from labkit.course.labs import LABS, lab
 from labkit.course.notebooks import build
 
 KINDS = ("solutions", "notebooks")
-WIDE = {"05": 10, "11": 12}  # intervals in columns, more than fit: such a table scrolls inside its output
 TOKEN = "a-width-on-this-machine"
 PATIENCE = 180_000  # milliseconds: a machine that does much else is no failure
 APP = "window.jupyterapp"
@@ -103,9 +102,7 @@ def copies() -> Iterator:
     """Give lab and kind of every copy."""
     for item in LABS:
         for kind in KINDS:
-            known = pytest.mark.xfail(reason=f"its widest table, of {WIDE.get(item.number)} columns, scrolls")
-            marks = [known] if kind == "solutions" and item.number in WIDE else []
-            yield pytest.param(item.number, kind, id=f"{item.name}-{kind}", marks=marks)
+            yield pytest.param(item.number, kind, id=f"{item.name}-{kind}")
 
 
 @pytest.mark.parametrize(("number", "kind"), copies())
