@@ -537,7 +537,8 @@ ax.plot(grid, grid, color="grey", linestyle=":", linewidth=1, label="guessing")
 ax.set(
     xlabel="false positive rate",
     ylabel="true positive rate",
-    title="Correct DP-SGD against the ceiling of its claim\nrecords made for the audit, seed 1",
+    title="Correct DP-SGD against the ceiling of its claim\n"
+    "records made for the audit, seed 1",
 )
 ax.legend()
 area = stats.auc(found[coins.numpy()], found[~coins.numpy()])

@@ -450,7 +450,8 @@ opened = coarse.decode(
 chance = (2 * coarse.limit + 1) / 2**32
 error = np.abs(opened - updates[names[0]]).max()
 print(
-    f"{blocks * size:,} seeds tried; fitting: {len(candidates)}; the right one among them: "
+    f"{blocks * size:,} seeds tried; fitting: {len(candidates)}; the right one among "
+    "them: "
     f"{hidden in candidates}"
 )
 print(

@@ -59,7 +59,8 @@ def test_a_mark_that_null_models_show_too_is_not_provable() -> None:
     from labkit.watermark.marks import embed
     from labkit.watermark.marks.keys import Key
 
-    copies = [embed.embed("patch", make(seed=0), dataset(), Key.from_phrase("bench"), recipe=SHORT).model] * 2
+    key = Key.from_phrase("bench")
+    copies = [embed.embed("patch", make(seed=seed), dataset(), key, recipe=SHORT).model for seed in (0, 1)]
     needed = watermark.need("patch", dataset(), make, SHORT, copies)
     assert needed.queries is None
     assert (
