@@ -60,6 +60,12 @@ def open_page(browser: Any, site: Path) -> Iterator[Any]:
     assert not wrong
 
 
+def follow(page: Any, name: str) -> None:
+    """Follow a link of the page's head and wait for the page it leads to: a click alone returns before that is loaded."""
+    with page.expect_navigation():
+        page.get_by_role("navigation", name="Sections").get_by_role("link", name=name).click()
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_text_stands_out_from_its_ground(open_page: Any, site: Path, theme: str) -> None:
     page = open_page("index.html", theme=theme)
@@ -115,16 +121,17 @@ def test_a_chosen_theme_holds_on_the_next_page(open_page: Any) -> None:
     page.get_by_role("button", name="Dark theme").press("Enter")
     dark = page.evaluate(ground)
     assert dark != "rgb(255, 255, 255)"
-    page.get_by_role("navigation", name="Sections").get_by_role("link", name="Labs").click()
+    follow(page, "Labs")
     assert page.evaluate(ground) == dark
     assert page.get_by_role("button", name="Light theme").is_visible()
 
 
 def test_without_its_script_a_page_is_read_and_its_links_work(browser: Any, site: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto((site / "index.html").as_uri())
     assert not page.locator("#query").is_visible()
-    page.get_by_role("navigation", name="Sections").get_by_role("link", name="API").click()
+    follow(page, "API")
     assert page.get_by_role("heading", level=1).text_content() == "API reference"
     context.close()
