@@ -40,7 +40,7 @@ import pandas as pd
 from IPython.display import HTML, display
 
 from labkit import plots, watermark
-from labkit.course import Solved, banner, check, interview
+from labkit.course import Solved, banner, check, drawings, interview
 from labkit.course.interview import bank, mock, numbers, sheets, whiteboard
 from labkit.evidence import Evidence
 from labkit.federated import drawing
@@ -69,7 +69,15 @@ table
 # ## 2. What ε means to a person
 #
 # "A factor of e^ε on probabilities of outputs" persuades nobody. Turn it around: somebody thinks with probability p that
-# Ms Smith is in the data. What can they think after the release, at most?
+# Ms Smith is in the data. What can they think after the release, at most? Draw p as odds, with one square for and the
+# others against:
+
+# %%
+plots.show(drawings.odds_of_a_belief())
+
+# %% [markdown]
+# One release lets the square grow, never beyond e^ε times its area. The others stay, so how far a belief gets depends on how
+# many there are.
 #
 # **Predict.** A prior of one in a hundred, and ε = 3: what can an attacker come to believe, at most?
 #

@@ -48,7 +48,7 @@ def luminance(colour: str) -> float:
     return float(np.dot((0.2126, 0.7152, 0.0722), list(parts)))
 
 
-@pytest.mark.parametrize("lab", [lab for lab in LABS if lab.number != "14"], ids=lambda lab: lab.number)
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.number)
 def test_each_lab_shows_its_drawing_once_and_says_something_about_it(lab):
     cells = re.split(
         r"^# %%", build.places(lab, build.checkout()).source.read_text(encoding="utf-8"), flags=re.M
@@ -143,3 +143,12 @@ def test_guesses_prove_what_the_library_says_they_prove():
 def test_a_redrawn_key_has_the_rank_that_its_hits_give():
     fig = drawings.redrawn_keys(keys=99)
     assert float(said(fig, r"p = ([\d.]+)")) == 0.01  # no stranger reaches the owner's hits, so 1 of 100
+
+
+def test_a_belief_is_bounded_as_its_areas_are():
+    """Area over area is e^ε, and the belief is one area of both: the bound that lab 14 has one write."""
+    fig = drawings.odds_of_a_belief(against=99, epsilons=(0.0, 3.0))
+    areas = [max(patch.get_width() for patch in ax.patches) ** 2 for ax in fig.axes]
+    assert areas[1] / areas[0] == pytest.approx(math.exp(3.0))
+    odds = math.exp(3.0) * 0.01 / 0.99
+    assert f"belief ≤ {odds / (1 + odds):.0%}" in [text.get_text() for text in texts(fig)]

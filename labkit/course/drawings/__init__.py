@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from labkit.course.drawings.owners import trigger_trial as trigger_trial
     from labkit.course.drawings.owners import where_attacks_touch as where_attacks_touch
     from labkit.course.drawings.systems import claim_to_decision as claim_to_decision
+    from labkit.course.drawings.systems import odds_of_a_belief as odds_of_a_belief
     from labkit.course.drawings.systems import pairwise_masks as pairwise_masks
     from labkit.course.drawings.systems import where_noise_goes as where_noise_goes
     from labkit.course.drawings.systems import who_sees_what as who_sees_what

@@ -1,4 +1,4 @@
-"""Drawings of labs 10 to 13: masks that cancel, where noise goes, who sees what, from claim to decision."""
+"""Drawings of labs 10 to 14: masks that cancel, where noise goes, who sees what, claim to decision, what ε does to odds."""
 
 from __future__ import annotations
 
@@ -159,5 +159,42 @@ def claim_to_decision() -> Figure:
     alt = (
         "A claim meets three kinds of evidence: stated facts, from which ε is computed anew; logs of what was done; attacks, "
         "which give ε from below. Together they lead to one of three decisions: approve, with conditions, or reject."
+    )
+    return plots.describe(fig, alt)
+
+
+def odds_of_a_belief(against: int = 24, epsilons: tuple[float, ...] = (0.0, 1.0, 2.0)) -> Figure:
+    """Return odds as areas: one square for, ``against`` squares against, and the one grown by e^ε.
+
+    Parameters
+    ----------
+    against : int
+        Prior odds are 1 to ``against``.
+    epsilons : tuple of float
+        A panel each; pure ε-DP, one release.
+    """
+    from matplotlib.patches import Rectangle
+
+    fig, axes = canvas.panels(2.9, ncols=len(epsilons))
+    beliefs = []
+    for ax, epsilon in zip(axes, epsilons, strict=True):
+        canvas.blank(ax, 11, 8.2)
+        ax.set_aspect("equal")
+        canvas.title(ax, f"ε = {epsilon:g}" if epsilon else "before")
+        for i in range(against):
+            ax.add_patch(Rectangle((4.4 + i % 6 * 1.1, 3.4 + i // 6 * 1.1), 1, 1, color=QUIET, linewidth=0))
+        side = float(np.exp(epsilon / 2))  # an area of e^ε
+        ax.add_patch(Rectangle((3.6 - side, 3.4), side, side, color=RED, linewidth=0))
+        canvas.note(ax, 3.6, 2.4, "for", RED, fontsize=BIG, ha="right", va="baseline")
+        canvas.note(ax, 7.6, 2.4, "against", QUIET, fontsize=BIG, va="baseline")
+        beliefs.append(side**2 / (side**2 + against))
+        most = "≤ " if epsilon else ""
+        canvas.note(ax, 5.5, 1.3, f"odds {most}{side**2:.1f} : {against}", fontsize=BIG)
+        canvas.note(ax, 5.5, 0.2, f"belief {most}{beliefs[-1]:.0%}", fontsize=BIG)
+    alt = (
+        f"Odds as areas. Before a release one square speaks for a person being in the data and {against} against, a belief of "
+        f"{1 / (1 + against):.0%}. A release lets the one square grow by at most e^ε while the others stay. At most: "
+        + ", ".join(f"{b:.0%} at ε = {e:g}" for e, b in zip(epsilons, beliefs, strict=True) if e)
+        + "."
     )
     return plots.describe(fig, alt)

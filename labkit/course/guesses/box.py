@@ -15,7 +15,7 @@ UNCHOSEN = "choose …"
 
 
 class Box:
-    """A field for a number, or a menu of choices, and a button that keeps the guess.
+    """A field for a number or for words, or a menu of choices, and a button that keeps the guess.
 
     The label belongs to its field, the question is the field's description for a screen reader, and what was kept is
     announced.
@@ -29,6 +29,7 @@ class Box:
         import ipywidgets
 
         self.question = question
+        self._wanted = "a sentence" if question.words else "a number"
         label = "Your choice" if question.choices else "Your guess"
         look: dict[str, Any] = {
             "description": f"{label} ({question.unit})" if question.unit else label,
@@ -40,7 +41,9 @@ class Box:
             options = [(UNCHOSEN, None), *((choice, choice) for choice in question.choices)]
             self.field: ipywidgets.Widget = ipywidgets.Dropdown(options=options, value=None, **look)
         else:
-            self.field = ipywidgets.Text(placeholder="a number", **look)
+            if question.words:
+                look["layout"] = {"width": "44em", "max_width": "100%"}
+            self.field = ipywidgets.Text(placeholder=self._wanted, **look)
             self.field.on_msg(self._submitted)
         self.button = ipywidgets.Button(
             description="Keep", tooltip=f"Keep the guess at {question.id}", layout={"width": "auto"}
@@ -48,7 +51,7 @@ class Box:
         self.button.on_click(self._keep)
         self.status = ipywidgets.HTML()
         self._say(kept.standing(question, kept.entry(question.id)))
-        hint = "" if question.choices else f" (near: {html.escape(question.nearness)})"
+        hint = "" if question.choices or question.words else f" (near: {html.escape(question.nearness)})"
         asked = f"<strong>Predict</strong> · {html.escape(question.text)}{hint}"
         self.widget: ipywidgets.Widget = ipywidgets.VBox(
             [ipywidgets.HTML(asked), ipywidgets.HBox([self.field, self.button]), self.status]
@@ -60,7 +63,8 @@ class Box:
 
     def _keep(self, _: Any) -> None:
         if not self.field.value:
-            self._say(f"Nothing kept: {'choose one' if self.question.choices else 'write a number'} first.")
+            wanted = "choose one" if self.question.choices else f"write {self._wanted}"
+            self._say(f"Nothing kept: {wanted} first.")
             return
         try:
             guess = self.question.read(self.field.value)

@@ -14,7 +14,7 @@ def entry(id: str) -> dict[str, Any]:
     """Return what is kept of one prediction; nothing for a new one.
 
     ``guess`` is the one that counts, ``later`` the last that does not; ``revealed`` says when the result was first
-    shown, ``came`` what it was, ``near`` and ``verdict`` how it compares.
+    shown, ``came`` what it was, ``told`` the guess as it is shown, ``near`` and ``verdict`` how it compares (not in words).
     """
     return progress.read().predictions.get(id, {})
 
@@ -49,8 +49,10 @@ def reveal(question: Question, came: str, near: bool | None, verdict: str) -> st
     kept = saved.predictions.setdefault(question.id, {})
     kept.setdefault("revealed", datetime.now(UTC).isoformat(timespec="seconds"))
     kept |= {"question": question.text, "came": came}
+    if "guess" in kept:
+        kept["told"] = question.told(kept["guess"])
     if near is not None:
-        kept |= {"near": near, "verdict": verdict, "told": question.told(kept["guess"])}
+        kept |= {"near": near, "verdict": verdict}
     return _write(saved)
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 ID = re.compile(r"\d\d\.[a-z][a-z0-9_]*")
 FACTOR = 1.5  # how near is near, where a question names nothing
+LONGEST = 600  # characters of a guess in words
 
 
 @dataclass(frozen=True)
 class Question:
-    """One prediction: a number, or one of several choices.
+    """One prediction: a number, one of several choices, or an answer in the learner's own words.
 
     Attributes
     ----------
@@ -22,13 +23,15 @@ class Question:
     text : str
         What is asked, as one sentence.
     unit : str
-        Of the number, such as ``"points"`` or ``"%"``; or nothing.
+        Of the number, such as ``"points"``; ``"%"`` for a share, which lies between 0 and 100; or nothing.
     within : float, optional
         How far from the result a guess may lie and still be near, in the same unit; 0 for the very number.
     factor : float, optional
         By which factor it may be off instead; 1.5 where neither is given.
     choices : tuple of str
         What there is to choose from; a question with choices has no unit and no tolerance.
+    words : bool
+        Whether the answer is written in words: it is shown beside the result, and nobody judges how near it came.
 
     Raises
     ------
@@ -42,6 +45,7 @@ class Question:
     within: float | None = None
     factor: float | None = None
     choices: tuple[str, ...] = ()
+    words: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not ID.fullmatch(self.id):
@@ -52,6 +56,8 @@ class Question:
             raise ValueError(f"{self.id} asks {self.text!r}; expected a question, as text")
         if not isinstance(self.unit, str):
             raise ValueError(f"the unit of {self.id} is {self.unit!r}; expected text, such as 'points'")
+        if self.words and (self.choices or self.unit or self.within is not None or self.factor is not None):
+            raise ValueError(f"{self.id} is answered in words: leave out unit, within, factor and choices")
         if self.choices:
             self._check_choices()
         elif self.within is not None and self.factor is not None:
@@ -75,6 +81,8 @@ class Question:
     @property
     def nearness(self) -> str:
         """What counts as near, or what there is to choose from, in words."""
+        if self.words:
+            return "a sentence of your own: it is shown beside the result, and nothing judges it"
         if self.choices:
             return "one of: " + "; ".join(self.choices)
         if self.within == 0:
@@ -84,7 +92,7 @@ class Question:
         return f"within a factor of {plain_number(self.factor or FACTOR)}"
 
     def read(self, guess: Any) -> float | str:
-        """Return a guess as it is kept: a finite number, or one of the choices.
+        """Return a guess as it is kept: a finite number, one of the choices, or a text.
 
         Parameters
         ----------
@@ -101,6 +109,12 @@ class Question:
         >>> Question("02.cost", "How many points?", unit="points").read("1.5")
         1.5
         """
+        if self.words:
+            text = " ".join(guess.split()) if isinstance(guess, str) else ""
+            if not 0 < len(text) <= LONGEST:
+                told = f"has {len(text)} characters" if text else f"is {guess!r}"
+                raise ValueError(f"the guess at {self.id} {told}; expected a sentence, of at most {LONGEST}")
+            return text
         if self.choices:
             named = {choice.casefold(): choice for choice in self.choices}
             if not isinstance(guess, str) or guess.strip().casefold() not in named:
@@ -113,10 +127,14 @@ class Question:
         if not math.isfinite(number):
             unit = f" alone: it is understood in {self.unit}" if self.unit else ""
             raise ValueError(f"the guess at {self.id} is {guess!r}; expected a number{unit}, such as 1.5")
+        if self.unit == "%" and not 0 <= number <= 100:
+            raise ValueError(f"the guess at {self.id} is {guess!r}; expected a share, from 0 to 100 percent")
         return number
 
     def told(self, guess: float | str) -> str:
-        """Return a guess or a result with its unit."""
+        """Return a guess or a result with its unit; words in quotation marks."""
+        if self.words:
+            return f"“{guess}”"
         return guess if isinstance(guess, str) else amount(guess, self.unit)
 
     def compare(

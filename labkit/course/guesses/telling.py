@@ -24,6 +24,7 @@ def predict(
     within: float | None = None,
     factor: float | None = None,
     choices: Sequence[str] = (),
+    words: bool = False,
     guess: float | str | None = None,
 ) -> None:
     """Ask for a guess before a result is shown: in a small box, or as an argument where there are no widgets.
@@ -34,7 +35,7 @@ def predict(
     ----------
     id : str
         ``NN.name``, the same as in `revealed`.
-    question, unit, within, factor, choices
+    question, unit, within, factor, choices, words
         See `labkit.course.guesses.question.Question`.
     guess : number or str, optional
         The guess itself, instead of the box.
@@ -51,16 +52,18 @@ def predict(
       Your guess:   add it to the call and run the cell again: predict("02.cost", …, guess=…)
       Near:         within 1
     """
-    asked = Question(id, question, unit, within, factor, tuple(choices))
+    asked = Question(id, question, unit, within, factor, tuple(choices), words)
     _asked[asked.id] = asked
     if guess is not None:
         heading, sentence = f"Predict: {asked.text}", kept.keep(asked, asked.read(guess))
         showing.show(showing.box("note", heading, [], sentence), showing.plain("note", heading, [], sentence))
         return
-    form = f'predict("{asked.id}", …, guess={chr(34) + "…" + chr(34) if asked.choices else "…"})'
+    form = (
+        f'predict("{asked.id}", …, guess={chr(34) + "…" + chr(34) if asked.choices or asked.words else "…"})'
+    )
     lines = [
         ("Your guess", f"add it to the call and run the cell again: {form}"),
-        ("Choices" if asked.choices else "Near", asked.nearness),
+        ("Choices" if asked.choices else "Expected" if asked.words else "Near", asked.nearness),
     ]
     # An executed solution is to look the same whatever an earlier run has left in the file.
     standing = "" if strict() else kept.standing(asked, kept.entry(asked.id))
@@ -105,7 +108,8 @@ def revealed(
     id : str
         Of the prediction.
     value : number, str or labkit.stats.Interval
-        The result: computed, in the unit of the question; one of its choices, for a question that has some.
+        The result: computed, in the unit of the question; one of its choices, for a question that has some; a sentence
+        that holds what was computed, for a question that is answered in words.
     source : str
         Where the data came from, or that there are none; the profile is added.
     interval : (low, high), optional
@@ -130,11 +134,10 @@ def revealed(
     asked = _asked.get(id)
     if asked is not None:
         _check_kind(asked, number)
-    came = (
-        f"it is {number}"
-        if isinstance(number, str)
-        else f"it came out at {amount(number, asked.unit if asked else '')}"
-    )
+    if isinstance(number, str):
+        came = f"what came: {number}" if asked and asked.words else f"it is {number}"
+    else:
+        came = f"it came out at {amount(number, asked.unit if asked else '')}"
     if ends is not None:
         came += f" [{plain_number(ends[0])}, {plain_number(ends[1])}] ({about})"
     drawn = f"{source}, {profiles.current().name} profile"
@@ -150,10 +153,11 @@ def revealed(
         remark = kept.reveal(asked, came, None, "")
         _quietly(f"{id}: {missing}; {came} · {drawn}")
     else:
-        near, verdict = asked.compare(guess, number, ends)
+        near, verdict = (None, "") if asked.words else asked.compare(guess, number, ends)
         remark = kept.reveal(asked, came, near, verdict)
         first = f" first ({asked.told(later)} later; the first counts)" if later is not None else ""
-        line = f"{id}: you guessed {asked.told(guess)}{first}; {came}: {verdict} · {drawn}"
+        judged = f": {verdict}" if verdict else ""
+        line = f"{id}: you guessed {asked.told(guess)}{first}; {came}{judged} · {drawn}"
         showing.show(showing.box("note", line, []), showing.plain("note", line, []))
     if remark:
         showing.show(showing.box("note", remark, []), showing.plain("note", remark, []))
@@ -198,8 +202,10 @@ def _result(
 def _check_kind(asked: Question, number: float | str) -> None:
     if asked.choices and number not in asked.choices:
         raise ValueError(f"the result of {asked.id} is {number!r}; expected {asked.nearness}")
-    if not asked.choices and isinstance(number, str):
-        raise TypeError(f"the result of {asked.id} is {number!r}; expected a number")
+    if asked.words != isinstance(number, str) and not asked.choices:
+        raise TypeError(
+            f"the result of {asked.id} is {number!r}; expected {'a sentence' if asked.words else 'a number'}"
+        )
 
 
 def predictions(lab: str = "") -> None:
@@ -212,17 +218,22 @@ def predictions(lab: str = "") -> None:
     """
     shown = {id: one for id, one in kept.of_lab(lab).items() if "revealed" in one}
     where = f"in lab {lab}" if lab else "in all labs"
-    counted = {id: one for id, one in shown.items() if "near" in one}
-    if not counted:
+    guessed = {id: one for id, one in shown.items() if "told" in one}
+    if not guessed:
         _quietly(f"Predictions {where}: {len(shown)} results were shown, and none had a guess before it.")
         return
-    near = sum(bool(one["near"]) for one in counted.values())
-    heading = f"Your guesses {where}: {near} of {len(counted)} near, as each question says what is near"
-    lines = [
-        (id, f"{one.get('question')} You guessed {one.get('told')}; {one.get('came')}: {one.get('verdict')}.")
-        for id, one in counted.items()
-    ]
-    rest = len(shown) - len(counted)
+    lines = [(id, _summed(one)) for id, one in guessed.items()]
+    judged = [bool(one["near"]) for one in guessed.values() if "near" in one]
+    parts = [f"{sum(judged)} of {len(judged)} near, as each question says what is near"] if judged else []
+    parts += [f"{len(lines) - len(judged)} in words"] if len(judged) < len(lines) else []
+    heading = f"Your guesses {where}: {'; '.join(parts)}"
+    rest = len(shown) - len(guessed)
     closing = f"Without a guess: {rest} more. Nothing of this counts as points." if rest else ""
     closing = closing or "Nothing of this counts as points."
     showing.show(showing.box("note", heading, lines, closing), showing.plain("note", heading, lines, closing))
+
+
+def _summed(one: dict[str, Any]) -> str:
+    """Return one kept prediction as a sentence of the summary."""
+    verdict = f": {one['verdict']}" if one.get("verdict") else ""
+    return f"{one.get('question')} You guessed {one.get('told')}; {one.get('came')}{verdict}."
