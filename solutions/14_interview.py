@@ -40,7 +40,7 @@ import pandas as pd
 from IPython.display import HTML, display
 
 from labkit import plots, watermark
-from labkit.course import Solved, banner, check, drawings, interview
+from labkit.course import Solved, banner, check, drawings, interview, predict, revealed
 from labkit.course.interview import bank, mock, numbers, sheets, whiteboard
 from labkit.evidence import Evidence
 from labkit.federated import drawing
@@ -80,7 +80,11 @@ plots.show(drawings.odds_of_a_belief())
 # many there are.
 #
 # **Predict.** A prior of one in a hundred, and ε = 3: what can an attacker come to believe, at most?
-#
+
+# %%
+predict("14.belief", "What can they believe, at most?", unit="%", within=4)
+
+# %% [markdown]
 # ### Exercise 14.posterior_bound: ε, said to a person
 
 
@@ -118,6 +122,12 @@ check("14.posterior_bound", posterior_bound)
 # </details>
 
 # %%
+revealed(
+    "14.belief",
+    solved.posterior_bound(0.01, 3.0),
+    times=100,
+    source="no data: a formula",
+)
 epsilons = np.linspace(0, 8, 81)
 
 # %% tags=["hide-input"]
@@ -432,6 +442,14 @@ print(mock.score_sheet([mock.Answered(one) for one in tonight], minutes=45, seed
 # To take along: `labkit drill --cheat-sheet formulas.html` writes two pages to print, each formula tested against the function
 # that computes it; `labkit drill --export anki --out labkit.tsv` writes notes for Anki, whose ids stay the same.
 #
+# And how near was your guess? It is kept for you alone, and counts as nothing.
+
+# %%
+from labkit.course import predictions
+
+predictions("14")
+
+# %% [markdown]
 # ## What you can now defend in an interview
 #
 # - *"Which ε should we take?"* Threshold, cap and decider first; high in development, lowered step by step, utility against

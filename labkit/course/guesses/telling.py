@@ -220,7 +220,8 @@ def predictions(lab: str = "") -> None:
     where = f"in lab {lab}" if lab else "in all labs"
     guessed = {id: one for id, one in shown.items() if "told" in one}
     if not guessed:
-        _quietly(f"Predictions {where}: {len(shown)} results were shown, and none had a guess before it.")
+        results = "1 result was" if len(shown) == 1 else f"{len(shown)} results were"
+        _quietly(f"Predictions {where}: {results} shown, and none had a guess before it.")
         return
     lines = [(id, _summed(one)) for id, one in guessed.items()]
     judged = [bool(one["near"]) for one in guessed.values() if "near" in one]
