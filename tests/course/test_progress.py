@@ -76,3 +76,17 @@ def test_overview_counts_and_names_the_next_exercise(file, capsys):
     assert str(file) in table
     overview.overview()
     assert "1 of 4" in capsys.readouterr().out
+
+
+def test_overview_counts_the_guesses_that_came_near(file):
+    from labkit.course.exercises.overview import rows
+
+    kept = {
+        "00.a": {"guess": 1, "near": True},
+        "00.b": {"guess": 9, "near": False},
+        "02.c": {"guess": "words"},
+    }
+    told = [row[-2] for row in rows(progress.Progress(predictions=kept))]
+    assert told[0] == "1 of 2 near"
+    assert set(told[1:-1]) == {"-"}, "no guess, or one in words"
+    assert told[-1] == "1 of 2 near"

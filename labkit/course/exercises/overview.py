@@ -10,7 +10,7 @@ from labkit.course.exercises import progress
 from labkit.course.exercises.exercise import of_lab
 from labkit.course.labs import LABS
 
-HEADERS = ("Lab", "Passed", "Not yet", "Points", "Next exercise")
+HEADERS = ("Lab", "Passed", "Not yet", "Points", "Guesses", "Next exercise")
 
 
 def rows(saved: progress.Progress) -> list[tuple[str, ...]]:
@@ -25,8 +25,14 @@ def rows(saved: progress.Progress) -> list[tuple[str, ...]]:
         following = next(
             (item.id for item in items if item not in passed), "done" if items else "no exercises yet"
         )
-        table.append((f"{lab.number} {lab.title}", *_counts(counts), following))
-    return [*table, ("All labs", *_counts(sums), "")]
+        table.append((f"{lab.number} {lab.title}", *_counts(counts), _guesses(saved, lab.number), following))
+    return [*table, ("All labs", *_counts(sums), _guesses(saved, ""), "")]
+
+
+def _guesses(saved: progress.Progress, number: str) -> str:
+    """Return how many guesses of a lab (of all for no number) came near; those in words are judged by nobody."""
+    near = [one["near"] for id, one in saved.predictions.items() if id.startswith(number) and "near" in one]
+    return f"{sum(map(bool, near))} of {len(near)} near" if near else "-"
 
 
 def _counts(counts: list[int]) -> tuple[str, str, str]:
