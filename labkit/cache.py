@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import io
 import os
@@ -17,6 +18,12 @@ from typing import Any, TypeVar
 from labkit import reach
 
 T = TypeVar("T")
+
+FULL = {
+    errno.ENOSPC: "disk full",
+    errno.EDQUOT: "your quota of disk space is used up",
+    errno.EFBIG: "the largest size that a file may have here was reached",
+}
 
 
 class CacheWarning(UserWarning):
@@ -109,12 +116,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield Path(name)
         os.replace(name, path)
     except OSError as error:
-        if error.errno == 28:
-            raise OSError(
-                28,
-                f"disk full while writing {path}: free some space, or {_other_place(path)} on another disk",
-            ) from error
-        raise
+        if error.errno not in FULL:
+            raise
+        reason, fix = FULL[error.errno], f"free some space, or {_other_place(path)} on another disk"
+        raise OSError(error.errno, f"{reason} while writing {path}: {fix}") from error
     finally:
         Path(name).unlink(missing_ok=True)
 

@@ -115,9 +115,16 @@ def test_an_error_of_the_work_itself_is_raised() -> None:
         cache.cached("kind", {}, compute)
 
 
-def test_a_full_disk_says_so(folder: Path) -> None:
-    with pytest.raises(OSError, match=r"disk full.*LABKIT_CACHE"), cache.atomic_path(folder / "x"):
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(("number", "reason"), cache.FULL.items(), ids=str)
+def test_where_no_more_fits_the_reason_and_the_way_out_are_said(
+    folder: Path, number: int, reason: str
+) -> None:
+    with (
+        pytest.raises(OSError, match=rf"{reason} while writing .*LABKIT_CACHE") as raised,
+        cache.atomic_path(folder / "x"),
+    ):
+        raise OSError(number, "as the system says it")
+    assert raised.value.errno == number
 
 
 def test_an_unwritable_folder_says_so(tmp_path: Path) -> None:

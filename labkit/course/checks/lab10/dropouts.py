@@ -54,7 +54,7 @@ def _expect_secret(got: Any, secret: int, held: dict[int, int], prime: int) -> N
     if isinstance(got, int | np.integer) and not isinstance(got, bool) and got == secret:
         return
     if isinstance(got, float):
-        because = "a fraction came back: modulo a prime nothing is divided with /, one multiplies by an inverse\npow(x, -1, prime) is the inverse"
+        because = "a float came back: modulo a prime nothing is divided with /, one multiplies by an inverse\npow(x, -1, prime) is the inverse"
     elif not isinstance(got, int | np.integer):
         because = "return one whole number"
     elif got % prime == secret:
