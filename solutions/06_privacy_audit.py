@@ -108,6 +108,7 @@ predict(
     "Which ε does a perfect attack certify with 1,000 runs on each side?",
     within=1,
 )
+predict("06.weak", "And an attack with a TPR of 5% at an FPR of 0.1%?", within=0.5)
 
 # %%
 rows = []
@@ -125,6 +126,8 @@ certified
 # %%
 thousand = certified.loc[1000, "perfect attack"]
 revealed("06.perfect", thousand, source="computed, 95% confidence, no data")
+barely = certified.loc[1000, "TPR 5% at FPR 0.1%"]
+revealed("06.weak", barely, source="computed, 95% confidence, no data")
 
 # %% [markdown]
 # Even a perfect attack certifies a finite ε, and each further unit costs about e times as many runs. A threshold that
@@ -320,6 +323,11 @@ predict(
     "Without privacy: which ε does the one run certify at least?",
     factor=1.5,
 )
+predict(
+    "06.one_run_private",
+    "And where ε = 1 is claimed: what does the run certify, and is the claim refuted?",
+    words=True,
+)
 
 # %%
 size = {"canary_count": len(marked.y), "seed": 0}
@@ -363,6 +371,13 @@ for name, result in results.items():
 # %%
 open_book = results["no privacy"].epsilon
 revealed("06.one_run", open_book, source=f"{mnist.source}, 95% confidence")
+guarded = results["DP-SGD, ε = 1"]
+revealed(
+    "06.one_run_private",
+    f"ε of at least {guarded.epsilon:.2f} is certified, and the claim of "
+    f"{guarded.claimed_epsilon:.2f} is {'' if guarded.refuted else 'not '}refuted",
+    source=f"{mnist.source}, 95% confidence",
+)
 
 # %% [markdown]
 # Each verdict ends with what an audit of this size would have caught *at best*. Read it before you are reassured by
@@ -378,6 +393,13 @@ revealed("06.one_run", open_book, source=f"{mnist.source}, 95% confidence")
 # more of the same help beyond all bounds?
 
 # %%
+predict(
+    "06.more",
+    "What do 500 right guesses of 500 certify? And with 90% right, how far does more help?",
+    words=True,
+)
+
+# %%
 audit_explorer()
 
 # %%
@@ -389,7 +411,20 @@ rows = [
     }
     for p in (0.75, 0.9, 0.97, 1.0)
 ]
-pd.DataFrame(rows).astype(object).fillna("never").set_index("accuracy of a guess")
+fewest = pd.DataFrame(rows).astype(object).fillna("never")
+fewest = fewest.set_index("accuracy of a guess")
+fewest
+
+# %%
+for_three = fewest.loc[0.9, "guesses for ε = 3"]
+counted = "no number" if for_three == "never" else f"{for_three:,.0f}"
+revealed(
+    "06.more",
+    f"all right certify ε = {solved.one_run_epsilon(500, 500):.2f}; with 90% right "
+    f"{counted} of guesses certifies ε = 3, and log(0.9 / 0.1) is "
+    f"{math.log(0.9 / 0.1):.2f}",
+    source="computed, δ = 0, 95% confidence, no data",
+)
 
 # %% [markdown]
 # ### Exercise 06.power: would this audit have seen it?
@@ -560,8 +595,8 @@ plots.show(
 #
 # ## 5. Five training functions
 #
-# `planted_bugs.number(1)` to `planted_bugs.number(5)` all look like DP-SGD and all claim the ε above. Some are broken. You may run
-# them and see every update; you may not read them (yet).
+# `planted_bugs.number(1)` to `planted_bugs.number(5)` all look like DP-SGD and all claim the ε above. Some are broken. You
+# may run them and see every update; you may not read them (yet).
 #
 # Five audits are five chances to accuse an innocent. `audit_gradients` corrects for the tests *within* an audit; the
 # choice among five functions is yours to correct.
@@ -615,12 +650,18 @@ print("accused:", sorted(accused))
 
 # %% [markdown]
 # For each accused function, look at the evidence: *which* canaries gave it away, those in the weights or those in the
-# bias? By which score? **Write down your diagnosis** before the next cell reveals the answers.
+# bias? By which score? **Write down your diagnosis** in the box below the evidence, before the cell after it reveals the
+# answers.
 
 # %%
 for number in sorted(accused):
     evidence = audits[number].table().sort_values("ε at least", ascending=False)
     print(f"function {number}\n{evidence.head(3).round(2).to_string()}\n")
+predict(
+    "06.diagnosis",
+    "Your diagnosis: what is wrong with each function that you accuse?",
+    words=True,
+)
 
 # %%
 rows = []
@@ -636,6 +677,17 @@ for number in range(1, 6):
     )
 pd.set_option("display.max_colwidth", None)
 pd.DataFrame(rows).set_index("function")
+
+# %%
+faults = [
+    f"{number}: {planted_bugs.reveal(number).wrong or 'nothing'}"
+    for number in sorted(accused)
+]
+revealed(
+    "06.diagnosis",
+    "; ".join(faults) or "no function was accused",
+    source="the five functions, white-box canaries",
+)
 
 # %% [markdown]
 # One broken function was *not* accused. Shuffled batches leak more than the claim allows, but at this noise the
@@ -720,7 +772,35 @@ plots.show(
 
 # %% [markdown]
 # **Predict.** Which of the four would you recognise from the *sizes* of the batches alone?
-#
+
+# %%
+predict(
+    "06.sizes",
+    "Which of the four do the sizes of their batches give away, and how?",
+    words=True,
+)
+
+# %%
+sizes = {
+    name: np.rint(parts).sum(axis=1).astype(int) for name, parts in batches.items()
+}
+for sampler, in_order in sizes.items():
+    print(f"{sampler}: batches of {', '.join(map(str, in_order[:16]))}, ...")
+fixed = [name for name, sized in sizes.items() if len(set(sized)) == 1]
+twice = [
+    name
+    for name, sized in sizes.items()
+    if name not in fixed and np.array_equal(sized[::2], sized[1::2])
+]
+revealed(
+    "06.sizes",
+    f"always of one size: {', '.join(fixed) or 'none'}; every size twice in a row: "
+    f"{', '.join(twice) or 'none'}; correct: {sizes['correct'].min()} to "
+    f"{sizes['correct'].max()}",
+    source=f"records made for the audit, {len(sizes['correct'])} steps, seed 1",
+)
+
+# %% [markdown]
 # What is left when the known pushes are taken away is noise, thousands of numbers of it. That pins its strength down far
 # better than any attack could.
 #
@@ -932,8 +1012,8 @@ predictions("06")
 # - *"Your training prints a small ε. How do I know that the code is right?"* Bound ε from below, and check the steps. You
 #   have seen one audit pass correct code and refute broken code that printed the same number, and the other find what
 #   the first missed.
-# - *"The audit found a quarter of the claim, so is the true ε a quarter?"* No. It is at least that, with 95% confidence. The proof bounds it
-#   from above, the audit from below.
+# - *"The audit found a quarter of the claim, so is the true ε a quarter?"* No. It is at least that, with 95% confidence.
+#   The proof bounds it from above, the audit from below.
 # - *"It was not refuted. Good?"* Ask what an audit of that size would have caught: that figure is known beforehand.
 # - *"The claim is refuted, but the measured ε is below it. A mistake?"* No: the claimed curve is refuted at small ε. The
 #   printed ε may still be true.
