@@ -42,7 +42,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from labkit import plots, profiles
+from labkit import plots, profiles, stats
 from labkit.course import Solved, banner, check, drawings, predict, revealed
 from labkit.evidence import Evidence, Signer, TamperError
 from labkit.scenarios import owner_and_thief, ownership_court
@@ -199,11 +199,29 @@ plots.show(plots.images(shown.numpy(), labels, columns=8, alt=alt))
 
 # %% [markdown]
 # There is a second guard, and it would have been enough alone: the court's own models. **Predict.** They never met Brook
-# either. Which share of his answers do *they* give?
+# either.
+
+# %%
+predict(
+    "09.judges",
+    "Which share of Brook's answers do the court's own models give, on average?",
+    unit="%",
+    within=10,
+)
 
 # %%
 plots.show(heard.plot())
 heard
+
+# %%
+revealed(
+    "09.judges",
+    heard.verdict.null_rates.mean(),
+    interval=(heard.verdict.null_rates.min(), heard.verdict.null_rates.max()),
+    times=100,
+    of=f"from the smallest to the largest of {len(judges)} models",
+    source=setup.owner.source,
+)
 
 # %% [markdown]
 # The last row is what the kit calls a verdict, and the first is how claims were judged in many papers. Now the owner's
@@ -291,7 +309,14 @@ print("first:", solved.first_to_commit(deposited, ownership_court.RELEASED.isofo
 # %% [markdown]
 # A date can be forged by paying the notary. So ask the models, too: the thief's original was made *from* the owner's, so
 # it may still carry the owner's mark; the owner's cannot carry a mark that did not exist yet. **Predict** the four bars
-# on the right.
+# on the right. (The suspect is Cove's product, and it is all that Cove has for an original.)
+
+# %%
+predict(
+    "09.bars",
+    "How often is each mark hit in Cove's model, and how often is Cove's in Arbor's?",
+    words=True,
+)
 
 # %%
 dispute = resolve(
@@ -309,6 +334,14 @@ dispute
 
 # %%
 print(f"the court: {dispute.winner or 'undecided'}: {dispute.reason}")
+bars = [side.in_suspect.rate.percent(0) for side in dispute.sides]
+bars += [dispute.sides[1].in_rival.rate.percent(0)]
+revealed(
+    "09.bars",
+    f"in Cove's model Arbor's mark is hit {bars[0]} and Cove's {bars[1]}; in Arbor's "
+    f"model Cove's is hit {bars[2]}",
+    source=f"{setup.owner.source}, 95% intervals, Clopper-Pearson",
+)
 
 # %% [markdown]
 # One more attack needs no training at all: invent keys until one of them *happens* to fit. **Predict.** How well does the
@@ -338,14 +371,25 @@ revealed("09.lucky", share, times=20, source=f"{setup.owner.source}, best of 30 
 # Two things stop it: the key would have to be in a commitment from before the release, and null models say what a key
 # that marks nothing can reach.
 #
-# After a trial everybody has heard Arbor's key. **Predict.** Can Cove bring Arbor's key, model and commitment as its own?
+# After a trial everybody has heard Arbor's key. **Predict.** Cove brings all that it has heard and seen there.
+
+# %%
+predict(
+    "09.replay",
+    "Can Cove bring Arbor's key, model and commitment as its own? Why, or why not?",
+    words=True,
+)
 
 # %%
 replayed = replace(arbor, claimant="Cove")
-for problem in replayed.problems(
-    public, notary=notary, released=ownership_court.RELEASED
-):
+objections = replayed.problems(public, notary=notary, released=ownership_court.RELEASED)
+for problem in objections:
     print(problem)
+revealed(
+    "09.replay",
+    f"{'no' if objections else 'yes'}: {'; '.join(objections) or 'no objection'}",
+    source="computed from the commitment and the notary's receipt",
+)
 
 # %% [markdown]
 # Nor can Arbor use it twice: whoever heard a key opened can mark models with it. One trial **burns** it; for the next one
@@ -362,7 +406,15 @@ for problem in replayed.problems(
 # How often would an innocent do as well? Null models are a sample of *models*. But here chance was in the **key**: it was
 # drawn at random, and to an innocent suspect it is a stranger like any other. So draw new keys and ask the suspect itself.
 # The rank of Arbor's key among them is an exact p-value, whatever the suspect's network is; it never falls below
-# 1 / (keys + 1). **Predict.** A thief's network took *some* mark on. Will keys drawn anew do as well on it?
+# 1 / (keys + 1). **Predict.** A thief's network took *some* mark on: perhaps it answers to any key of the kind.
+
+# %%
+predict(
+    "09.strangers",
+    "Do keys drawn anew do as well as Arbor's on the thief who confessed? "
+    "Why, or why not?",
+    words=True,
+)
 
 # %%
 plots.show(drawings.redrawn_keys())
@@ -387,14 +439,25 @@ cases = {
 found = {name: dict(case.lines) for name, case in cases.items()}
 for name, lines in found.items():
     print(f"{name}: {lines['mark']}")
-plots.show(found["a thief who confessed"]["mark"].redrawn.plot())
+confessed = found["a thief who confessed"]["mark"]
+plots.show(confessed.redrawn.plot())
+
+# %%
+as_well = int((confessed.redrawn.values >= confessed.redrawn.value).sum())
+revealed(
+    "09.strangers",
+    f"{as_well} of {len(confessed.redrawn.values)} keys drawn anew did as well as "
+    f"Arbor's: {stats.p_words(confessed.p_value)}, and the mark "
+    f"{'speaks' if confessed.decided else 'shows nothing'}",
+    source=f"{setup.owner.source}, {len(judges)} null models",
+)
 
 # %% [markdown]
 # ### It repeats my mistakes
 #
-# Two models that learned alone are right in the same way, and wrong more often each in its own (Godinot et al., arXiv 2412.13021).
-# So show the suspect records that the *owner's* model gets wrong. A thief trained on the owner's answers, the wrong ones
-# included. No mark is needed, no training, and labels are enough.
+# Two models that learned alone are right in the same way, and wrong more often each in its own (Godinot et al., arXiv
+# 2412.13021). So show the suspect records that the *owner's* model gets wrong. A thief trained on the owner's answers,
+# the wrong ones included. No mark is needed, no training, and labels are enough.
 #
 # ### Exercise 09.repeated: does it repeat my mistakes?
 
@@ -521,8 +584,15 @@ plots.show(found["a thief who confessed"]["mistakes"].plot())
 
 # %% [markdown]
 # **Whom do you call as a witness?** Lab 05's shadow models are innocent, too, and there they are: smaller, trained on
-# fewer records. **Predict.** If they alone were the null models, or both kinds together, what would become of the thief?
-# And of a good innocent model, one of the court's own?
+# fewer records. **Predict.** What if they alone were the null models, or both kinds together?
+
+# %%
+predict(
+    "09.witnesses",
+    "What becomes of the thief's p beside shadow models alone, and beside both kinds? "
+    "And of the p of a good innocent, one of the court's own?",
+    words=True,
+)
 
 # %%
 bank = owner_and_thief.bank_of(setup)
@@ -551,16 +621,31 @@ rows = [
 ]
 pd.DataFrame(rows).set_index("null models")
 
+# %%
+beside = {
+    name: [
+        stats.p_text(solved.another_innocent(value, null), stats.SUPPORTED, digits=1)
+        for value in (copied, shares[0])
+    ]
+    for name, null in witnesses.items()
+}
+revealed(
+    "09.witnesses",
+    "p of the thief and of a good innocent: "
+    + "; ".join(f"{' and '.join(p)} beside {name}" for name, p in beside.items()),
+    source=f"{setup.owner.source}, model-based p",
+)
+
 # %% [markdown]
 # What a good model still gets wrong is hard for other good models, too. Beside weak ones alone, a good innocent can look
 # guilty; mixed up as one sample, the gap between the kinds passes for spread, and weakens the case against a thief by
-# orders of magnitude: enough to hide one at a stricter alpha. A null model is what an
-# honest competitor *would have trained*: as good as the suspect, on other records. The court calls only those.
+# orders of magnitude: enough to hide one at a stricter alpha. A null model is what an honest competitor *would have
+# trained*: as good as the suspect, on other records. The court calls only those.
 #
 # This p-value is **model-based**: it trusts a bell curve far out, where few null models have been. Twenty models carry a
-# rank p-value of 1/21 and no smaller one, and in its verdicts the kit writes no model-based p below 1e-6 (the digits above are arithmetic, to
-# compare your function with). It asks for both: p below
-# alpha, *and* no null model at or above the suspect. And it lets no such line convict.
+# rank p-value of 1/21 and no smaller one, and in its verdicts the kit writes no model-based p below 1e-6 (the digits above
+# are arithmetic, to compare your function with). It asks for both: p below alpha, *and* no null model at or above the
+# suspect. And it lets no such line convict.
 #
 # ### It agrees where innocents do not
 #
@@ -572,7 +657,15 @@ pd.DataFrame(rows).set_index("null models")
 # 2104.10706) has a direction: is the suspect surer on Arbor's *training* records than on held-out ones, more than null
 # models that saw neither? Chance is in the records here: permute which of them were Arbor's, and the p-value is exact.
 #
-# **Predict.** For which control, if any, does each line speak? A thief by labels never saw Arbor's training records.
+# **Predict.** Each control meets all four lines. A thief by labels never saw Arbor's training records.
+
+# %%
+predict(
+    "09.lines",
+    "Which lines (mark, mistakes, agreement, inference) speak against the thief who "
+    "confessed, and which against the innocent?",
+    words=True,
+)
 
 # %%
 rows = [
@@ -602,10 +695,28 @@ for name, lines in found.items():
     )
 found["a thief who confessed"]["inference"]
 
+# %%
+loud = {
+    name: ", ".join(line for line, one in lines.items() if one.decided) or "none"
+    for name, lines in found.items()
+}
+revealed(
+    "09.lines",
+    "speaking against " + "; against ".join(f"{name}: {loud[name]}" for name in loud),
+    source=f"{setup.owner.source}, {len(judges)} null models",
+)
+
 # %% [markdown]
 # **Resemblance in data is not theft.** Suppose that Arbor's records had been public, and the bystander of section 1 had
-# trained on them honestly. It did: it is lab 07's unmarked model, trained on Arbor's records. **Predict.** What does each
-# line say about it?
+# trained on them honestly. It did: it is lab 07's unmarked model, trained on Arbor's records. **Predict.** It stole
+# nothing, and meets the same four lines.
+
+# %%
+predict(
+    "09.twin",
+    "Which of the four lines, if any, speak against the bystander?",
+    words=True,
+)
 
 # %%
 twin = asked.examine(bystander, practice.threshold(1), name="a twin in data")
@@ -615,6 +726,16 @@ named = Examination(
     practice, arbor, judges, known, public, secret, published=[arbor.records.train_x]
 )
 print("\nwith the records named as public:", "; ".join(named.unasked.values()))
+against = [line for line, one in twin.lines.items() if one.decided]
+revealed(
+    "09.twin",
+    f"speaking: {', '.join(against) or 'none'}; p by line: "
+    + ", ".join(
+        f"{line} {stats.p_text(one.p_value, stats.SUPPORTED)}"
+        for line, one in twin.lines.items()
+    ),
+    source=f"{setup.owner.source}, {len(judges)} null models",
+)
 
 # %% [markdown]
 # The line is right about the fact: that model knows the records. It cannot tell *whence*. So the accused may answer, and
@@ -927,7 +1048,14 @@ closed.table()
 # %% [markdown]
 # The page is for people, the JSON for machines; each holds all of it. **Predict.** One digit of one p-value is changed in
 # the file, and nothing else; the last two entries are cut off; the expert writes an entry in the court's name; the plan
-# was written by the court alone, after the trial. What does the check say to each?
+# was written by the court alone, after the trial.
+
+# %%
+predict(
+    "09.tampered",
+    "Which of the four does the check find, and what does it say to each?",
+    words=True,
+)
 
 # %%
 text = saved[0].read_text(encoding="utf-8")
@@ -944,16 +1072,26 @@ late = Evidence("09/2025", "written afterwards").add(
 )
 late = late.add("the court", "tries five suspects", verdicts, signers["the court"])
 late = late.close("the court", signers["the court"])
+answered = {"one digit": ""}
 try:
     Evidence.load(changed).verify(roster, **sealed)
 except TamperError as error:
-    print("one digit:", error)
+    answered["one digit"] = str(error)
 for what, record in {
     "cut off": cut,
     "another's name": forged,
     "written after": late,
 }.items():
-    print(f"{what}: {'; '.join(record.problems(roster, **sealed))}")
+    answered[what] = "; ".join(record.problems(roster, **sealed))
+for what, said in answered.items():
+    print(f"{what}: {said or 'nothing'}")
+noticed = [what for what, said in answered.items() if said]
+revealed(
+    "09.tampered",
+    f"the check finds {len(noticed)} of {len(answered)} ({', '.join(noticed)}), and "
+    f"says to the digit: {answered['one digit'].split(': ')[-1] or 'nothing'}",
+    source="computed on this court's file",
+)
 
 # %% [markdown]
 # One thing no chain shows: who holds *all* keys can write anything at any time. The clerk's signature binds the court, and
