@@ -291,7 +291,18 @@ plots.show(plots.describe(fig, alt))
 # ### Break it: the same masks again
 #
 # Agreeing on keys costs a message. It is tempting to keep the masks for the next round. **Predict.** The server
-# subtracts a hospital's second masked vector from its first. What does it get?
+# subtracts a hospital's first masked vector from its second.
+
+# %%
+predict(
+    "10.reused",
+    "What does the difference of a hospital's two masked vectors give the server?",
+    choices=[
+        "noise",
+        "the hospital's second update",
+        "how the hospital's update changed",
+    ],
+)
 
 # %%
 step = start - truth
@@ -331,6 +342,16 @@ plots.show(plots.describe(fig, alt + said + "."))
 
 # %%
 print(said)
+readings = {
+    "the hospital's second update": grid.decode(grid.from_ring(later[0])),
+    "how the hospital's update changed": change,
+}
+told = [
+    what
+    for what, true in readings.items()
+    if np.abs(found["masks reused"] - true).max() < 1 / grid.scale
+]
+revealed("10.reused", told[0] if told else "noise", source=clinics.source)
 
 # %% [markdown]
 # The masks cancel in the *difference*, too: the server reads how each hospital's update changed, to the last digit. A
@@ -491,7 +512,15 @@ revealed(
 # ## 5. A hospital vanishes
 #
 # Hospital E has agreed on its keys, and then its line goes dead. **Predict.** The server adds up the four masked vectors
-# that came. How far from the true sum of four is it?
+# that came.
+
+# %%
+predict(
+    "10.four",
+    "How far off is the worst of the sum's 31 values, if a true sum of four lies "
+    "between -4 and 4?",
+    within=1,
+)
 
 # %%
 four = seen[:4].sum(axis=0, dtype=np.uint32)
@@ -501,6 +530,7 @@ print(
     f"errors: {apart.min():.2f} to {apart.max():.2f}; a sum of four updates lies "
     "between -4 and 4"
 )
+revealed("10.four", np.abs(apart).max(), source=f"{clinics.source}, keys drawn here")
 
 # %%
 plots.show(drawings.pairwise_masks(gone="C"))
@@ -570,8 +600,8 @@ check("10.recover", recover)
 # </details>
 
 # %% [markdown]
-# Now with real keys, from `solved.mask_key`, and a prime that has room for them (2⁵²¹ - 1): E's key, shared among five, comes
-# back from the shares of A, C and D.
+# Now with real keys, from `solved.mask_key`, and a prime that has room for them (2⁵²¹ - 1): E's key, shared among five,
+# comes back from the shares of A, C and D.
 
 # %%
 agreement = {name: keys.AgreementKey.generate() for name in names}
@@ -602,7 +632,10 @@ print("the sum of the four is exact:", (repaired == meant).all())
 # ## 6. Late is not gone
 #
 # **Predict.** E was only slow: its masked vector arrives *after* the others have opened E's key. Or the server says that
-# it never came. What can the server do now?
+# it never came.
+
+# %%
+predict("10.late", "What can the server do with E's masked vector now?", words=True)
 
 # %%
 late = masked[4].copy()
@@ -610,6 +643,11 @@ for name in names[:4]:
     # E had subtracted them.
     masks.add_mask(late, pair_key(again, name, "Hospital E"), 1)
 print("the server reads E's vector, exactly:", (late == on_grid[4]).all())
+revealed(
+    "10.late",
+    f"it reads {(late == on_grid[4]).sum()} of E's {len(late)} values exactly",
+    source=clinics.source,
+)
 
 # %% [markdown]
 # So one mask is not enough. Bonawitz et al. (2017) give each hospital a second, its **self-mask**, from a seed of its own
@@ -663,8 +701,16 @@ check("10.reveal", reveal)
 # %% [markdown]
 # ### Break it: a server that asks for both
 #
-# Here is E's vector under both kinds of mask, and hospitals that answer whatever they are asked. **Predict** what is
-# left of E's vector once its seed *and* its key are open.
+# Here is E's vector under both kinds of mask, and hospitals that answer whatever they are asked. **Predict** what hides
+# it once E's key is open, and what once the seed is open *as well*.
+
+# %%
+predict(
+    "10.both",
+    "How much of E's vector does the server read with E's key alone? And with the seed "
+    "as well?",
+    words=True,
+)
 
 # %%
 seed = secrets.token_bytes(32)
@@ -682,6 +728,13 @@ except ValueError as error:
 for known, vector in {"key alone": one_secret, "key and seed": both_secrets}.items():
     error = np.abs(grid.decode(grid.from_ring(vector - on_grid[4]))).max()
     print(f"{known}: largest error of E's vector {error:.1e}")
+legible = [(vector == on_grid[4]).sum() for vector in (one_secret, both_secrets)]
+revealed(
+    "10.both",
+    f"of E's {len(sent)} values the server reads {legible[0]} with the key alone, "
+    f"{legible[1]} with key and seed",
+    source=clinics.source,
+)
 
 # %% [markdown]
 # A server need not put E in both lists of *one* request: it can tell some hospitals that E is alive and others that E is
@@ -852,11 +905,50 @@ print(f"in the sum: {', '.join(result.survivors)}; largest error {error:.1e}")
 result
 
 # %% [markdown]
-# **Predict.** Who may vanish when, so that a sum comes out all the same? And when is a hospital in the sum although it
-# vanished? Each hospital holds a power of two, so the sum says who is in it.
+# **Predict.** Below you choose who vanishes, and when. Each hospital holds a power of two, so the sum says who is in it.
+
+# %%
+predict(
+    "10.who",
+    "How many may vanish, and at which stages, so that a sum comes out all the same? "
+    "And when is a hospital in the sum although it vanished?",
+    words=True,
+)
 
 # %%
 dropout_explorer()
+
+
+# %% tags=["hide-input"]
+def in_sum(count: int, stage: str) -> tuple[str, ...]:
+    """Return who is in the sum if the last `count` hospitals vanish at a stage; nobody
+    if none comes out."""
+    gone = dict.fromkeys(names[len(names) - count :], stage)
+    try:
+        return secagg.secure_sum(
+            updates, drop=gone, round_id=secagg.fresh_round_id(), **settings
+        ).survivors
+    except secagg.SecAggError:
+        return ()
+
+
+stages = ("advertise", "share", "masked", "consistency", "unmask")
+spared = max(
+    count
+    for count in range(len(names))
+    if all(in_sum(count, stage) for stage in stages)
+)
+counted = [
+    str(number)
+    for number, stage in enumerate(stages, 1)
+    if names[-1] in in_sum(1, stage)
+]
+revealed(
+    "10.who",
+    f"at threshold {settings['threshold']}, {spared} of {len(names)} may vanish, at "
+    f"any stage; who vanishes at stage {' or '.join(counted)} is in the sum even so",
+    source=f"{clinics.source}, rounds run here",
+)
 
 # %% [markdown]
 # ### What it costs
@@ -896,8 +988,10 @@ pd.DataFrame(rows).set_index("values")
 # %% [markdown]
 # ## 8. What it does not protect
 #
-# **Predict.** One round with all five, one with E absent, from the same weights. Both sums are exact and public. What do
-# the two tell?
+# **Predict.** One round with all five, one with E absent, from the same weights. Both sums are exact and public.
+
+# %%
+predict("10.two_sums", "What do the two sums tell together?", words=True)
 
 # %%
 everybody = secagg.secure_sum(updates, round_id=secagg.fresh_round_id(), **settings)
@@ -908,9 +1002,13 @@ without_e = secagg.secure_sum(
     **settings,
 )
 guess = everybody.total - without_e.total
-print(
-    "largest error of E's update, read from two sums: "
-    f"{np.abs(guess - updates['Hospital E']).max():.1e}"
+miss = np.abs(guess - updates["Hospital E"]).max()
+print(f"largest error of E's update, read from two sums: {miss:.1e}")
+revealed(
+    "10.two_sums",
+    f"their difference misses E's update by at most {miss:.1e}, whose values reach "
+    f"{np.abs(updates['Hospital E']).max():.2g}",
+    source=clinics.source,
 )
 
 # %% [markdown]
