@@ -561,11 +561,19 @@ check("01.gaussian_delta", gaussian_delta)
 # both, depending on ε?
 
 # %%
+predict(
+    "01.textbook",
+    "For ε from 0.1 to 10, what is the textbook's σ beside the exact one?",
+    choices=["too much noise", "too little noise", "both, depending on ε"],
+)
+
+# %%
 delta = 1e-5
-rows = []
+rows, beside_exact = [], []
 for e in (0.1, 0.5, 1.0, 3.0, 10.0):
     textbook = math.sqrt(2 * math.log(1.25 / delta)) / e
     exact = dp.gaussian_sigma(e, delta)
+    beside_exact.append(textbook / exact)
     deltas = (
         solved.gaussian_delta(e, textbook, 1.0),
         solved.gaussian_delta(e, exact, 1.0),
@@ -575,6 +583,17 @@ for e in (0.1, 0.5, 1.0, 3.0, 10.0):
     )
 columns = ["ε", "textbook σ", "δ of textbook σ", "exact σ", "δ of exact σ"]
 pd.DataFrame(rows, columns=columns).set_index("ε")
+
+# %%
+wastes, lacks = max(beside_exact) > 1, min(beside_exact) < 1
+textbook_gives = (
+    "both, depending on ε"
+    if wastes and lacks
+    else "too much noise"
+    if wastes
+    else "too little noise"
+)
+revealed("01.textbook", textbook_gives, source=f"no data: formulas, δ = {delta:g}")
 
 # %%
 epsilons = np.geomspace(0.1, 10, 60)
@@ -758,6 +777,14 @@ check("01.group_privacy", group_privacy)
 # in a hundred finds one patient how often? And a family of eight?
 
 # %%
+predict(
+    "01.family",
+    "With one false alarm in a hundred: how often is one patient found, how often "
+    "a family of eight?",
+    words=True,
+)
+
+# %%
 from scipy.stats import laplace
 
 one, alarm = 0.5, 0.01
@@ -766,12 +793,13 @@ draws, group_rng = (
     np.random.default_rng(2),
 )
 cut = laplace.isf(alarm, 0, 1 / one)
-rows = []
+rows, found_of = [], {}
 for size in (1, 2, 4, 8):
     promised, _ = solved.group_privacy(one, size, 0.0)
     found = stats.clopper_pearson(
         int((size + group_rng.laplace(0, 1 / one, draws) > cut).sum()), draws
     )
+    found_of[size] = found.percent()
     ceiling = float(dp.roc_ceiling(np.array([alarm]), promised)[0])
     rows.append([size, promised, f"{100 * ceiling:.1f}%", found.percent()])
 columns = [
@@ -781,6 +809,14 @@ columns = [
     "measured (95% interval over releases)",
 ]
 pd.DataFrame(rows, columns=columns).set_index("people")
+
+# %%
+revealed(
+    "01.family",
+    f"one patient is found in {found_of[1]} of the releases, a family of "
+    f"{max(found_of)} in {found_of[max(found_of)]}",
+    source=f"no data: Laplace noise at ε = {one:g}, {draws:,} releases",
+)
 
 # %% [markdown]
 # What protects one hardly protects many who say the same: the ceiling itself rises with e^(size · ε), and this attacker
@@ -842,6 +878,14 @@ check("01.plan_epsilon", plan_epsilon)
 # what does it cost in accuracy to pay for each bin as if all of them read the same patient?
 
 # %%
+predict(
+    "01.bins",
+    "How many times larger does the mean error of a bin become?",
+    unit="times",
+    factor=1.5,
+)
+
+# %%
 budget, bins = 0.5, np.linspace(low, high, 21)
 true, bin_rng = (
     np.histogram(np.clip(radius, low, high), bins)[0],
@@ -868,6 +912,10 @@ pd.DataFrame(
     },
     index=errors,
 )
+
+# %%
+dearer = errors["each bin pays"].estimate / errors["disjoint bins"].estimate
+revealed("01.bins", dearer, source=cancer.source)
 
 # %% [markdown]
 # The last row is free twice over: rounding and cutting never see a record, and negative counts of patients were wrong
