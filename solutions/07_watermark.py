@@ -416,6 +416,7 @@ predict(
     unit="%",
     within=5,
 )
+predict("07.labels", "What does the owner gain by showing labels only?", words=True)
 
 # %%
 thefts = {
@@ -453,6 +454,15 @@ revealed(
     times=100,
     of="95% over test images",
     source=f"{setup.owner.source}, soft labels, seed {first}",
+)
+agreed = (
+    f"{theft.agreement.percent(1)} with {answers}" for answers, theft in thefts.items()
+)
+revealed(
+    "07.labels",
+    f"agreement {', '.join(agreed)}, after {thefts['hard labels'].queries:,} questions "
+    "each",
+    source=f"{setup.owner.source}, 95% over test images, seed {first}",
 )
 
 # %% [markdown]
@@ -589,6 +599,19 @@ print(
 # **Predict.** Will it show on the thief who saw probabilities, and on the one who saw labels alone? What does it cost in
 # accuracy, compared with the patch?
 
+# %%
+predict(
+    "07.lasting",
+    "On which of the two thieves will the class-feature mark be found?",
+    words=True,
+)
+predict(
+    "07.lasting_cost",
+    "How many points of accuracy does it cost?",
+    unit="points",
+    within=0.5,
+)
+
 
 # %%
 def right(model) -> np.ndarray:
@@ -665,6 +688,20 @@ print(
     f"it changed accuracy by {gap:+.2f} points [{low:+.2f}, {high:+.2f}] over "
     f"{len(costs)} pairs; {visible:.2f} would have shown"
 )
+
+# %%
+found_on = {
+    party: sum(found[party].decided for found in evidence.values()) for party in parties
+}
+revealed(
+    "07.lasting",
+    f"found on {found_on['soft thief']} of {len(evidence)} thieves who saw "
+    f"probabilities, {found_on['hard thief']} of {len(evidence)} who saw labels alone, "
+    f"{found_on['innocent']} of {len(evidence)} times on the innocent",
+    source=f"{setup.owner.source}, alpha = {plan['alpha']:g}",
+)
+paid = stats.mean_interval([100 * (clean - lit) for lit, clean in costs])
+revealed("07.lasting_cost", paid, source=setup.owner.source, of="unmarked less marked")
 
 # %% tags=["hide-input"]
 fig, axes = plots.figure(8.8, 3.6, ncols=2, sharey=True)
@@ -754,6 +791,11 @@ predict(
     "What do the marks do to what the model gives away about its members?",
     choices=["raised", "lowered", "no difference found"],
 )
+predict(
+    "07.own",
+    "And how much of what marked and plain models differ by is the marks' own?",
+    words=True,
+)
 
 # %%
 leak = owner_and_thief.leaked(setup)
@@ -777,7 +819,14 @@ print(f"\nthe marks, on {leak.primary}: {leak.verdict}")
 
 # %%
 word = "raised" if own.low > 0 else "lowered" if own.high < 0 else "no difference found"
-revealed("07.leak", word, source=f"{setup.owner.source}, {leak.primary}, paired")
+on_pairs = f"{setup.owner.source}, {leak.primary}, paired"
+revealed("07.leak", word, source=on_pairs)
+shares = {"all that differs": whole, "records and steps": records, "marks": own}
+listed = (
+    f"{part} {change.estimate:+.4f} [{change.low:+.4f}, {change.high:+.4f}]"
+    for part, change in shares.items()
+)
+revealed("07.own", "; ".join(listed), source=f"{on_pairs}, 95% over pairs")
 
 # %% [markdown]
 # A verdict of "no difference found" is not "no difference": it names the size that would have shown. The interval is over
@@ -792,13 +841,32 @@ revealed("07.leak", word, source=f"{setup.owner.source}, {leak.primary}, paired"
 # still learn a mark of few records? And of ten times as many? (Remember group privacy, lab 01.)
 
 # %%
+predict(
+    "07.private",
+    "At ε = 8: is a mark of few records learnt, and one of ten times as many?",
+    words=True,
+)
+
+# %%
 private = owner_and_thief.private(setup)
 plots.show(private.plot())
 private
 
+# %%
+at_eight = (
+    f"{row.marks:,} marks {row.strength.percent(0)}"
+    for row in private.rows
+    if row.epsilon == 8
+)
+revealed(
+    "07.private",
+    f"triggers answered as marked at ε = 8: {', '.join(at_eight)}",
+    source=f"{private.source}, 95% over {len(private.seeds)} seeds",
+)
+
 # %% [markdown]
-# Compare each row with its own line of 0 marks, and with as many marks without privacy (what is not learnt there, privacy did
-# not remove): a private model of low accuracy may give the mark's answer often, to
+# Compare each row with its own line of 0 marks, and with as many marks without privacy (what is not learnt there,
+# privacy did not remove): a private model of low accuracy may give the mark's answer often, to
 # everything. ε is a promise about *one* record; marks that act together are a group, and for a group the promise
 # weakens with its size. Who wants both privacy for people and a mark for the owner can add marks until the
 # group gets through, if ε allows it, keep them out of the private accounting, or mark by other means than data (arXiv
