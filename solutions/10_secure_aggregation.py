@@ -919,7 +919,8 @@ predict(
 dropout_explorer()
 
 
-# %% tags=["hide-input"]
+# %%
+# What the explorer shows at each setting, tried at all of them.
 def in_sum(count: int, stage: str) -> tuple[str, ...]:
     """Return who is in the sum if the last `count` hospitals vanish at a stage; nobody
     if none comes out."""
@@ -938,15 +939,11 @@ spared = max(
     for count in range(len(names))
     if all(in_sum(count, stage) for stage in stages)
 )
-counted = [
-    str(number)
-    for number, stage in enumerate(stages, 1)
-    if names[-1] in in_sum(1, stage)
-]
+counted = [stage for stage in stages if names[-1] in in_sum(1, stage)]
 revealed(
     "10.who",
     f"at threshold {settings['threshold']}, {spared} of {len(names)} may vanish, at "
-    f"any stage; who vanishes at stage {' or '.join(counted)} is in the sum even so",
+    f"any stage; who vanishes at {' or '.join(counted)} is in the sum even so",
     source=f"{clinics.source}, rounds run here",
 )
 
