@@ -395,7 +395,7 @@ revealed(
 # %%
 predict(
     "06.more",
-    "What do 500 right guesses of 500 certify? And with 90% right, how far does more help?",
+    "What do 500 right guesses of 500 certify? With 90% right, how far does more help?",
     words=True,
 )
 
