@@ -557,7 +557,41 @@ plots.show(private.plot())
 # times smaller: what happens to ε, and what to the accuracy?
 
 # %%
+predict(
+    "02.twice_noise",
+    "60,000 records, batches of 240, 15 epochs: what share of its ε is left when the "
+    "noise multiplier goes from 1.3 to 2.6?",
+    unit="%",
+    within=5,
+)
+predict(
+    "02.twice_epochs",
+    "And from 15 to 30 epochs, at 1.3: by what factor does ε grow?",
+    unit="times",
+    factor=1.1,
+)
+predict(
+    "02.smaller_norm",
+    "A clipping norm ten times smaller, all else as it was: what becomes of ε, and "
+    "of the accuracy?",
+    words=True,
+)
+
+# %%
 widgets.epsilon_explorer()
+
+# %%
+once, noisier, longer = (
+    solved.epsilon(60_000, 240, epochs, sigma, 1e-5)
+    for epochs, sigma in ((15, 1.3), (15, 2.6), (30, 1.3))
+)
+print(
+    f"ε = {once:.3f}; with twice the noise multiplier {noisier:.3f}, with twice the "
+    f"epochs {longer:.3f}"
+)
+computed = "no data: solved.epsilon (PLD), δ = 1e-5"
+revealed("02.twice_noise", noisier / once, times=100, source=computed)
+revealed("02.twice_epochs", longer / once, source=computed)
 
 # %% [markdown]
 # The clipping norm does not change ε at all: the noise scales with it. It trades two errors of *direction*. A small C
@@ -612,6 +646,14 @@ check("02.coupled_rate", coupled_rate)
 # to far too large: once with one learning rate for all, once with the coupled one. Where is the hump?
 
 # %%
+predict(
+    "02.hump",
+    "Accuracy against C, with one learning rate and with the coupled one: where does "
+    "each curve fall, and how far?",
+    words=True,
+)
+
+# %%
 held_out = dp.features(mnist).holdout(len(mnist.train_y) // 6)
 start = dp.LINEAR_SETTINGS
 share, steps = start["sample_rate"], int(start["steps"])
@@ -630,15 +672,16 @@ rates = {
         base, start["max_grad_norm"], norm
     ),
 }
-by_norm = {
+trained = {
     name: [
         dp.linear_pipeline(
             held_out, target_epsilon=3.0, max_grad_norm=norm, learning_rate=rate(norm)
-        ).accuracy
+        )
         for norm in norms
     ]
     for name, rate in rates.items()
 }
+by_norm = {name: [run.accuracy for run in runs] for name, runs in trained.items()}
 
 # %% tags=["hide-input"]
 fig, ax = plots.figure(6.6, 3.6)
@@ -678,6 +721,32 @@ plots.show(
     plots.describe(
         fig, f"Validation accuracy against the clipping norm at ε = 3. {told}."
     )
+)
+
+# %%
+from itertools import combinations
+
+small, large = min(combinations(norms, 2), key=lambda c: abs(c[1] / c[0] - 10))
+one_rate = dict(zip(norms, trained["one learning rate"], strict=True))
+before, after = one_rate[large], one_rate[small]
+where = f"{mnist.source}, held-out records, one run each"
+revealed(
+    "02.smaller_norm",
+    f"C from {large:g} to {small:g}: ε = {before.privacy.epsilon:.2f}, then "
+    f"{after.privacy.epsilon:.2f}, at noise multiplier "
+    f"{before.settings['noise_multiplier']:.2f}, then "
+    f"{after.settings['noise_multiplier']:.2f}; accuracy "
+    f"{100 * before.accuracy.estimate:.1f}%, then {100 * after.accuracy.estimate:.1f}%",
+    source=where,
+)
+curves = "; ".join(
+    f"{name.split(':')[0]} "
+    + ", ".join(f"{100 * value.estimate:.1f}" for value in found)
+    + "%"
+    for name, found in by_norm.items()
+)
+revealed(
+    "02.hump", f"at C = {', '.join(f'{c:g}' for c in norms)}: {curves}", source=where
 )
 
 # %% [markdown]
