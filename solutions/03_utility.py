@@ -72,9 +72,6 @@ plots.show(drawings.public_and_private())
 # %% [markdown]
 # The upper row reads no private record. The lower row does, again and again: each trial is a release, and so is the
 # choice of the best. This section moves as much as it can into the upper row; section 4 asks what the choice costs.
-#
-# **Predict first.** Which row gains most between ε = 0 and ε = 1? Which would you bet on at ε = 1? Pixels and scattering
-# have equally many parameters: will they score alike?
 
 # %%
 budgets = [1.0, 3.0]
@@ -87,12 +84,17 @@ by_kind = {kind: dp.features(mnist, kind) for kind in kinds}
 for made in by_kind.values():
     print(made)
 
+# %% [markdown]
+# The table below has a row for each. **Predict first.** Which row gains most between ε = 0 and ε = 1? Which would you bet on
+# at ε = 1? Pixels and scattering have equally many parameters: will they score alike?
+
 # %%
 predict(
     "03.gains_most",
     "Which row gains most points between ε = 0 and ε = 1?",
     choices=kinds,
 )
+predict("03.bet", "Which row would you bet on at ε = 1, and why?", words=True)
 predict(
     "03.same_parameters",
     "By how many points does scattering beat pixels at ε = 1?",
@@ -124,6 +126,12 @@ pd.DataFrame(rows).T
 # %%
 on = f"{mnist.source}, held-out records, one run each"
 revealed("03.gains_most", max(gains, key=gains.get), source=on)
+ranked = sorted(at_one, key=at_one.get, reverse=True)
+revealed(
+    "03.bet",
+    "at ε = 1, " + ", ".join(f"{kind} {100 * at_one[kind]:.1f}%" for kind in ranked),
+    source=on,
+)
 ahead = at_one["scattering"] - at_one["pixels"]
 revealed("03.same_parameters", ahead, times=100, source=on)
 
@@ -830,6 +838,15 @@ except dp.NoDecision as no:
 # search of section 3, whose ε differed; and for the last line, a random number of random settings). What may you claim?
 
 # %%
+predict(
+    "03.claims",
+    "Under a cap of ε = 3, which ε may you claim with nothing counted, with every "
+    "trial counted, and with a random number of them?",
+    words=True,
+)
+
+# %%
+may_claim = []
 for tuned in (None, dp.TuningCost(trials), dp.TuningCost(trials, "geometric")):
     try:
         answer = dp.decide(curve, max_epsilon=3.0, tuning=tuned)
@@ -838,10 +855,22 @@ for tuned in (None, dp.TuningCost(trials), dp.TuningCost(trials, "geometric")):
             f"{answer.privacy.epsilon:.2f}"
         )
         print(f"  assured accuracy {answer.assured:.2%}")
+        may_claim.append(
+            f"ε = {answer.privacy.epsilon:.2f} ({answer.assured:.1%} assured)"
+        )
     except dp.NoDecision as no:
         print(
             f"{tuned.describe() if tuned else 'nothing counted'}:\n  no decision: {no}"
         )
+        may_claim.append("no decision")
+
+# %%
+revealed(
+    "03.claims",
+    f"nothing counted: {may_claim[0]}; {trials} trials: {may_claim[1]}; a random "
+    f"number of them: {may_claim[2]}",
+    source=curve.source,
+)
 
 # %% [markdown]
 # The cap now pays for the trials too, so the same cap buys a smaller ε for training, and less accuracy.
