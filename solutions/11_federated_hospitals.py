@@ -69,11 +69,14 @@ banner("11", clinics.pooled())
 # ## 1. Who holds what?
 #
 # Wisconsin Diagnostic Breast Cancer, dealt to five hospitals so that they see different patients: for each class, shares
-# of the hospitals are drawn from a Dirichlet distribution (Hsu et al., arXiv 1909.06335). **Predict.** If each hospital
-# trained alone, which one would do worst on everybody's patients? Look at the picture, decide, then run the cell below it.
+# of the hospitals are drawn from a Dirichlet distribution (Hsu et al., arXiv 1909.06335).
 
 # %%
 plots.show(clinics.plot())
+
+# %% [markdown]
+# **Predict.** Suppose that each hospital trained alone, and each model were tested on everybody's patients. Look at the
+# picture and decide.
 
 # %%
 predict(
@@ -174,8 +177,21 @@ check("11.contribution", contribution)
 # </details>
 
 # %% [markdown]
-# **Predict.** One patient more or less: how far does the sum move, in clipping norms? And how far if the hospital had
-# rounded each row instead of the sum?
+# **Predict.** One patient joins or leaves, and the hospital rounds its sum. It could have rounded each row instead, before
+# it adds up.
+
+# %%
+predict(
+    "11.one_patient",
+    "How far does one patient move the sum at most?",
+    unit="clipping norms",
+    within=0.05,
+)
+predict(
+    "11.each_row",
+    "What would be different if the hospital had rounded each row instead of the sum?",
+    words=True,
+)
 
 # %%
 rng = np.random.default_rng(0)
@@ -190,19 +206,37 @@ moved = [
     )
     for i in range(80)
 ]
+by_row = np.stack([solved.contribution(rows[[i]], 1.0, 1e-3) for i in range(80)]) * 1e-3
 grid = grid_of(scene.federation)
+fine = solved.contribution(rows, 1.0, grid.step) * grid.step
+off_once = np.linalg.norm(solved.contribution(rows, 1.0, 1e-3) * 1e-3 - fine)
+off_often = np.linalg.norm(by_row.sum(0) - fine)
 print(
     f"leaving one of 80 patients out moves the sum by {min(moved):.3f} to "
     f"{max(moved):.3f} clipping norms"
 )
 print(
     f"on this coarse grid of 0.001, rounding may add up to {np.sqrt(62) * 1e-3:.3f}; "
-    "rounding each row, 80 times that"
+    "rounding each row, half of that"
+)
+print(
+    f"but then the sum itself is off by {off_often:.4f} clipping norms, not by "
+    f"{off_once:.4f}: {len(rows)} roundings instead of one"
 )
 print(
     f"the grid of this system: {1 / grid.step:,.0f} steps in a clipping norm of 1; "
     f"counted sensitivity {grid.sensitivity * grid.step / grid.max_grad_norm:.7f} "
     "clipping norms, rounding included"
+)
+
+# %%
+drawn = f"no data: {len(by_row)} rows drawn at random, seed 0"
+revealed("11.one_patient", max(moved), source=drawn)
+revealed(
+    "11.each_row",
+    f"one patient moves it by at most {np.linalg.norm(by_row, axis=1).max():.4f}, not "
+    f"{max(moved):.4f}, but it is off by {off_often:.4f}, not {off_once:.4f}",
+    source=drawn,
 )
 
 # %% [markdown]
@@ -608,9 +642,26 @@ given
 # hospital sells no copy at all, but what the rounds have shown it?
 
 # %%
+predict(
+    "11.copies",
+    "Who is accused when two average their copies, and who when one sells what the "
+    "rounds have shown?",
+    words=True,
+)
+
+# %%
 traced = capstone.leaks(scene)
 plots.show(traced.plot())
 traced
+
+# %%
+pair = traced.traced["two averaged"]
+revealed(
+    "11.copies",
+    f"two averaged: both accused in {pair.all.percent(0)} of draws, an innocent in "
+    f"{pair.innocents.percent(0)}; {traced.follower.split(':')[0]}",
+    source=f"{traced.source}, {traced.trials} draws",
+)
 
 # %% [markdown]
 # Read the last line. Every round handed every hospital the weights, unmarked, and the model is a mean of those: who took
