@@ -62,17 +62,46 @@ banner("12", pooled)
 print(system.describe())
 
 # %% [markdown]
-# Before any attack, a list. **Predict.** Write down who could want something from this system, and what each of them
-# sees. Then compare:
-#
-# | Adversary | sees | wants |
-# |---|---|---|
-# | whoever gets the model | the final model | was this patient in? |
-# | the server, or whoever follows the training | the model after every round, so every sum | the same; whole records |
-# | another hospital | that, its own records and its own noise | the neighbour's patients |
-# | hospitals that collude | all of theirs | the same; and to leave no trace in a leaked copy |
-# | a malicious server | every message, and it may lie | one hospital's vector |
-# | a malicious hospital | the model; it may send anything | a backdoor, others' marks, a free ride |
+# Before any attack, a list. **Predict.** Write down yours first, then compare.
+
+# %%
+predict(
+    "12.adversaries",
+    "Who could want something from this system, and what does each of them see?",
+    words=True,
+)
+
+# %%
+adversaries = {
+    "whoever gets the model": ("the final model", "was this patient in?"),
+    "the server, or whoever follows the training": (
+        "the model after every round, so every sum",
+        "the same; whole records",
+    ),
+    "another hospital": (
+        "that, its own records and its own noise",
+        "the neighbour's patients",
+    ),
+    "hospitals that collude": (
+        "all of theirs",
+        "the same; and to leave no trace in a leaked copy",
+    ),
+    "a malicious server": ("every message, and it may lie", "one hospital's vector"),
+    "a malicious hospital": (
+        "the model; it may send anything",
+        "a backdoor, others' marks, a free ride",
+    ),
+}
+pd.DataFrame.from_dict(
+    adversaries, orient="index", columns=["sees", "wants"]
+).rename_axis("adversary")
+
+# %%
+revealed(
+    "12.adversaries",
+    f"{len(adversaries)} adversaries: {'; '.join(adversaries)}",
+    source="no data: a list",
+)
 
 # %%
 plots.show(drawings.who_sees_what())
@@ -174,6 +203,13 @@ revealed("12.told", told["no clipping, no noise"], times=100, source=on)
 # **Predict.** Which of these comes closest to the ceiling that the promise draws?
 
 # %%
+predict(
+    "12.closest",
+    "Which attack on the system as built comes closest to its ceiling, and how close?",
+    words=True,
+)
+
+# %%
 membership = study_membership(system)
 print(
     f"{membership.source}; profile {membership.profile}, seed {membership.seed}; "
@@ -181,6 +217,22 @@ print(
 )
 print("intervals over", membership.numbers()["intervals over"])
 membership.table()
+
+# %%
+tried = [
+    row
+    for row in membership.rows
+    if (row.arm, row.victims) == ("as built", "all hospitals")
+]
+nearest, second = sorted(tried, key=lambda row: -row.tpr.estimate / row.ceiling)[:2]
+spans = "apart" if nearest.tpr.low > second.tpr.high else "not apart"
+revealed(
+    "12.closest",
+    f"{nearest.attack}, {nearest.tpr.percent(1)} of {100 * nearest.ceiling:.1f}% "
+    f"allowed; then {second.attack}, {second.tpr.percent(1)} of "
+    f"{100 * second.ceiling:.1f}%; intervals {spans}",
+    source=f"{membership.source}, seed {membership.seed}",
+)
 
 # %%
 plots.show(membership.plot(), poster=True)
@@ -269,11 +321,34 @@ for colluders in range(len(names)):
 # of its patients do they find? (Profile smoke has too few targets to try.)
 
 # %%
+predict(
+    "12.gang",
+    "How many more of its patients do four that collude find than the server alone?",
+    words=True,
+)
+
+# %%
 collusion = study_collusion(system)
 print(collusion.summary())
 if collusion.steps:  # in profile smoke there are too few targets
     plots.show(collusion.plot())
 collusion.table() if collusion.steps else collusion.findings()[0].evidence
+
+# %%
+outcome = f"not tried: {collusion.why}"
+if collusion.steps:
+    server_alone, together = collusion.steps[0], collusion.steps[-1]
+    both = [(together.tpr, server_alone.tpr), (together.auc, server_alone.auc)]
+    found_apart, auc_apart = (
+        "intervals apart" if of_all.low > of_none.high else "intervals not apart"
+        for of_all, of_none in both
+    )
+    outcome = (
+        f"{together.colluders} find {together.tpr.percent(1)}, the server "
+        f"{server_alone.tpr.percent(1)}, {found_apart}; AUC {together.auc} and "
+        f"{server_alone.auc}, {auc_apart}"
+    )
+revealed("12.gang", outcome, source=f"{collusion.source}, seed {collusion.seed}")
 
 # %% [markdown]
 # The column *left after subtraction* (not in profile smoke) was measured on the rounds themselves. What is promised should
@@ -393,9 +468,31 @@ pd.DataFrame(rows).set_index("the server sees")
 # **Predict.** One of these tries is *not* refused, and does no harm. And one thing works every time. Which?
 
 # %%
+predict(
+    "12.lies",
+    "Which lie is not refused and of no use to the server, and which works every time?",
+    words=True,
+)
+
+# %%
 server = study_server(system)
 print(f"{len(server.tries)} tries; vectors of the system's own first round")
 server.table()
+
+# %%
+by_way = {}
+for one in (*server.tries, *server.invented):
+    by_way.setdefault(one.way, []).append(one)
+idle = [
+    way for way, tries in by_way.items() if not any(t.refused or t.read for t in tries)
+]
+works = [way for way, tries in by_way.items() if all(t.read for t in tries)]
+revealed(
+    "12.lies",
+    f"not refused and of no use: {', '.join(idle)}; works every time: "
+    f"{', '.join(works)}",
+    source=f"{server.source}, {len(by_way)} ways on each hospital",
+)
 
 # %% [markdown]
 # Read the two rows on the roster together. Cryptography tells a hospital that it talks to the keys on its list; it
@@ -600,9 +697,17 @@ for name, rule in rules.items():
 # - severity of an answered threat: what the control averts, by the *lower* end of the attack without it;
 # - severity of an open one: the worst that is not excluded, by the *upper* end of what is left.
 #
-# **Predict.** An attack was run once, and found nothing. (One run alone has an infinite interval.) Which status, which
-# severity?
-#
+# **Predict.** An attack was run once, and found nothing. (One run alone has an infinite interval.) Which severity, which
+# status?
+
+# %%
+predict(
+    "12.one_run",
+    "One run that found nothing, and no control was tried: which severity and status?",
+    choices=["none, answered", "none, open", "critical, answered", "critical, open"],
+)
+
+# %% [markdown]
 # ### Exercise 12.severity: how severe, and is it answered?
 
 
@@ -669,7 +774,9 @@ print(
     sep="\n  ",
 )
 print("your judgement:", solved.severity(attack, left, LEVELS))
-print("one run that found nothing:", solved.severity((0.0, float("inf")), None, LEVELS))
+one_run = solved.severity((0.0, float("inf")), None, LEVELS)
+print("one run that found nothing:", one_run)
+revealed("12.one_run", ", ".join(one_run), source="no data: the rule")
 
 # %% [markdown]
 # Now everything: what you tried above, what malicious hospitals do to accuracy and marks, robust rules, drift over the
