@@ -182,7 +182,11 @@ revealed("13.factor", anew["epochs"] / anew["poisson"], source=on)
 # Both teams attached the log of their batches: which records were used at each step.
 #
 # **Predict.** What in such a log would tell coin flips from epochs? Name two things.
-#
+
+# %%
+predict("13.log", "Which two things in a log tell coin flips from epochs?", words=True)
+
+# %% [markdown]
 # ### Exercise 13.sampler_of: which sampler wrote this log?
 
 
@@ -265,6 +269,18 @@ plots.show(
         "by coin flips lie.",
     )
 )
+
+# %%
+epoch = round(1 / chosen.sample_rate)  # steps that an epoch takes
+traits = []
+for name, one in private.items():
+    lengths = [len(batch) for batch in one.log]
+    used = len(np.unique(np.concatenate(one.log[:epoch]))) / n
+    traits.append(
+        f"{name} has batches of {min(lengths)} to {max(lengths)} records, and {epoch} "
+        f"steps use {used:.0%} of all"
+    )
+revealed("13.log", "; ".join(traits), source=f"{scene.dataset.source}, both logs")
 
 # %% [markdown]
 # A log can be made up. The code cannot be: `audit.conformance` runs Atlas's training function on records of its own and
@@ -465,7 +481,15 @@ check("13.record_numbers", record_numbers)
 
 # %% [markdown]
 # **Predict.** A check digit: what does it do to precision, and which numbers does it lose?
-#
+
+# %%
+predict(
+    "13.check_digit",
+    "What does the check digit do to precision, and which record numbers does it lose?",
+    words=True,
+)
+
+# %% [markdown]
 # Now measure. Each generated note holds exactly one item of each kind, so a share of notes has an exact interval. An item
 # counts as removed only if all of it is.
 
@@ -489,6 +513,44 @@ plots.show(found[-1].plot())
 
 # %%
 found[0].by_form()
+
+# %% [markdown]
+# And what did the check digit do? Eight digits alone, beside your function.
+
+# %%
+proposed = finders.Finder(
+    "eight digits",
+    ("record number",),
+    lambda text: [
+        finders.Span(*match.span(), "record number")
+        for match in re.finditer(finders.RECORD_NUMBER, text)
+    ],
+)
+checked = finders.Finder(
+    "eight digits, the last one checked",
+    ("record number",),
+    lambda text: [
+        finders.Span(*span, "record number") for span in solved.record_numbers(text)
+    ],
+)
+plain, strict = (redaction.measure(some, tool) for tool in (proposed, checked))
+precision = {
+    report.finder: next(k.right for k in report.kinds if k.kind == "record number")
+    for report in (plain, strict)
+}
+for finder, right in precision.items():
+    print(f"{finder}: {right.percent(1)} of notes flagged rightly")
+lost = [
+    before.form
+    for before, after in zip(plain.forms, strict.forms, strict=True)
+    if before.kind == "record number" and after.removed.high < before.removed.low
+]
+revealed(
+    "13.check_digit",
+    f"precision {precision[strict.finder].percent(1)}, without it "
+    f"{precision[plain.finder].percent(1)}; it loses: {', '.join(lost) or 'none'}",
+    source=f"{strict.source}, {len(some)} notes",
+)
 
 # %% [markdown]
 # **Explain.** Each form is all or nothing: a pattern either knows it or not. So the interval of a *kind* speaks of the mix of
@@ -599,6 +661,13 @@ check("13.decide", decide)
 # **Predict.** Which check will sink whom? And what can be wrong with the sound one?
 
 # %%
+predict(
+    "13.sunk",
+    "Which check sinks whom, and what is held against the sound one?",
+    words=True,
+)
+
+# %%
 reviews = {name: governance.review(one.project) for name, one in submissions.items()}
 rows = []
 for name, result in reviews.items():
@@ -620,6 +689,12 @@ pd.DataFrame(rows).set_index("submission")
 # %%
 rejected = sum(r.decision.verdict == "reject" for r in reviews.values())
 revealed("13.rejected", rejected, source=f"{scene.dataset.source}, the board's rule")
+against = {name: r.decision.reasons[0].split(":")[0] for name, r in reviews.items()}
+revealed(
+    "13.sunk",
+    "; ".join(f"{name}, {text[0].lower()}{text[1:]}" for name, text in against.items()),
+    source=f"{scene.dataset.source}, the first reason of the board's decision",
+)
 
 # %%
 for name, result in reviews.items():
@@ -682,8 +757,21 @@ law.table().loc[
 # for Cygnus, which answered its checklist; for Borealis nobody did.
 
 # %%
-display(law.state(reviews["Cygnus"].checklist))
+predict(
+    "13.not_shown", "Which provision has most that is not shown for Cygnus?", words=True
+)
+
+# %%
+evidence = law.state(reviews["Cygnus"].checklist)
+display(evidence)
 print(law.find("gdpr.recital_26").limits)
+most = evidence["not shown"].max()
+first_of_all = evidence.index[evidence["not shown"] == most]
+revealed(
+    "13.not_shown",
+    f"{most} not shown in each of: {'; '.join(p.split(':')[0] for p in first_of_all)}",
+    source=f"{len(evidence)} requirements, Cygnus's checklist",
+)
 
 # %% [markdown]
 # A data protection impact assessment has parts that measurements fill, and parts that only people can write. The template
