@@ -347,10 +347,47 @@ print(
 # **Predict.** Which falls first as more weights go, or as the noise on them grows: the marks, or the accuracy?
 
 # %%
-plots.show(marks_that_last.dosed(setup, "prune", marked).plot())
+predict(
+    "08.first_lost",
+    "As the dose grows, what goes first: half of a mark, or five points of accuracy?",
+    choices=["half of every mark", "five points of accuracy", "it differs"],
+)
 
 # %%
-plots.show(marks_that_last.dosed(setup, "noise", marked).plot())
+pruned = marks_that_last.dosed(setup, "prune", marked)
+plots.show(pruned.plot())
+
+# %%
+noised = marks_that_last.dosed(setup, "noise", marked)
+plots.show(noised.plot())
+
+# %%
+goes_first = set()
+for dosed in (pruned, noised):
+    for scheme in dosed.schemes:
+        gentlest, *harder = dosed.of(scheme)
+        halved = [
+            point.dose
+            for point in harder
+            if point.strength.estimate < gentlest.strength.estimate / 2
+        ]
+        paid = [
+            point.dose
+            for point in harder
+            if gentlest.accuracy.estimate - point.accuracy.estimate > ALLOWED
+        ]
+        mark_at, price_at = (min(at, default=np.inf) for at in (halved, paid))
+        if mark_at == price_at:  # the same dose, or none of those tried
+            goes_first.add("it differs")
+        elif mark_at < price_at:
+            goes_first.add("half of every mark")
+        else:
+            goes_first.add("five points of accuracy")
+revealed(
+    "08.first_lost",
+    goes_first.pop() if len(goes_first) == 1 else "it differs",
+    source=f"{pruned.source}, seed {marked[0].seed}, against the gentlest dose",
+)
 
 # %%
 without_training = marks_that_last.survey(
@@ -425,11 +462,37 @@ print(
 # second mark, put on top by the thief (`overwrite`), push the first one out?
 
 # %%
+predict(
+    "08.training",
+    "What removes more: a fresh last layer, or gentle training of all? And overwriting?",
+    words=True,
+)
+
+# %%
 training_on = marks_that_last.survey(
     setup, marks_that_last.FAMILIES["training on"], marked
 )
 plots.show(training_on.plot())
 print(*marks_that_last.told(training_on), sep="\n")
+
+# %%
+mark_left = []
+for scheme in training_on.schemes:
+    renewed = training_on.pooled(scheme, "retrain last").strength.estimate
+    gentle = np.mean(
+        [
+            cell.strength.estimate
+            for cell in training_on.cells
+            if (cell.scheme, cell.attack, cell.dose) == (scheme, "fine-tune all", 0)
+        ]
+    )
+    mark_left.append(f"{scheme} {100 * renewed:.0f}% and {100 * gentle:.0f}%")
+revealed(
+    "08.training",
+    f"left by a fresh last layer and by gentle training: {', '.join(mark_left)}; "
+    f"overwrite beats {', '.join(training_on.under('overwrite', 'beaten')) or 'none'}",
+    source=f"{training_on.source}, mean over seeds",
+)
 
 # %% [markdown]
 # **Explain.** The argument goes: training on moves weights only as far as its records ask for, and a trigger that looks
@@ -518,6 +581,14 @@ plots.show(plots.images(torch.cat(views).numpy(), names, columns=4, alt=alt))
 # of the two hurts the mark more? And which marks will not notice?
 
 # %%
+predict(
+    "08.filter",
+    "Which of the two leaves less of the patch?",
+    choices=["blur", "mirror", "no difference shown"],
+)
+predict("08.unmoved", "And which marks will not notice, and why?", words=True)
+
+# %%
 plots.show(marks_that_last.dosed(setup, "blur", marked).plot())
 
 # %%
@@ -527,6 +598,27 @@ input_changed = marks_that_last.survey(
 plots.show(input_changed.plot())
 print(*marks_that_last.told(input_changed), sep="\n")
 
+# %%
+blurred, mirrored = (
+    input_changed.pooled("patch", view).strength for view in ("blur", "mirror")
+)
+less = "no difference shown"  # unless the intervals lie apart
+if blurred.high < mirrored.low:
+    less = "blur"
+elif mirrored.high < blurred.low:
+    less = "mirror"
+revealed("08.filter", less, source=f"{input_changed.source}, 95% intervals")
+unmoved = [
+    scheme
+    for scheme in input_changed.schemes
+    if {input_changed.verdict(scheme, view) for view in ("blur", "mirror")} == {"holds"}
+]
+revealed(
+    "08.unmoved",
+    f"still proven behind either: {', '.join(unmoved) or 'none'}",
+    source=f"{input_changed.source}, verdicts over all seeds",
+)
+
 # %% [markdown]
 # **Explain.** A filter is aimed at what a trigger looks like, and the owner can aim back: whoever knows that a mirror is
 # in the way asks mirrored triggers. A mark in the weights is read past every filter.
@@ -534,8 +626,9 @@ print(*marks_that_last.told(input_changed), sep="\n")
 # ## 6. Train anew
 #
 # The thief can throw the stolen weights away and keep the skill: ask the stolen model about its own records, and train a
-# fresh network on the answers, with the same recipe and as many questions as in lab 07. It is the same thief. Hinton et al. (arXiv 1503.02531) soften both sides by a temperature T: at high T a soft
-# answer also tells how much a cat looks like a dog.
+# fresh network on the answers, with the same recipe and as many questions as in lab 07. It is the same thief. Hinton et al.
+# (arXiv 1503.02531) soften both sides by a temperature T: at high T a soft answer also tells how much a cat looks like a
+# dog.
 #
 # ### Exercise 08.soft_loss: learn from soft answers
 
@@ -598,9 +691,27 @@ for temperature in (1, 4, 20):
 # schemes was built to slip through it?
 
 # %%
+predict(
+    "08.anew",
+    "Which marks get through to a network that is trained anew, and through what hole?",
+    words=True,
+)
+
+# %%
 anew = marks_that_last.survey(setup, marks_that_last.FAMILIES["training anew"], marked)
 plots.show(anew.plot())
 print(*marks_that_last.told(anew), sep="\n")
+
+# %%
+passed = (
+    f"after {attack} {', '.join(anew.under(attack, 'holds')) or 'none'}"
+    for attack in marks_that_last.FAMILIES["training anew"]
+)
+revealed(
+    "08.anew",
+    f"still proven: {'; '.join(passed)}",
+    source=f"{anew.source}, verdicts over all seeds",
+)
 
 # %% [markdown]
 # **Explain.** Only what shows in answers to the thief's own records can pass. Accuracy, mistakes and doubts do. A habit
@@ -755,12 +866,19 @@ found
 # done nothing. That is the control which such figures often lack. The lines below compare the shares left, seed by seed,
 # each at its better dose, with a 95% interval a line: where it contains 0, nothing was shown. Of many lines, one may err.
 #
-# Two more know what they look for. WRK (arXiv 2511.07947) does not search a trigger. It moves the borders of all classes with
-# pictures that cross them, wrongly labelled on purpose: a mark made of single images needs a border of its own, and loses
-# it. And whoever has read section 1 takes all slow changes of light out of every image before the model sees it.
+# Two more know what they look for. WRK (arXiv 2511.07947) does not search a trigger. It moves the borders of all classes
+# with pictures that cross them, wrongly labelled on purpose: a mark made of single images needs a border of its own, and
+# loses it. And whoever has read section 1 takes all slow changes of light out of every image before the model sees it.
 #
-# **Predict.** Which marks have a small trigger with one answer? Which have no border to move? And who survives the thief that
-# has read your description of the scheme?
+# **Predict.** Which marks have a small trigger with one answer? Which have no border to move? And who survives the thief
+# that has read your description of the scheme?
+
+# %%
+predict(
+    "08.knowing",
+    "Which marks fall to the search, which to WRK, which survive a thief who has read?",
+    words=True,
+)
 
 # %%
 both = marks_that_last.survey(setup, ("fine-tune all", "neural cleanse", "WRK"), marked)
@@ -773,6 +891,22 @@ adaptive = marks_that_last.survey(
 )
 plots.show(adaptive.plot())
 print(*marks_that_last.told(adaptive), sep="\n")
+
+# %%
+beats = (
+    f"{attack} beats {', '.join(matrix.under(attack, 'beaten')) or 'none'}"
+    for matrix, attack in (
+        (adaptive, "neural cleanse"),
+        (adaptive, "WRK"),
+        (training_on, "fine-tune all"),
+    )
+)
+revealed(
+    "08.knowing",
+    f"{'; '.join(beats)}; still proven after even light: "
+    f"{', '.join(adaptive.under('even light', 'holds')) or 'none'}",
+    source=f"{adaptive.source}, verdicts over all seeds",
+)
 
 # %% [markdown]
 # ## 8. The matrix
@@ -972,8 +1106,8 @@ if len(pairs):
     )
 
 # %% [markdown]
-# Two cautions. Two marks in one model may disturb each other: that a pair would do as well together as apart is a guess until
-# it is measured. And an attacker may do one thing after another, or read about the pair in your paper.
+# Two cautions. Two marks in one model may disturb each other: that a pair would do as well together as apart is a guess
+# until it is measured. And an attacker may do one thing after another, or read about the pair in your paper.
 #
 # How near were your guesses? They are kept for you alone, and nothing of them counts as points.
 
@@ -994,6 +1128,7 @@ predictions("08")
 #   (records that never show a trigger do not unlearn it) held on your models.
 # - *"Would quantising for a phone remove it?"* You have rounded every layer yourself, and have the row to show for it.
 # - *"How would you find a backdoor that nobody told you about?"* Search the smallest trigger for each class, judge it by
-#   medians, and say "found" only of what is flagged, and count what is flagged besides; and compare what unlearning does with training on alone.
+#   medians, and say "found" only of what is flagged, and count what is flagged besides; and compare what
+#   unlearning does with training on alone.
 # - *"So is watermarking useless?"* You can say what it costs the thief, which marks complement each other, and why lab 09
 #   brings lines of evidence that need no mark at all.
