@@ -464,7 +464,7 @@ print(
 # %%
 predict(
     "08.training",
-    "What removes more: a fresh last layer, or gentle training of all? And overwriting?",
+    "What removes more: a fresh last layer, or gentle training? And overwriting?",
     words=True,
 )
 
