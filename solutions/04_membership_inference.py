@@ -648,8 +648,18 @@ comparison.differences()
 # The table has all three pairs. Whoever looks at three differences finds one by chance more often, so its intervals are
 # wider, such that *all three* hold at once in 95 of 100 experiments.
 #
-# **Predict.** Move the threshold to where both rates are moderate. How many of the accused are members if half of all
-# candidates are? And if one in a hundred is?
+# **Predict.** Half of all candidates were members so far, and you have seen what share of your accusations were right. What
+# is left of it if one candidate in a hundred is a member, at the same two rates? Write it down, then move the threshold to
+# where both rates are moderate, and the prior from 50% to 1%.
+
+# %%
+predict(
+    "04.one_in_hundred",
+    "If one candidate in a hundred is a member: which share of those accused by the "
+    "loss, at your threshold, are members?",
+    unit="%",
+    within=2,
+)
 
 # %%
 threshold_explorer(scores[members], scores[~members], source=bank.source)
@@ -701,7 +711,7 @@ attempts |= {
     f"{name}, 1% false alarms": at_one_percent(values)
     for name, values in by_attack.items()
 }
-rows = []
+rows, precise = [], {}
 for name, called in attempts.items():
     tpr = stats.clopper_pearson(int(called[members].sum()), int(members.sum()))
     fpr = stats.clopper_pearson(int(called[~members].sum()), int((~members).sum()))
@@ -711,12 +721,22 @@ for name, called in attempts.items():
             solved.precision(tpr.low, fpr.high, prior),
             solved.precision(tpr.high, fpr.low, prior),
         )
-        row[f"precision, prior {prior:.0%}"] = (
-            f"{solved.precision(tpr.estimate, fpr.estimate, prior):.1%} [{low:.1%}, "
-            f"{high:.1%}]"
-        )
+        middle = solved.precision(tpr.estimate, fpr.estimate, prior)
+        precise[name, prior] = middle, low, high
+        row[f"precision, prior {prior:.0%}"] = f"{middle:.1%} [{low:.1%}, {high:.1%}]"
     rows.append(row)
 pd.DataFrame(rows).set_index("accusation")
+
+# %%
+share_of_few, *ends = precise["loss threshold, as committed", 0.01]
+revealed(
+    "04.one_in_hundred",
+    share_of_few,
+    times=100,
+    interval=tuple(ends),
+    of="90% at least: both rates at 95%",
+    source=bank.source,
+)
 
 # %% [markdown]
 # Where members are rare, an accusation by the loss alone is nearly always false. The calibrated attack at the same number
