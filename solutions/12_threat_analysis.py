@@ -225,12 +225,11 @@ tried = [
     if (row.arm, row.victims) == ("as built", "all hospitals")
 ]
 nearest, second = sorted(tried, key=lambda row: -row.tpr.estimate / row.ceiling)[:2]
-spans = "apart" if nearest.tpr.low > second.tpr.high else "not apart"
 revealed(
     "12.closest",
-    f"{nearest.attack}, {nearest.tpr.percent(1)} of {100 * nearest.ceiling:.1f}% "
-    f"allowed; then {second.attack}, {second.tpr.percent(1)} of "
-    f"{100 * second.ceiling:.1f}%; intervals {spans}",
+    f"by its estimate {nearest.attack}, {nearest.tpr.percent(1)} of "
+    f"{100 * nearest.ceiling:.1f}% allowed; then {second.attack}, "
+    f"{second.tpr.percent(1)} of {100 * second.ceiling:.1f}%",
     source=f"{membership.source}, seed {membership.seed}",
 )
 
@@ -338,15 +337,9 @@ collusion.table() if collusion.steps else collusion.findings()[0].evidence
 outcome = f"not tried: {collusion.why}"
 if collusion.steps:
     server_alone, together = collusion.steps[0], collusion.steps[-1]
-    both = [(together.tpr, server_alone.tpr), (together.auc, server_alone.auc)]
-    found_apart, auc_apart = (
-        "intervals apart" if of_all.low > of_none.high else "intervals not apart"
-        for of_all, of_none in both
-    )
     outcome = (
-        f"{together.colluders} find {together.tpr.percent(1)}, the server "
-        f"{server_alone.tpr.percent(1)}, {found_apart}; AUC {together.auc} and "
-        f"{server_alone.auc}, {auc_apart}"
+        f"{together.colluders} find {together.tpr.percent(1)}, the server alone "
+        f"{server_alone.tpr.percent(1)}; AUC {together.auc} and {server_alone.auc}"
     )
 revealed("12.gang", outcome, source=f"{collusion.source}, seed {collusion.seed}")
 
