@@ -137,6 +137,13 @@ print(f"target: {shown.shape}, shadow models: {values.shape}")
 # tell them apart? Think of what the shadow models say about each of them.
 
 # %%
+predict(
+    "05.same_confidence",
+    "Same confidence, one image trained on and one not: what could tell them apart?",
+    words=True,
+)
+
+# %%
 out_mean = np.where(masks, 0, values).sum(0) / (~masks).sum(0)
 near = np.flatnonzero(np.abs(shown - np.quantile(shown, 0.6)) < 0.3)
 by_difficulty = near[np.argsort(out_mean[near])]
@@ -187,6 +194,18 @@ plots.show(
         "dots show what shadow models say that were trained with it and without it; "
         f"the images, from hardest to easiest: {', '.join(kinds)}.",
     )
+)
+
+# %%
+without = {
+    who: stats.mean_interval(out_mean[near[members[near] == inside]])
+    for who, inside in (("members", True), ("others", False))
+}
+revealed(
+    "05.same_confidence",
+    f"{len(near):,} images have about this confidence; shadow models without the image "
+    f"give members {without['members']} on average, others {without['others']}",
+    source=bank.source,
 )
 
 # %% [markdown]
@@ -485,6 +504,20 @@ check("05.dominance", dominance)
 # wins where?
 
 # %%
+predict(
+    "05.offline",
+    "LiRA or RMIA, both offline: which has the larger AUC on this target, with four "
+    "shadow models and with all?",
+    choices=[
+        "LiRA both times",
+        "RMIA both times",
+        "LiRA with four, RMIA with all",
+        "RMIA with four, LiRA with all",
+        "not decided, once or both times",
+    ],
+)
+
+# %%
 few = shadows.first(4)
 confidence = {
     part: few.signal("confidence", part=part)[:, :, 0]
@@ -518,20 +551,43 @@ print(
 )
 
 # %%
-pd.DataFrame(
-    {
-        "LiRA offline, 4 shadow models (yours)": measured(
-            solved.lira_offline(shown, values[:4], masks[:4])
-        ),
-        "RMIA offline, 4 shadow models (yours)": measured(rmia),
-        f"LiRA offline, {len(shadows)} shadow models (yours)": measured(
-            solved.lira_offline(shown, values, masks)
-        ),
-        f"RMIA offline, {len(shadows)} shadow models": measured(
-            membership.attack("rmia-offline", target, shadows).scores
-        ),
-    }
-).T.rename_axis(f"one target, {bank.source}")
+offline = {
+    "LiRA offline, 4 shadow models (yours)": solved.lira_offline(
+        shown, values[:4], masks[:4]
+    ),
+    "RMIA offline, 4 shadow models (yours)": rmia,
+    f"LiRA offline, {len(shadows)} shadow models (yours)": solved.lira_offline(
+        shown, values, masks
+    ),
+    f"RMIA offline, {len(shadows)} shadow models": membership.attack(
+        "rmia-offline", target, shadows
+    ).scores,
+}
+pd.DataFrame({name: measured(each) for name, each in offline.items()}).T.rename_axis(
+    f"one target, {bank.source}"
+)
+
+# %%
+lira_four, rmia_four, lira_all, rmia_all = offline.values()
+ahead = {
+    "four": intervals.auc_difference(rmia_four, lira_four, members, 1 - 0.05 / 2),
+    "all": intervals.auc_difference(rmia_all, lira_all, members, 1 - 0.05 / 2),
+}
+for models_used, gap in ahead.items():
+    print(
+        f"AUC, RMIA minus LiRA with {models_used}: {gap} (same records, two "
+        "differences jointly at 95%)"
+    )
+winners = [
+    "RMIA" if gap.low > 0 else "LiRA" if gap.high < 0 else "" for gap in ahead.values()
+]
+if not all(winners):
+    came = "not decided, once or both times"
+elif len(set(winners)) == 1:
+    came = f"{winners[0]} both times"
+else:
+    came = f"{winners[0]} with four, {winners[1]} with all"
+revealed("05.offline", came, source=f"one target, {bank.source}")
 
 # %% [markdown]
 # ## 4. One target proves little
@@ -971,6 +1027,14 @@ print(f"what it buys to know the defence: {learned} (paired over {len(few)} targ
 # **Predict** for each: accuracy, and the AUC for either attacker. Which look better than they are?
 
 # %%
+predict(
+    "05.defences",
+    "Which defence leaves least to the attacker who knows it, which leaves most, and "
+    "which look better than they are?",
+    words=True,
+)
+
+# %%
 table = red_team.compare(scene)
 table
 
@@ -1011,6 +1075,15 @@ print(
 print(
     "canaries under it are found more often than the average record without it: "
     f"{', '.join(worst) or 'none shown'}"
+)
+
+# %%
+by_leak = sorted(table.rows[1:], key=lambda defence: defence.aware.estimate)
+revealed(
+    "05.defences",
+    f"least under {by_leak[0].name!r}, most under {by_leak[-1].name!r}; look better "
+    f"than they are: {' · '.join(apart) or 'none, as far as was shown'}",
+    source=bank.source,
 )
 
 # %% [markdown]
