@@ -491,7 +491,7 @@ revealed(
     "08.training",
     f"left by a fresh last layer and by gentle training: {', '.join(mark_left)}; "
     f"overwrite beats {', '.join(training_on.under('overwrite', 'beaten')) or 'none'}",
-    source=f"{training_on.source}, mean over seeds",
+    source=f"{training_on.source}, means over seeds, intervals above",
 )
 
 # %% [markdown]
