@@ -62,6 +62,19 @@ def as_module(model: Any, *, output: Output | None = None, classes: int | None =
     )
 
 
+def model_of(outcome: Any) -> Any:
+    """Return the model of a result that holds one, such as that of `labkit.training.fit`; a model itself as it is.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> model_of(SimpleNamespace(model=nn.Linear(3, 2), seconds=1.5))
+    Linear(in_features=3, out_features=2, bias=True)
+    """
+    held = None if isinstance(outcome, nn.Module) else getattr(outcome, "model", None)
+    return held if isinstance(held, nn.Module) else outcome
+
+
 class Answering(nn.Module):
     """A module that hands out one part of another module's answer: see `as_module`."""
 

@@ -63,8 +63,9 @@ def _feed(hasher: hashlib._Hash, part: Any) -> None:
     elif isinstance(part, list | tuple):
         for item in part:
             _feed(hasher, item)
-    elif isinstance(part, str | int | float | bool | bytes | Path | None):
-        hasher.update(part if isinstance(part, bytes) else str(part).encode())
+    elif isinstance(part, str | int | float | complex | bool | bytes | Path | None):
+        text = part if isinstance(part, bytes) else str(part).encode()
+        hasher.update(b"%d:" % len(text) + text)  # told its length, a text cannot pass for two
     elif hasattr(part, "__array__"):
         import numpy as np
 

@@ -21,8 +21,9 @@ import sys
 import sysconfig
 import textwrap
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 # They show, keep and time results, and make none; what a profile chooses stands in the settings of a key.
@@ -82,6 +83,13 @@ def body(function: Any) -> list[tuple[str, Any]]:
     return walk.found
 
 
+def held(value: Any) -> list[Any]:
+    """Return a value as plain data, together with the code and constants that it reaches."""
+    walk = _Walk()
+    described = walk.describe(value)
+    return [described, [list(found) for found in walk.found]]
+
+
 def names(*parts: Any) -> set[str]:
     """Return the names of all functions, classes and modules that ``parts`` can reach."""
     return {name for name, _ in reachable(*parts)}
@@ -127,9 +135,22 @@ class _Walk:
         if dataclasses.is_dataclass(value):
             self._seen[id(value)] = value
             return [kind, {f.name: self.describe(getattr(value, f.name)) for f in dataclasses.fields(value)}]
+        if isinstance(value, Enum):
+            return [kind, value.name]
+        of_torch = type(value).__module__ == "torch"  # such as torch.float64
+        if of_torch or isinstance(value, range | slice | re.Pattern):
+            return [kind, repr(value)]
+        readable = _ours(type(value)) or isinstance(value, SimpleNamespace)
+        settings = vars(value) if readable and hasattr(value, "__dict__") else {}
         if hasattr(value, "state_dict"):
-            return [kind, repr(value), self.describe(dict(value.state_dict()))]
-        return kind  # a lock, a logger, a compiled pattern: its kind must do
+            self._seen[id(value)] = value
+            public = {name: held for name, held in settings.items() if name[0] != "_" and name != "training"}
+            weights = self.describe(dict(value.state_dict()))
+            return [kind, repr(value), weights, *([self.describe(public)] if public else [])]
+        if settings:
+            self._seen[id(value)] = value
+            return [kind, self.describe(dict(settings))]
+        return kind  # a lock, a logger, what an installed library holds: its kind must do
 
     def _add(self, part: Any) -> None:
         if id(part) in self._seen or not _ours(part):
@@ -194,7 +215,7 @@ class _Walk:
             name, value = _resolve(reference, function.__globals__)
             if isinstance(value, FunctionType | type | ModuleType):
                 self._add(value)
-            elif value is not None:
+            elif value is not None and not name.endswith("__file__"):  # where code lies changes no result
                 self.found.append((name, self.describe(value)))
         for annotation in getattr(function, "__annotations__", {}).values():
             self._annotation(annotation, function.__module__)
@@ -293,8 +314,15 @@ def _meaning_of(code: CodeType) -> Any:
 
 
 def _bytecode(code: CodeType) -> list[Any]:
-    consts = [_bytecode(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
-    return [code.co_code, list(code.co_names), consts]
+    return [code.co_code, code.co_flags, list(code.co_names), [_constant(each) for each in code.co_consts]]
+
+
+def _constant(value: Any) -> Any:
+    if isinstance(value, CodeType):
+        return _bytecode(value)
+    return (
+        sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
+    )  # a set has no order to print
 
 
 def _references(code: CodeType) -> tuple[Reference, ...]:

@@ -110,9 +110,9 @@ def mean_share(values: Sequence[float], confidence: float = 0.95) -> Interval:
     >>> mean_share([1.0, 1.0, 1.0, 1.0]).percent(0)
     '100% [40, 100]'
     """
-    found = mean_interval(values, confidence)
-    if found.low == found.high:
-        return equal_shares(found.estimate, len(values), confidence)
+    found, shares = mean_interval(values, confidence), np.asarray(values, dtype=float).ravel()
+    if shares.size > 1 and np.ptp(shares) < 1e-9:  # not found.low == found.high: their mean is rounded
+        return equal_shares(float(shares[0]), shares.size, confidence)
     return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
 
 
@@ -240,7 +240,7 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> Paired:
 
     Records that both get right, or both wrong, say nothing of the difference: among the others, each model should be
     right half of the time if they are equally good (McNemar, Psychometrika 12, 1947; exact binomial form). The interval
-    is over records, for these two trained models.
+    (Agresti & Min, Statistics in Medicine 24, 2005) is over records, for these two trained models.
 
     Parameters
     ----------
@@ -267,10 +267,14 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> Paired:
             f"got {one.dtype} {one.shape} and {two.dtype} {two.shape}; expected two boolean arrays (n,) on the same records"
         )
     b, c, n = int((one & ~two).sum()), int((two & ~one).sum()), len(one)
-    gap = (b - c) / n
-    reach = 1.959964 * float(np.sqrt(b + c - (b - c) ** 2 / n)) / n
     p = binomtest(b, b + c).pvalue if b + c else 1.0
-    return Paired(b, c, Interval(gap, gap - reach, gap + reach, 0.95, "paired, over records"), float(p))
+    # Half a record more in each of the four cells: without it, no discordant record would mean no doubt.
+    more, fewer, all_of_them = b + 0.5, c + 0.5, n + 2
+    middle = (more - fewer) / all_of_them
+    reach = 1.959964 * float(np.sqrt(more + fewer - (more - fewer) ** 2 / all_of_them)) / all_of_them
+    low, high = max(-1.0, middle - reach), min(1.0, middle + reach)
+    found = Interval((b - c) / n, low, high, 0.95, "paired, over records")
+    return Paired(b, c, found, float(p))
 
 
 def clopper_pearson(hits: int, trials: int, confidence: float = 0.95) -> Interval:

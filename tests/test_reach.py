@@ -5,11 +5,17 @@ from __future__ import annotations
 import functools
 import importlib.util
 import math
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
+import torch
 
 from labkit import cache, reach
 from labkit.training import many, recipe
@@ -141,6 +147,68 @@ def test_closures_partials_and_methods_count_by_what_they_hold() -> None:
     parts += [each.__hash__ for each in settings]
     assert len({cache.digest(part) for part in parts}) == len(parts)
     assert cache.digest(closure(2)) == cache.digest(closure(2))
+
+
+class Step:
+    """A trainer whose settings stand in the object."""
+
+    def __init__(self, noise: object) -> None:
+        self.noise = noise
+
+    def __call__(self, x: float) -> object:
+        return self.noise
+
+
+class Kind(Enum):
+    ONE, TWO = 1, 2
+
+
+def test_what_an_object_holds_counts_wherever_it_stands() -> None:
+    held = [
+        SimpleNamespace(t=1),
+        SimpleNamespace(t=2),
+        {1},
+        {2},
+        Kind.ONE,
+        Kind.TWO,
+        torch.float32,
+        torch.float64,
+    ]
+    held += [Step(1.0), Step(2.0), range(2), range(3), re.compile("a"), re.compile("b")]
+    parts = [
+        way(each) for each in held for way in (Step, closure, functools.partial(functools.partial, closure))
+    ]
+    parts += [Step(1.0).__call__, Step(2.0).__call__]
+    assert len({cache.digest(part) for part in parts}) == len(parts)
+    assert cache.digest(Step(SimpleNamespace(t=1))) == cache.digest(Step(SimpleNamespace(t=1)))
+
+
+def test_texts_and_signatures_cannot_pass_for_others() -> None:
+    assert cache.digest(["a", "b"]) != cache.digest(["a)str(b"])
+    # fmt: off
+    one, other = lambda *x: x, lambda **x: x
+    # fmt: on
+    assert cache.digest(one) != cache.digest(other)
+
+
+def test_a_key_is_the_same_in_every_process() -> None:
+    """Sets of text are ordered anew in each; a lambda among others on its line is known by its constants."""
+    code = (
+        "from labkit import cache\n"
+        "one, other = eval(\"(lambda x: x in {'a', 'b', 'c', 'd'}, lambda x: x)\")\n"
+        "print(cache.digest(one, {'a': {'b', 'c', 'd'}}.__class__, [sorted]))"
+    )
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(made) == 1
 
 
 def test_local_imports_are_followed_and_installed_libraries_are_not() -> None:

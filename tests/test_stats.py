@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 from sklearn import metrics
 
 from labkit import stats
@@ -100,6 +101,27 @@ def test_a_p_value_that_underflows_is_not_shown_as_zero() -> None:
     assert "p < 1e-12 (7003 records to 293)" in str(paired)
 
 
+def right_of(only_first: int, only_second: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    place = np.arange(n)
+    return place >= only_second, (place < only_second) | (place >= only_first + only_second)
+
+
+@pytest.mark.parametrize(("n", "share"), [(50, 0.02), (200, 0.02), (1000, 0.001)])
+def test_few_records_that_differ_are_no_certainty(n: int, share: float) -> None:
+    """Coverage by summing over all outcomes: where one model alone is ever right, few records or none differ."""
+    outcomes = np.arange(n + 1)
+    intervals = [stats.mcnemar(*right_of(int(b), 0, n)).difference for b in outcomes[:60]]
+    inside = np.array([one.low <= share <= one.high for one in intervals])
+    assert binom.pmf(outcomes[:60], n, share)[inside].sum() > 0.9  # without the halves: .64, .91 and .63
+    assert all(one.low < one.high and one.low <= one.estimate <= one.high for one in intervals)
+
+
 def test_a_p_value_is_shown_no_lower_than_its_method_supports() -> None:
     assert stats.p_words(1e-9) == "p = 1e-09"
     assert stats.p_words(1e-9, stats.SUPPORTED) == "p < 1e-06"
+
+
+@pytest.mark.parametrize("runs", [2, 3, 5, 6, 7, 10])
+def test_equal_runs_are_equal_whatever_their_mean_rounds_to(runs: int) -> None:
+    for share in np.arange(0, 1.001, 0.001):
+        assert stats.mean_share([float(share)] * runs).method == f"exact, {runs} equal runs"

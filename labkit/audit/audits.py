@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from labkit import progress
+from labkit.adapt import model_of
 from labkit.audit import canaries, guessing, scores
 from labkit.audit.result import AuditResult, conclude
 from labkit.audit.roc_point import Point
@@ -89,8 +90,7 @@ def audit_one_run(
         found = {"inner product": watcher.scores}
     else:
         outcome = train(marked.inserted())
-        model = outcome if isinstance(outcome, nn.Module) else getattr(outcome, "model", outcome)
-        found = {"loss": scores.loss_difference(model, marked.x, marked.y, reference=reference)}
+        found = {"loss": scores.loss_difference(model_of(outcome), marked.x, marked.y, reference=reference)}
     return conclude(
         guessing.tallies(found, marked.included.numpy(), shares=shares, seed=seed),
         claimed=getattr(outcome, "privacy", None) if claimed is None else claimed,

@@ -186,7 +186,9 @@ def dataset(
     ]
     x, test_x = (encoding.encode(part, given.dtype) for part in (train, test))
     if encoding.read_from_train:
-        source = f"{source}, {len(encoding.read_from_train)} columns scaled by the train rows without noise"
+        scaled = len(encoding.read_from_train)
+        columns = "column" if scaled == 1 else "columns"
+        source = f"{source}, {scaled} {columns} scaled by the train rows without noise"
     return arrays.built(given, (x, labels[0]), (test_x, labels[1]), source, encoding=encoding, **more)
 
 

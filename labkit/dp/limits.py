@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 LEAST_NOISE = 1e-12  # its square and its inverse are still doubles
 
 
+def is_finite(value: Any) -> bool:
+    """Whether a value is a finite number: text, None and whole arrays are none, and raise nothing."""
+    try:
+        return not isinstance(value, str | bytes | bool) and math.isfinite(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
 def check_noise_multiplier(value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
+    if not (is_finite(value) and value > 0):
         raise ValueError(
-            f"noise_multiplier={value}: expected a finite number > 0 (noise std / clipping norm). "
+            f"noise_multiplier={value!r}: expected a finite number > 0 (noise std / clipping norm). "
             "Without noise nothing is private and ε is infinite."
         )
     if value < LEAST_NOISE:
@@ -22,9 +31,9 @@ def check_noise_multiplier(value: float) -> None:
 
 
 def check_sample_rate(value: float) -> None:
-    if not (math.isfinite(value) and 0 < value <= 1):
+    if not (is_finite(value) and 0 < value <= 1):
         raise ValueError(
-            f"sample_rate={value}: expected 0 < q <= 1, the share of records in a batch. "
+            f"sample_rate={value!r}: expected 0 < q <= 1, the share of records in a batch. "
             "Fix: pass expected_batch_size / n, not the batch size."
         )
 
@@ -35,17 +44,17 @@ def check_count(name: str, value: int) -> None:
 
 
 def check_epsilon(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
+    if not (is_finite(value) and value > 0):
         raise ValueError(
-            f"{name}={value}: expected a finite number > 0. ε = 0 would make the output independent of "
+            f"{name}={value!r}: expected a finite number > 0. ε = 0 would make the output independent of "
             "the data, so no noise level reaches it; common targets lie between 0.1 and 10."
         )
 
 
 def check_delta(value: float, n: int | None = None) -> None:
     """Refuse a δ outside (0, 1), or so large that (0, δ)-DP permits publishing a record outright."""
-    if not (math.isfinite(value) and 0 < value < 1):
-        raise ValueError(f"delta={value}: expected 0 < δ < 1; Gaussian noise cannot give δ = 0 at finite ε")
+    if not (is_finite(value) and 0 < value < 1):
+        raise ValueError(f"delta={value!r}: expected 0 < δ < 1; Gaussian noise cannot give δ = 0 at finite ε")
     if n is not None and not (isinstance(n, (int, np.integer)) and n >= 1):
         raise ValueError(f"n={n!r}: expected the number of records, a whole number of at least 1")
     if n is not None and value >= 1 / n:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labkit import cache
+from labkit.dp.limits import is_finite
 from labkit.governance.findings import ReviewError
 
 if TYPE_CHECKING:
@@ -68,10 +69,10 @@ class Claim:
     statement: PrivacyStatement | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if not (self.epsilon >= 0 and math.isfinite(self.epsilon)):
-            raise ReviewError(f"privacy: epsilon is {self.epsilon}; expected a finite number of at least 0")
-        if self.delta is not None and not 0 <= self.delta < 1:
-            raise ReviewError(f"privacy: delta is {self.delta}; expected 0 <= delta < 1, such as 1e-5")
+        if not (is_finite(self.epsilon) and self.epsilon >= 0):
+            raise ReviewError(f"privacy: epsilon is {self.epsilon!r}; expected a finite number of at least 0")
+        if self.delta is not None and not (is_finite(self.delta) and 0 <= self.delta < 1):
+            raise ReviewError(f"privacy: delta is {self.delta!r}; expected 0 <= delta < 1, such as 1e-5")
         for name, allowed in (
             ("sampler", SAMPLERS),
             ("batches", SAMPLERS),
@@ -81,6 +82,21 @@ class Claim:
             value = getattr(self, name)
             if value is not None and value not in allowed:
                 raise ReviewError(f"privacy: {name} is {value!r}; expected one of {', '.join(allowed)}")
+        if self.tuning_runs is not None and self.tuning_runs < 1:
+            raise ReviewError(
+                f"privacy: tuning_runs is {self.tuning_runs}; expected at least 1, the released run counted in"
+            )
+        stated = {} if self.statement is None else _facts(self.statement)
+        other = [
+            f"{name} {getattr(self, name)!r} (statement: {value!r})"
+            for name, value in stated.items()
+            if None not in (value, getattr(self, name)) and getattr(self, name) != value
+        ]
+        if other:
+            raise ReviewError(
+                f"privacy: the claim says {', '.join(other)}: what is accounted is the statement, so claim what it says "
+                "(Claim.of), or leave the statement out"
+            )
 
     @classmethod
     def of(cls, statement: PrivacyStatement, *, batches: str | None = None, unit: str | None = None) -> Claim:
@@ -89,16 +105,10 @@ class Claim:
             epsilon=statement.epsilon,
             delta=statement.delta,
             accountant=next(iter(statement.epsilons)),
-            sampler=statement.sampler,
             batches=batches,
-            noise_multiplier=statement.noise_multiplier,
-            sample_rate=statement.sample_rate,
-            steps=statement.steps,
-            neighbouring=statement.neighbouring,
             unit=unit,
-            records=statement.n,
-            tuning_runs=math.ceil(statement.tuning_runs),
             statement=statement,
+            **{name: value for name, value in _facts(statement).items() if name != "delta"},
         )
 
     def save(self, path: str | Path) -> Path:
@@ -107,7 +117,8 @@ class Claim:
         Raises
         ------
         ReviewError
-            If the statement counts several releases: the facts name one noise and one rate.
+            If the statement counts several releases, another than Gaussian noise, or a drawn number of training runs: the
+            facts name one noise, one rate, and a number of runs.
         OSError
             If the file cannot be written.
 
@@ -115,16 +126,19 @@ class Claim:
         --------
         ``Claim.of(result.privacy, batches="poisson", unit="a record").save("privacy.json")``
         """
-        if self.statement is not None and len(self.statement.events) > 1:
+        if self.statement is not None and (unsaid := _unsaid(self.statement)):
             raise ReviewError(
-                f"the statement counts {len(self.statement.events)} releases, and a file of facts names one: hand it to "
-                "governance.review in Python, Project(claim=Claim.of(statement))"
+                f"the statement counts {unsaid}: hand it to governance.review in Python, "
+                "Project(claim=Claim.of(statement))"
             )
         stated = {
             name: value for name, value in vars(self).items() if name != "statement" and value is not None
         }
         with cache.atomic_path(path) as part:
-            part.write_text(json.dumps(stated, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            text = json.dumps(
+                stated, indent=1, ensure_ascii=False, default=lambda number: number.item()
+            )  # NumPy's
+            part.write_text(text + "\n", encoding="utf-8")
         return Path(path)
 
     @property
@@ -205,6 +219,31 @@ class Claim:
             if getattr(self, name) is not None
         ]
         return ", ".join(said)
+
+
+def _facts(statement: PrivacyStatement) -> dict[str, Any]:
+    """Return the facts that a statement of labkit names, as `Claim` calls them."""
+    return {
+        "delta": statement.delta,
+        "sampler": statement.sampler,
+        "noise_multiplier": statement.noise_multiplier,
+        "sample_rate": statement.sample_rate,
+        "steps": statement.steps,
+        "neighbouring": statement.neighbouring,
+        "records": statement.n,
+        "tuning_runs": math.ceil(statement.tuning_runs),
+    }
+
+
+def _unsaid(statement: PrivacyStatement) -> str:
+    """Return what a statement counts that a file of facts has no word for; empty if nothing."""
+    if len(statement.events) > 1:
+        return f"{len(statement.events)} releases, and a file of facts names one"
+    if statement.main is None:
+        return "no Gaussian noise, and a file of facts names no other"
+    if statement.tuning is not None and statement.tuning.distribution != "fixed":
+        return f"a {statement.tuning.distribution} number of training runs, and a file of facts names a fixed one"
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True)

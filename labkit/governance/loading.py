@@ -276,6 +276,8 @@ def _claim(given: Mapping[str, Any] | None, here: Path) -> Claim | None:
         raise ReviewError(f"{file.name} is no statement in JSON: {error}") from error
     if faults := schema.check_section("privacy", found, schema.PRIVACY):
         raise ReviewError(f"{file.name}: {'; '.join(faults)}")
+    if "epsilon" not in found:
+        raise ReviewError(f"{file.name}: epsilon is missing")
     extra = {name: value for name, value in given.items() if name != "statement"}
     if both := sorted(set(extra) & set(found)):
         raise ReviewError(

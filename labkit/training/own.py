@@ -61,9 +61,7 @@ def trained(train: Train, x: Tensor, y: Tensor, seed: int, classes: int) -> nn.M
         model = train(x, y, seed)
     if model is None:
         raise TypeError("train(x, y, seed) returned None: return the fitted model")
-    module = adapt.as_module(
-        getattr(model, "model", model) if _holds_model(model) else model, classes=classes
-    ).eval()
+    module = adapt.as_module(adapt.model_of(model), classes=classes).eval()
     with torch.no_grad():
         try:
             answer = adapt.logits_of(module(x[:2]))
@@ -75,11 +73,6 @@ def trained(train: Train, x: Tensor, y: Tensor, seed: int, classes: int) -> nn.M
             "for each class"
         )
     return module.cpu()
-
-
-def _holds_model(result: Any) -> bool:
-    """Whether it is a result such as that of `labkit.training.fit`, which has the model inside."""
-    return not isinstance(result, nn.Module) and isinstance(getattr(result, "model", None), nn.Module)
 
 
 def on_dataset(train: Train, *, seed: int = 0) -> Callable[[Dataset], nn.Module]:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit import cache, progress
+from labkit import cache, progress, reach
 from labkit.training import many
 from labkit.training.recipe import Recipe, State, fresh
 
@@ -30,20 +30,32 @@ def model_identity(make_model: Callable[[], nn.Module]) -> tuple[str, State, lis
     """
     model = fresh(make_model, 0)
     kinds = list(dict.fromkeys(map(type, model.modules())))
-    return repr(model), dict(model.state_dict()), [kinds, [settings_of(part) for part in model.modules()]]
+    held: list[Any] = [kinds, [settings_of(part) for part in model.modules()]]
+    return repr(model), dict(model.state_dict()), held + _trained_otherwise(model)
+
+
+def _trained_otherwise(model: nn.Module) -> list[Any]:
+    """Return what changes how equal weights are trained: which are frozen, which are one and the same; empty if none."""
+    own = dict(model.named_parameters())
+    frozen = [name for name, weight in own.items() if not weight.requires_grad]
+    tied = [name for name, _ in model.named_parameters(remove_duplicate=False) if name not in own]
+    return [{"frozen": frozen, "tied": tied}] if frozen or tied else []
 
 
 def settings_of(part: nn.Module) -> dict[str, str]:
-    """Return digests of what one module holds besides its weights and its parts; of what cannot be read, the type."""
-    found = {}
-    for name, value in vars(part).items():
-        if name in vars(nn.Module()):
-            continue
-        try:
-            found[name] = cache.digest(value)
-        except TypeError:
-            found[name] = type(value).__name__
-    return found
+    """Return digests of what one module holds besides its weights and its parts: settings, hooks, buffers not saved."""
+    plain = vars(nn.Module())
+    held = {name: value for name, value in vars(part).items() if name not in plain}
+    held |= {name: list(value.values()) for name, value in vars(part).items() if "_hooks" in name and value}
+    held |= {name: part._buffers[name] for name in sorted(part._non_persistent_buffers_set)}
+    return {name: _digest(value) for name, value in held.items()}
+
+
+def _digest(value: Any) -> str:
+    try:
+        return cache.digest(value)
+    except (TypeError, RecursionError):  # an object of settings, a set, an enumeration, what holds itself
+        return cache.digest(reach.held(value))
 
 
 def train_missing(

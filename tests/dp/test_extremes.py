@@ -169,6 +169,14 @@ def test_everything_is_refused_before_the_first_step(monkeypatch: pytest.MonkeyP
         ({"delta": math.nan}, data, "delta=nan"),
         ({"noise_multiplier": 1e-200}, data, "no noise"),
         ({"learning_rate": math.inf}, data, "learning_rate is inf"),
+        *(  # read from a file or a command line, and never converted
+            ({name: "3"}, data, f"{name}.*'3'")
+            for name in ("noise_multiplier", "delta", "expected_batch_size", "steps", "learning_rate")
+        ),
+        ({"noise_multiplier": None, "target_epsilon": "3"}, data, "target_epsilon='3'"),
+        ({"steps": None, "epochs": "3"}, data, "epochs='3'"),
+        ({"momentum": "0.5"}, data, "momentum is '0.5'"),
+        ({"max_grad_norm": "1"}, data, "max_grad_norm is '1'"),
         ({}, bad_test, "NaN"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -33,6 +35,10 @@ class Scaled(nn.Module):
 class Bent(Scaled):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.linear(x).tanh()
+
+
+class Cold(Enum):
+    A, B = 1, 2
 
 
 Bent.__qualname__ = Bent.__name__ = "Scaled"  # as if the class had been edited
@@ -96,11 +102,55 @@ def test_identity_sees_structure_weights_code_and_settings() -> None:
         lambda: Scaled((2.0,)),
         lambda: Scaled((9.0,)),
     ]
+    held = (
+        SimpleNamespace(t=1),
+        SimpleNamespace(t=2),
+        {1},
+        {2},
+        torch.float32,
+        torch.float64,
+        Cold.A,
+        Cold.B,
+    )
+    makers += [partial(Scaled, each) for each in held]
     assert repr(Scaled()) == repr(Bent())
     assert len({cache.digest(*shelf.model_identity(maker)) for maker in makers}) == len(makers)
     assert cache.digest(*shelf.model_identity(Scaled)) == cache.digest(
         *shelf.model_identity(lambda: Scaled())
     )
+
+
+def test_frozen_tied_hooked_and_unsaved_are_told_apart() -> None:
+    def plain() -> nn.Sequential:
+        return nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+
+    def frozen() -> nn.Module:
+        model = plain()
+        model[0].requires_grad_(False)
+        return model
+
+    def tied() -> nn.Module:
+        model = plain()
+        model[1].weight = model[0].weight
+        return model
+
+    def untied() -> nn.Module:
+        model = plain()
+        model[1].weight = nn.Parameter(model[0].weight.detach().clone())
+        return model
+
+    def hooked() -> nn.Module:
+        model = plain()
+        model.register_forward_hook(lambda module, given, answer: answer / 9)
+        return model
+
+    def unsaved(by: float) -> nn.Module:
+        model = plain()
+        model.register_buffer("by", torch.tensor(by), persistent=False)
+        return model
+
+    makers = (plain, frozen, tied, untied, hooked, lambda: unsaved(1.0), lambda: unsaved(9.0))
+    assert len({cache.digest(*shelf.model_identity(maker)) for maker in makers}) == len(makers)
 
 
 def test_a_changed_optimiser_makes_kept_models_stale(monkeypatch: pytest.MonkeyPatch) -> None:

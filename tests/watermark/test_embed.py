@@ -78,6 +78,8 @@ def test_unknown_schemes_options_and_records_are_refused(bars, small, short, key
         embed.embed("ink", small(), bars, key, recipe=short)
     with pytest.raises(ValueError, match="no option colour"):
         embed.embed("patch", small(), bars, key, recipe=short, colour="red")
+    with pytest.raises(TypeError, match=r"expected a torch module \(call it first: Linear"):
+        embed.embed("bits", torch.nn.Linear, bars, key, recipe=short)
     with pytest.raises(TypeError, match="colour"):
         embed.embed("bits", small(), bars, key, recipe=short, colour="red")
     flat = type(bars)(

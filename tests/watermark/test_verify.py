@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 from itertools import pairwise
 from math import comb
@@ -177,6 +178,8 @@ def test_a_marked_model_is_found_and_innocent_ones_are_not() -> None:
 def test_one_null_model_many_times_is_one_witness() -> None:
     with pytest.raises(ValueError, match="passed twice"):
         verify.verify(model(1.0, 99), triggers(), NULLS[:1] * 20)
+    with pytest.raises(ValueError, match="passed twice"):
+        verify.verify(model(1.0, 99), triggers(), [copy.deepcopy(NULLS[0]) for _ in range(20)])
 
 
 def test_fewer_than_20_null_models_are_refused_or_at_least_prove_nothing() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from labkit.adapt import model_of
 from labkit.audit.conforming.probe import Reading, read
 from labkit.audit.task import Settings, Task, TrainingFunction, Transcript
 
@@ -164,5 +165,5 @@ def _from_transcript(task: Task, settings: Settings, transcript: Transcript) -> 
 
 def _returned(outcome: Any) -> nn.Linear | None:
     """Return the model that came back, where one did."""
-    model = outcome if isinstance(outcome, nn.Module) else getattr(outcome, "model", outcome)
+    model = model_of(outcome)
     return model if isinstance(model, nn.Linear) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import secrets
 import time
 import warnings
@@ -16,7 +15,7 @@ import torch
 from torch import nn
 
 from labkit import cache, models, progress
-from labkit.dp.limits import check_count, check_noise_multiplier
+from labkit.dp.limits import check_count, check_noise_multiplier, is_finite
 from labkit.dp.training import checkpoint as checkpoints
 from labkit.dp.training.engines import Engine, Mechanism, make_engine, memory_format
 from labkit.dp.training.losses import PLAIN, Loss
@@ -55,10 +54,10 @@ class Settings:
         check_count("physical_batch_size", self.physical_batch_size)
         for name in ("max_grad_norm", "learning_rate"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name} is {value}; expected a positive number")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum is {self.momentum}; expected 0 <= momentum < 1")
+            if not (is_finite(value) and value > 0):
+                raise ValueError(f"{name} is {value!r}; expected a positive number")
+        if not (is_finite(self.momentum) and 0 <= self.momentum < 1):
+            raise ValueError(f"momentum is {self.momentum!r}; expected 0 <= momentum < 1")
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(
                 f"optimizer {self.optimizer!r} is unknown; expected one of {', '.join(OPTIMIZERS)}"

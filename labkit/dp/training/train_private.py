@@ -7,7 +7,6 @@ rate that is accounted for, noise added once per logical batch, and division by 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from torch import nn
 
 from labkit import profiles, training
 from labkit.adapt import Output, as_module
-from labkit.dp.limits import check_delta, check_seed
+from labkit.dp.limits import check_delta, check_epsilon, check_seed, is_finite
 from labkit.dp.training.losses import Each, loss_of
 from labkit.dp.training.model_check import check_gradients, check_model
 from labkit.dp.training.result import PrivateResult
@@ -145,6 +144,8 @@ def train_private(
             f"got target_epsilon={target_epsilon} and noise_multiplier={noise_multiplier}; give exactly one: "
             "the privacy to reach, or the noise to add"
         )
+    if target_epsilon is not None:
+        check_epsilon("target_epsilon", target_epsilon)
     rate = _rate(expected_batch_size, n)
     steps, others = _steps(epochs, steps, rate), as_events(other_events, empty=True)
     sampler = "full" if rate == 1 else "poisson"
@@ -205,6 +206,10 @@ def _name(function: Each) -> str:
 
 def _rate(expected_batch_size: float, n: int) -> float:
     """Return the probability with which each of ``n`` records joins a step."""
+    if not is_finite(expected_batch_size):
+        raise ValueError(
+            f"expected_batch_size={expected_batch_size!r}; expected a number of records, up to {n:,}"
+        )
     if not 0 < expected_batch_size <= n:
         raise ValueError(
             f"expected_batch_size={expected_batch_size} of {n:,} records is a sample rate of "
@@ -220,8 +225,8 @@ def _steps(epochs: float | None, steps: int | None, rate: float) -> int:
     if steps is not None:
         return steps
     epochs = 15 if epochs is None else epochs
-    if not (math.isfinite(epochs) and round(epochs / rate) >= 1):
+    if not (is_finite(epochs) and round(epochs / rate) >= 1):
         raise ValueError(
-            f"epochs={epochs} at sample rate {rate:.4g} is not one step; expected at least {rate:.4g} epochs, or steps=1"
+            f"epochs={epochs!r} at sample rate {rate:.4g} is not one step; expected at least {rate:.4g} epochs, or steps=1"
         )
     return round(epochs / rate)

@@ -131,7 +131,8 @@ def crossed(
 
     Targets are drawn in pairs, as the two halves of a pair are one draw. The interval is a little wide rather than
     narrow: chance that targets and records share counts twice (Owen & Eckles 2012, arXiv 1106.2125, section 3).
-    Where every draw gives the same, the pairs count as equal runs: see `labkit.stats.equal_shares`.
+    Where every draw gives the same, the pairs count as equal runs, or the records where they are fewer: see
+    `labkit.stats.equal_shares`.
     """
     random = np.random.default_rng(seed)
     draws = []
@@ -142,7 +143,7 @@ def crossed(
     low, high = np.nanquantile(draws, [0.025, 0.975])
     value = statistic(np.arange(targets), np.arange(records))
     if low == high:
-        return equal_shares(value, targets // 2)
+        return equal_shares(value, min(targets // 2, records))
     method = (
         f"bootstrap over {targets} target federations (in pairs) and {records} records, {resamples} resamples"
     )

@@ -104,9 +104,7 @@ def judged(
 ) -> Found:
     """Return measures and findings of attacks on one pool: the strongest one decides, and the claim is tested by all."""
     worst = {name: _worst(name, reports) for name in LIMITS}
-    findings = [
-        one for name, found in worst.items() if found for one in _limit(project, name, *found, function)
-    ]
+    findings = [one for name in LIMITS for one in _limits(project, name, reports, function)]
     said = [
         shown(f"{attack}: {NAMES[name]}", value, OF, percent=name != "auc")
         for attack, report in reports.items()
@@ -134,6 +132,17 @@ def judged(
 def _worst(name: str, reports: Mapping[str, Report]) -> tuple[str, Interval] | None:
     found = [(attack, figures_of(one)[name]) for attack, one in reports.items() if name in figures_of(one)]
     return max(found, key=lambda pair: pair[1].low) if found else None
+
+
+def _limits(project: Project, name: str, reports: Mapping[str, Report], function: str) -> list[Finding]:
+    """Hold every attack's interval against the limit, and return what stands worst: each has to keep it whole."""
+    found = [(attack, figures_of(one)[name]) for attack, one in reports.items() if name in figures_of(one)]
+    by_low, by_high = (
+        max(found, key=lambda pair: getattr(pair[1], end), default=None) for end in ("low", "high")
+    )
+    if by_low is None:
+        return []
+    return _limit(project, name, *by_low, function) or _limit(project, name, *by_high, function)
 
 
 def _limit(project: Project, name: str, attack: str, found: Interval, function: str) -> list[Finding]:

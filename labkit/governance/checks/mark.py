@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 from typing import Any
 
@@ -15,13 +16,15 @@ from labkit.governance.checks.base import Absent, CannotRun, Check, Found, condi
 from labkit.governance.findings import Finding, Measure
 from labkit.governance.project import Project, model_digest
 from labkit.stats import p_text
-from labkit.watermark.verification.asking import answers
+from labkit.watermark.verification.asking import answers, probabilities
+from labkit.watermark.verification.redrawn_keys import RedrawnKeys, score
 from labkit.watermark.verification.verdict import NULLS, Verdict
 from labkit.watermark.verification.verify import judge as verdict_of
 
 FUNCTION = "labkit.watermark.verify"
 LOOSEST = 0.01  # alpha that a submission may fix for its own mark
 FEDERATED = "labkit.federated.marks.verify"
+PROCESS = secrets.token_hex(8)  # a callable cannot be read: what it answered is not kept for another process
 
 
 def absent(project: Project) -> Absent | None:
@@ -47,7 +50,7 @@ def _nulls(project: Project) -> list[Any]:
 def _identity(null: Any) -> str:
     """Return what tells one null model from another: its content, or itself where that cannot be read."""
     known = isinstance(null, nn.Module) or hasattr(null, "predict_proba")
-    return model_digest(adapt.as_module(null)) if known else str(id(null))
+    return model_digest(adapt.as_module(null)) if known else f"{id(null)} of {PROCESS}"
 
 
 def settings(project: Project) -> dict[str, Any]:
@@ -55,9 +58,9 @@ def settings(project: Project) -> dict[str, Any]:
     if project.mark is None:
         return {}
     mark = project.mark
-    weights = [dict(null.state_dict()) if hasattr(null, "state_dict") else null for null in _nulls(project)]
-    drawn = None if mark.redrawn is None else mark.redrawn.numbers()
-    return {"x": mark.x, "y": mark.y, "nulls": weights, "alpha": mark.alpha, "redrawn": drawn}
+    nulls = [_identity(null) for null in _nulls(project)]
+    drawn = None if mark.redrawn is None else [mark.redrawn.own, mark.redrawn.redrawn, mark.redrawn.numbers()]
+    return {"x": mark.x, "y": mark.y, "nulls": nulls, "alpha": mark.alpha, "redrawn": drawn}
 
 
 def measure(project: Project, minutes: float) -> Verdict:
@@ -66,6 +69,8 @@ def measure(project: Project, minutes: float) -> Verdict:
     try:
         hit = answers(project.model, mark.x) == expected
         null_hit = np.array([answers(null, mark.x) == expected for null in _nulls(project)])
+        if mark.redrawn is not None:
+            _of_this_model(project, mark.redrawn)
     except (TypeError, ValueError) as error:
         raise CannotRun(str(error)) from error
     return verdict_of(
@@ -79,6 +84,27 @@ def measure(project: Project, minutes: float) -> Verdict:
         seed=project.seed,
         redrawn=mark.redrawn,
     )
+
+
+def _of_this_model(project: Project, drawn: RedrawnKeys) -> None:
+    """Refuse keys drawn anew that another model was asked about, or other triggers: the owner's scores say which.
+
+    Raises
+    ------
+    ValueError
+        If this model's answers to the triggers do not score what the result holds.
+    """
+    mark = project.mark
+    shown = None if drawn.statistic == "hits" else probabilities(project.model, mark.x)
+    labels = answers(project.model, mark.x) if shown is None else shown.argmax(1)
+    own = score(labels, shown, mark.y.numpy())
+    if drawn.statistic in ("hits", "margin") and not (
+        own.shape == drawn.own.shape and np.allclose(own, drawn.own, rtol=1e-3, atol=1e-3, equal_nan=True)
+    ):
+        raise ValueError(
+            "the keys drawn anew are of another model or of other triggers: the model's own answers to the triggers score "
+            "otherwise; ask this model (labkit.watermark.verification.redrawn_keys)"
+        )
 
 
 def judge(project: Project, found: Verdict | MarkReport) -> Found:

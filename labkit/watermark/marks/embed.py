@@ -135,11 +135,14 @@ def embed(
     ValueError
         If the scheme is unknown, an option is out of range, or the data do not fit it.
     TypeError
-        If the scheme has no such option.
+        If the model is no torch module, or the scheme has no such option.
     FloatingPointError
         If the loss becomes NaN or infinite.
     """
     known = SCHEMES | RECORD_SCHEMES
+    if not isinstance(model, nn.Module):
+        made = f"call it first: {model.__name__}(...)" if isinstance(model, type) else "a mark is trained in"
+        raise TypeError(f"the model is {model!r}; expected a torch module ({made})")
     if scheme not in known:
         raise ValueError(f"scheme {scheme!r} is unknown; expected one of {', '.join(known)}")
     if len(dataset.shape) != 3 and scheme not in ANY:

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import nn
 
-from labkit import profiles
+from labkit import cache, profiles
 from labkit.watermark.marks import weights
 from labkit.watermark.marks.marked import TriggerSet
-from labkit.watermark.verification.asking import Suspect, answers, probabilities
+from labkit.watermark.verification.asking import Suspect, answers, as_asked, probabilities
 from labkit.watermark.verification.binomial import ALPHA, hits_needed, power, queries_needed, tail
 from labkit.watermark.verification.verdict import NULLS, Verdict
 
@@ -138,7 +139,7 @@ def verify(
     TypeError, ValueError
         As `answers` and `judge`; if there are fewer triggers than queries; and if a null model is passed twice.
     """
-    if len(set(map(id, nulls))) < len(nulls):
+    if len(set(map(_identity, nulls))) < len(nulls):
         raise ValueError(
             "a null model is passed twice: one model that counts twice is one witness, pass distinct ones"
         )
@@ -162,6 +163,14 @@ def verify(
         seed=seed,
         redrawn=redrawn,
     )
+
+
+def _identity(null: Suspect) -> str:
+    """Return what tells one null model from another: its weights, or itself where there are none to read."""
+    asked = as_asked(null)
+    if not isinstance(asked, nn.Module) or not (weights := asked.state_dict()):
+        return str(id(asked))
+    return cache.digest(repr(asked), dict(weights))
 
 
 def verify_bits(
