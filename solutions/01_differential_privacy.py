@@ -62,7 +62,8 @@ table[["mean radius", "mean texture", "mean area", "diagnosis"]].describe().roun
 # A hospital publishes the exact mean radius of its patients. The next day one patient withdraws, and it publishes the
 # mean again. No name, no record, only two averages over hundreds of people.
 #
-# **Predict before you run.** To how many digits can a reader compute that patient's radius?
+# **Predict before you run.** The averages come as doubles: to how many decimal places can a reader compute that
+# patient's radius?
 
 # %%
 predict(

@@ -604,7 +604,7 @@ widgets.clipping_explorer()
 # %% [markdown]
 # So is there a best clipping norm? Many courses show a hump: accuracy against C, highest somewhere in the middle. Look at
 # what such a figure changes. A clipped record moves the model by learning rate times C: **who changes C alone changes the
-# step as well.** The hump is then mostly the learning rate's.
+# step as well.** Whose hump is it, then?
 #
 # ### Exercise 02.coupled_rate: change the clipping norm, and nothing else
 
@@ -920,7 +920,7 @@ predictions("02")
 #   Poisson batches only, and for shuffling no tight bound is known. Sample by coin flips, or report the ε without
 #   amplification; you have seen how far the two are apart.
 # - *"Does a smaller clipping norm give more privacy?"* No: the noise scales with it, and ε stands still.
-# - *"Which clipping norm is best?"* Ask what happened to the learning rate: with their product held fixed, the famous hump
-#   is gone.
+# - *"Which clipping norm is best?"* Ask what happened to the learning rate: with their product held fixed, most of
+#   the famous hump is gone: only far too large a C still costs.
 # - *"How much accuracy does privacy cost?"* You have a curve with intervals, for this task and these pipelines, with its
 #   line at ε = 0, and you know why one seed would not have been an answer.

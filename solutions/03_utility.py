@@ -97,7 +97,7 @@ predict(
 predict("03.bet", "Which row would you bet on at ε = 1, and why?", words=True)
 predict(
     "03.same_parameters",
-    "By how many points does scattering beat pixels at ε = 1?",
+    "How many points is scattering ahead of pixels at ε = 1 (negative: behind)?",
     unit="points",
     within=2,
 )
@@ -527,8 +527,8 @@ front = solved.pareto_front(
 found.table().head(8)
 
 # %% [markdown]
-# Each dot is one run of one seed. **Question.** Two dots at nearly the same ε differ by a few tenths of a point. Is the
-# better one better? (The interval of one accuracy on the validation records answers.)
+# Each dot is one run of one seed. **Question.** Two dots at nearly the same ε differ a little. Is the better one better?
+# (Intervals that overlap do not say: section 1 tests in pairs. And a pair of single runs says nothing of their settings.)
 
 # %%
 best = found.runs[front[-1]]
@@ -873,7 +873,8 @@ revealed(
 )
 
 # %% [markdown]
-# The cap now pays for the trials too, so the same cap buys a smaller ε for training, and less accuracy.
+# The first of the three may not be claimed here: trials were made, and it leaves them out. In the others the cap pays for
+# the trials too, so the same cap buys a smaller ε for training, and less accuracy.
 #
 # And a target that cannot be met gets a no, with what would help:
 

@@ -949,9 +949,10 @@ pd.DataFrame(rows).set_index("target")
 revealed("04.leaks_most", max(leak, key=leak.get), source=clinic.source)
 
 # %% [markdown]
-# A gap is a leak: whoever accuses exactly where the model is right has a balanced accuracy of 1/2 + gap/2 (Yeom et al.).
-# But the gap is not all of it: two models that know all their patients by heart can leak quite differently, as *how sure*
-# they are tells what their answers do not. Compare accuracies, too. What does remembering buy here?
+# The line names the largest of four means over ten targets; the lead over the next was not tested. A gap is a leak: whoever
+# accuses exactly where the model is right has a balanced accuracy of 1/2 + gap/2 (Yeom et al.). But the gap is not all of
+# it: two models that know all their patients by heart can leak quite differently, as *how sure* they are tells what their
+# answers do not. Compare accuracies, too. What does remembering buy here?
 #
 # How near were your guesses? They are kept for you alone, and nothing of them counts as points.
 

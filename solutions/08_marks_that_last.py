@@ -514,7 +514,6 @@ for scheme in training_on.schemes:
         )
 
 # %% [markdown]
-#
 # ## 5. Change the input
 #
 # The thief may leave the weights alone and look at every question through a filter.
@@ -800,6 +799,9 @@ on = f"{setup.owner.source}, mean over seeds"
 revealed("08.dearest", fair.idxmax(), source=on)
 
 # %% [markdown]
+# The line names the largest mean. Take the differences seed by seed before you call it the dearest: with three seeds a lead
+# over the next can be chance.
+#
 # ## 7. Know the scheme
 #
 # Every attack so far was blind. A thief who suspects a backdoor can *search* for it. Neural Cleanse (Wang et al., IEEE
@@ -1047,8 +1049,8 @@ weigh(everything)
 #
 # What does an owner do with all this? If marks of different kinds fall to different attacks, the question is no longer
 # which mark lasts, but which *set* of them leaves a thief no single cheap way. One mark in answers that pass to a thief's
-# own training, and one in weights that no filter touches, would be such a pair. **Predict.** Which attack, if any, takes
-# both?
+# own training, and one in weights that no filter touches, would be such a pair. **Predict**, without a look back
+# at the tables: which attack, if any, takes both?
 
 # %%
 predict(

@@ -738,8 +738,8 @@ revealed(
 )
 
 # %% [markdown]
-# The line is right about the fact: that model knows the records. It cannot tell *whence*. So the accused may answer, and
-# records that anybody could have had are left out of the questions.
+# Dataset inference is right about the fact: that model knows the records. It cannot tell *whence*. So the accused may
+# answer, and records that anybody could have had are left out of the questions.
 #
 # A line that stays silent on the thief is not refuted, and one that speaks is not the whole truth: mistakes and agreement
 # share most of what they rest on, so two of them are one witness. And that witness has no direction: a thief who stole in
@@ -965,7 +965,6 @@ print(simulated)
 simulated
 
 # %% [markdown]
-#
 # ## 6. Sign
 #
 # A finding that can be edited later is no evidence. Two tools: a **chain**, in which each entry's hash covers the one

@@ -14,7 +14,7 @@
 # # 10 · Secure aggregation from scratch
 #
 # Five hospitals train one model. Each sends an **update**, a server adds the updates up. The records stay at home, so what
-# could leak? In the first cells below a server reads a patient's record out of an update. Then you build the protocol
+# could leak? The first cells below look at one update. Then you build the protocol
 # under which it learns the sum and nothing else, and break the versions that are almost right.
 #
 # **Objectives.** At the end you can
@@ -745,7 +745,7 @@ revealed(
 # ### Hospitals that work with the server
 #
 # That was a server alone. **Predict.** Three of the five hospitals help it, and hand over the pieces that they hold. What
-# do they need from the other two, at threshold 3? And at which threshold is E safe from them?
+# do they need from the other two, at threshold 3? And from which threshold on do those pieces give nothing?
 
 # %%
 predict(

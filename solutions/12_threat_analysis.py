@@ -346,8 +346,9 @@ revealed("12.gang", outcome, source=f"{collusion.source}, seed {collusion.seed}"
 # %% [markdown]
 # The column *left after subtraction* (not in profile smoke) was measured on the rounds themselves. What is promised should
 # lie in nearly every interval, and just beside one that misses it: of many 95% intervals one in twenty does, whereas a share
-# left out would be missed by far. The growth of ε is certain, the growth of what an attack finds is not: look at the
-# intervals before you say that it grew.
+# left out would be missed by far. The growth of ε is certain; that of what an attack finds has to be shown.
+# Compare the AUCs of none and of four: do their intervals lie apart? At 1% false alarms few counts decide, and intervals
+# that overlap there decide nothing.
 #
 # ## 3. The server
 #
@@ -458,7 +459,10 @@ pd.DataFrame(rows).set_index("the server sees")
 # Secure aggregation has to stand against a server that does not follow the protocol. Each row was tried with real
 # messages, on each hospital. The first row is the control: an honest round passes, so "refused" is not all it can say.
 #
-# **Predict.** One of these tries is *not* refused, and does no harm. And one thing works every time. Which?
+# The lies: another model to one hospital; both secrets at once, or by two lists; a dropout made up, told to the victim or to
+# the others; survivors changed later; keys substituted or replayed; a replayed round; a round of one; a roster of the
+# server's own; a stranger on the agreed one. **Predict.** One of these tries is *not* refused, and does no harm. And one
+# thing works every time. Which?
 
 # %%
 predict(

@@ -15,7 +15,7 @@
 #
 # Three teams want to release a model that was trained on the same hospital notes. Each sends a letter with a number in it.
 # Today you sit on the board: you compute what was claimed, look at what was done, attack what is released, and decide, by
-# rule and in writing. One of the three is sound.
+# rule and in writing.
 #
 # **Objectives.** At the end you can
 # - compute a stated ε anew, and say for which batches it holds;
@@ -356,7 +356,7 @@ predict(
     "13.named",
     "Which share of Borealis's members can be named, at 1% of wrong accusations?",
     unit="%",
-    within=3,
+    factor=1.5,
 )
 
 # %%
@@ -572,8 +572,8 @@ pd.DataFrame(
 ).set_index("kind")
 
 # %% [markdown]
-# Suppose redaction were perfect. Would Borealis's patients be safe? Train the same kind of model twice, for the same members:
-# on the notes as they were, and redacted.
+# Does what the patterns removed protect Borealis's patients from the attack? Train the same kind of model twice, for the
+# same members: on the notes as they were, and redacted.
 #
 # **Predict.** By how much does redaction lower the AUC of the attack?
 
@@ -599,10 +599,11 @@ print(f"not redacted minus redacted, paired over the same records: {change}")
 revealed("13.redaction", change, source=on)
 
 # %% [markdown]
-# Does the model tell who is who by phone numbers? If redaction moves the attack by nothing that can be measured, that is not
-# what gives members away. What a model can learn by heart is *this* complaint with *this* label, or that someone restores
-# church organs; none of this is on a list of identifiers. Redaction protects those who read the notes' text.
-# Differential privacy bounds what the model tells. They answer different questions, and a hospital needs both.
+# Does the model tell who is who by phone numbers? Redaction moved the attack by nothing that could be measured here; the
+# ends of the interval say how large an effect is not excluded, and names were left in both. What a model can learn by heart
+# is *this* complaint with *this* label, or that someone restores church organs; none of this is on a list of identifiers.
+# Redaction protects those who read the notes' text. Differential privacy bounds what the model tells. They answer different
+# questions, and a hospital needs both.
 #
 # ## 6. Decide
 #
@@ -827,8 +828,8 @@ predictions("13")
 #   and the code. You have seen two claims alike to the last digit, and one line between them.
 # - *"Our attack accuracy is close to a coin. Can we release?"* Ask for the TPR at 1% false positives, with its interval, and
 #   for those who are hit worst. You found patients behind such an accuracy.
-# - *"We removed all identifiers."* Which kinds, in which forms, measured on what? And the model does not learn from
-#   identifiers: you have the paired difference.
+# - *"We removed all identifiers."* Which kinds, in which forms, measured on what? And removing them moved the attack by
+#   nothing you could measure: you have the paired difference, and its interval.
 # - *"Is it anonymous under the GDPR?"* That is for counsel. I can say which evidence bears on recital 26, and what it does
 #   not show.
 # - *"You could not run one check. So?"* Then it is a condition, or a no. Silence is no pass.

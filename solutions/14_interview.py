@@ -82,7 +82,12 @@ plots.show(drawings.odds_of_a_belief())
 # **Predict.** A prior of one in a hundred, and ε = 3: what can an attacker come to believe, at most?
 
 # %%
-predict("14.belief", "What can they believe, at most?", unit="%", within=4)
+predict(
+    "14.belief",
+    "Prior 1%, ε = 3: what can they come to believe, at most?",
+    unit="%",
+    within=4,
+)
 
 # %% [markdown]
 # ### Exercise 14.posterior_bound: ε, said to a person
