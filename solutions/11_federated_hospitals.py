@@ -423,8 +423,8 @@ lead = stats.mean_interval(
     100 * (np.array(best.accuracies) - np.array(second.accuracies)), 1 - 0.05 / 3
 )
 print(
-    f"{best.placement} less {second.placement}: {lead} points, paired over seeds (level "
-    "for the best beside three)"
+    f"{best.placement} less {second.placement}: {lead} points, paired over seeds "
+    "(level for the best beside three)"
 )
 on = f"{curve.source}, ε = {at:g}, {len(there)} places, {len(curve.seeds)} seeds"
 came = best.placement if lead.low > 0 else "not decided"
