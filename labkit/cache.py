@@ -57,19 +57,26 @@ def _feed(hasher: hashlib._Hash, part: Any) -> None:
     elif dataclasses.is_dataclass(part):
         _feed(hasher, {f.name: getattr(part, f.name) for f in dataclasses.fields(part)})
     elif isinstance(part, dict):
-        for key in sorted(part, key=str):
+        for key in sorted(part, key=lambda key: str(key) if isinstance(key, reach.PLAIN) else digest(key)):
             _feed(hasher, key)
             _feed(hasher, part[key])
     elif isinstance(part, list | tuple):
         for item in part:
             _feed(hasher, item)
     elif isinstance(part, str | int | float | complex | bool | bytes | Path | None):
-        text = part if isinstance(part, bytes) else str(part).encode()
-        hasher.update(b"%d:" % len(text) + text)  # told its length, a text cannot pass for two
+        hasher.update(part if isinstance(part, bytes) else str(part).encode())
     elif hasattr(part, "__array__"):
         import numpy as np
 
-        array = np.ascontiguousarray(part.detach().cpu() if hasattr(part, "detach") else part)
+        part = part.detach().cpu() if hasattr(part, "detach") else part
+        if (
+            str(getattr(part, "dtype", "")) == "torch.bfloat16"
+        ):  # which numpy does not know; float32 holds it exactly
+            hasher.update(b"bfloat16")
+            part = part.float()
+        array = np.ascontiguousarray(part)
+        if array.dtype.hasobject:  # its bytes are addresses
+            raise TypeError("cannot hash an array of objects: pass numbers or fixed-width text")
         hasher.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
     else:
         raise TypeError(

@@ -26,9 +26,12 @@ from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
+from labkit import contents
+
 # They show, keep and time results, and make none; what a profile chooses stands in the settings of a key.
 SILENT = (
     "labkit.cache",
+    "labkit.contents",
     "labkit.data.frames",
     "labkit.facade",
     "labkit.plots",
@@ -39,7 +42,19 @@ SILENT = (
 # How a dataclass shows itself, or was made of a caller's own arrays, is no part of what it holds.
 SHOWN = {"load", "note", "numbers", "plot", "save", "summary", "table", "title"}
 SHOWN |= {"from_frame", "from_logits", "from_numpy", "from_scores", "from_torch"}
+# What a process fills or draws for itself changes no result; where code lies changes none either.
+OWN_TO_PROCESS = ("__file__", "labkit.governance.checks.mark.PROCESS", "labkit.watermark.marks.light._KNOWN")
 PLAIN = (str, int, float, bool, bytes, complex, Path, type(None))
+BUILT_IN = (
+    dict,
+    list,
+    tuple,
+    set,
+    frozenset,
+    str,
+    int,
+    float,
+)  # a class made of one is read as it is pickled
 Reference = tuple[str, ...]
 
 
@@ -116,21 +131,28 @@ class _Walk:
         if isinstance(value, staticmethod | classmethod) or hasattr(value, "__wrapped__"):
             return self.describe(inspect.unwrap(value))
         if isinstance(value, BuiltinFunctionType):
+            if not isinstance(value.__self__, ModuleType | type | None):
+                return ["method", self.describe(value.__self__), value.__name__]
             return f"{value.__module__}.{value.__qualname__}"
         return self._of_object(value)
 
     def _of_object(self, value: Any) -> Any:
+        if type(value) is tuple:  # equal ones may be one or two: which says nothing
+            return [self.describe(item) for item in value]
         if id(value) in self._seen:
             return f"again a {type(value).__qualname__}"
-        if isinstance(value, dict):
+        if type(value) is dict:
             self._seen[id(value)] = value
-            return {str(key): self.describe(item) for key, item in value.items()}
-        if isinstance(value, list | tuple | set | frozenset):
+            if all(isinstance(key, str) for key in value):
+                return {key: self.describe(item) for key, item in value.items()}
+            return [[self.describe(key), self.describe(value[key])] for key in sorted(value, key=_order)]
+        if type(value) in (list, set, frozenset):
             self._seen[id(value)] = value
-            ordered = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
+            ordered = value if type(value) is list else sorted(value, key=_order)
             return [self.describe(item) for item in ordered]
-        if hasattr(value, "__array__"):
-            return value
+        if contents.is_array(value):
+            of_objects = str(getattr(value, "dtype", "")) == "object"  # its bytes are addresses
+            return ["object", list(value.shape), self.describe(value.tolist())] if of_objects else value
         kind = self.describe(type(value))
         if dataclasses.is_dataclass(value):
             self._seen[id(value)] = value
@@ -141,16 +163,31 @@ class _Walk:
         if of_torch or isinstance(value, range | slice | re.Pattern):
             return [kind, repr(value)]
         readable = _ours(type(value)) or isinstance(value, SimpleNamespace)
-        settings = vars(value) if readable and hasattr(value, "__dict__") else {}
+        readable = readable and not isinstance(value, BUILT_IN)
+        settings = contents.settings_in(value) if readable else {}
         if hasattr(value, "state_dict"):
             self._seen[id(value)] = value
-            public = {name: held for name, held in settings.items() if name[0] != "_" and name != "training"}
-            weights = self.describe(dict(value.state_dict()))
-            return [kind, repr(value), weights, *([self.describe(public)] if public else [])]
+            parts = value.modules() if hasattr(value, "modules") else [value]
+            hidden = [
+                {n: held for n, held in contents.settings_in(part).items() if n[0] != "_" and n != "training"}
+                for part in parts
+            ]
+            return [
+                kind,
+                contents.shown(value),
+                self.describe(dict(value.state_dict())),
+                self.describe(hidden),
+            ]
         if settings:
             self._seen[id(value)] = value
             return [kind, self.describe(dict(settings))]
-        return kind  # a lock, a logger, what an installed library holds: its kind must do
+        if readable:
+            return kind
+        if any(value is each for each in contents.global_random()):  # its state is the process's
+            return kind
+        self._seen[id(value)] = value
+        state = contents.pickled(value)
+        return kind if state is None else [kind, self.describe(state)]  # of a lock, its kind must do
 
     def _add(self, part: Any) -> None:
         if id(part) in self._seen or not _ours(part):
@@ -169,7 +206,7 @@ class _Walk:
             defined = getattr(value, "__module__", None) == module.__name__
             if defined and isinstance(value, FunctionType | type):
                 self._add(value)
-            elif name.isupper():
+            elif name.isupper() and not f"{module.__name__}.{name}".endswith(OWN_TO_PROCESS):
                 self.found.append((f"{module.__name__}.{name}", self.describe(value)))
 
     def _class(self, cls: type) -> None:
@@ -197,8 +234,12 @@ class _Walk:
                 value, "__wrapped__"
             ):
                 self.describe(value)
-            elif isinstance(value, PLAIN) and not name.startswith("__"):
-                self.found.append((f"{_name(cls)}.{name}", value))
+            elif isinstance(value, functools.partialmethod):
+                self.describe([value.func, value.args, value.keywords])
+            elif not name.startswith(("__", "_abc_")) and (
+                isinstance(value, (*PLAIN, functools.partial)) or not hasattr(type(value), "__get__")
+            ):
+                self.found.append((f"{_name(cls)}.{name}", self.describe(value)))
 
     def _function(self, function: FunctionType) -> None:
         values = [function.__defaults__, function.__kwdefaults__]
@@ -215,7 +256,7 @@ class _Walk:
             name, value = _resolve(reference, function.__globals__)
             if isinstance(value, FunctionType | type | ModuleType):
                 self._add(value)
-            elif value is not None and not name.endswith("__file__"):  # where code lies changes no result
+            elif value is not None and not name.endswith(OWN_TO_PROCESS):
                 self.found.append((name, self.describe(value)))
         for annotation in getattr(function, "__annotations__", {}).values():
             self._annotation(annotation, function.__module__)
@@ -228,6 +269,13 @@ class _Walk:
             value = getattr(sys.modules.get(module), word, None) or _for_checkers(module, word)
             if isinstance(value, type):
                 self._add(value)
+
+
+def _order(item: Any) -> str:
+    """Return what to sort by where there is no order: the same in every process."""
+    from labkit import cache
+
+    return repr(item) if isinstance(item, PLAIN) else cache.digest(held(item))
 
 
 @functools.cache

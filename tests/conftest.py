@@ -33,9 +33,11 @@ def _nobodys_course(monkeypatch, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _keys_cover_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def _keys_cover_what_runs(monkeypatch: pytest.MonkeyPatch) -> tracing.Watch:
     """Trace every computation that is cached, in all tests: a gap in its key would let results outlive their code."""
-    tracing.Watch().install(monkeypatch)
+    watch = tracing.Watch()
+    watch.install(monkeypatch)
+    return watch  # kept as long as the test
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -9,13 +9,18 @@ import os
 import re
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from torch import nn
 
 from labkit import cache, reach
 from labkit.training import many, recipe
@@ -183,8 +188,66 @@ def test_what_an_object_holds_counts_wherever_it_stands() -> None:
     assert cache.digest(Step(SimpleNamespace(t=1))) == cache.digest(Step(SimpleNamespace(t=1)))
 
 
-def test_texts_and_signatures_cannot_pass_for_others() -> None:
-    assert cache.digest(["a", "b"]) != cache.digest(["a)str(b"])
+class Slotted:
+    __slots__ = ("noise",)
+
+    def __init__(self, noise: float) -> None:
+        self.noise = noise
+
+
+class Filled:
+    """What is computed on first use is no setting."""
+
+    def __init__(self, noise: float) -> None:
+        self.noise = noise
+
+    @functools.cached_property
+    def twice(self) -> float:
+        return 2 * self.noise
+
+
+def test_what_installed_libraries_and_slots_hold_counts() -> None:
+    records, labels = np.eye(4), [0, 1, 0, 1]
+    held = [
+        *(Slotted(noise) for noise in (1.0, 2.0)),
+        *(np.random.default_rng(seed) for seed in (1, 2)),
+        *(torch.Generator().manual_seed(seed) for seed in (1, 2)),
+        *(LogisticRegression(C=c) for c in (1.0, 9.0)),
+        *(LogisticRegression(C=c).fit(records, labels) for c in (1.0, 9.0)),
+        *(nn.CrossEntropyLoss(label_smoothing=share) for share in (0.0, 0.2)),
+        *(
+            nn.Sequential(nn.MultiheadAttention(4, 2, dropout=share, batch_first=True))
+            for share in (0.0, 0.5)
+        ),
+        *({1: "x"}, {"1": "x"}),
+        *(deque([1]), deque([2])),
+        *(Fraction(1, 2), Fraction(1, 3)),
+        *(np.array([each], dtype=object) for each in ("a", "b")),
+    ]
+    torch.manual_seed(0)
+    digests = [cache.digest(closure(each)) for each in held]  # type: ignore[arg-type]
+    assert len(set(digests)) == len(held)
+    again = [cache.digest(closure(each)) for each in held]  # type: ignore[arg-type]
+    assert again == digests
+
+
+def test_use_changes_no_key() -> None:
+    from labkit.watermark.marks import light
+
+    part = Filled(1.0)
+    before = cache.digest(closure(part))  # type: ignore[arg-type]
+    assert part.twice == 2.0
+    assert cache.digest(closure(part)) == before  # type: ignore[arg-type]
+    assert cache.digest(closure(Filled(2.0))) != before  # type: ignore[arg-type]
+    known = cache.digest(light.light_of)
+    light._KNOWN["a test"] = 1  # type: ignore[index,assignment]
+    try:
+        assert cache.digest(light.light_of) == known
+    finally:
+        del light._KNOWN["a test"]  # type: ignore[arg-type]
+
+
+def test_signatures_cannot_pass_for_others() -> None:
     # fmt: off
     one, other = lambda *x: x, lambda **x: x
     # fmt: on

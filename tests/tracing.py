@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,11 @@ def covered(*code: Any) -> set[str]:
     return _outer(reach.names(*code))
 
 
+def _through(watch: weakref.ref[Watch], name: str) -> Callable[..., Any]:
+    """Return a watch's method behind a weak reference: what an object holds is part of keys, and a watch fills up."""
+    return lambda *given, **options: getattr(watch(), name)(*given, **options)
+
+
 class Watch:
     """Hold every computation that a test caches against its key: what runs must be covered by it.
 
@@ -68,10 +74,11 @@ class Watch:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Watch until the test ends."""
-        monkeypatch.setattr(cache, "digest", self.digest)
-        monkeypatch.setattr(cache, "cached", self.cached)
-        monkeypatch.setattr(cache, "_made", self.made)
-        monkeypatch.setattr(shelf, "train_missing", self.train_missing)
+        itself = weakref.ref(self)
+        monkeypatch.setattr(cache, "digest", _through(itself, "digest"))
+        monkeypatch.setattr(cache, "cached", _through(itself, "cached"))
+        monkeypatch.setattr(cache, "_made", _through(itself, "made"))
+        monkeypatch.setattr(shelf, "train_missing", _through(itself, "train_missing"))
 
     def digest(self, *parts: Any) -> str:
         """As `labkit.cache.digest`; remembers what code it covers."""

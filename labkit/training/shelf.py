@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit import cache, progress, reach
+from labkit import cache, contents, progress, reach
 from labkit.training import many
 from labkit.training.recipe import Recipe, State, fresh
 
@@ -31,7 +31,7 @@ def model_identity(make_model: Callable[[], nn.Module]) -> tuple[str, State, lis
     model = fresh(make_model, 0)
     kinds = list(dict.fromkeys(map(type, model.modules())))
     held: list[Any] = [kinds, [settings_of(part) for part in model.modules()]]
-    return repr(model), dict(model.state_dict()), held + _trained_otherwise(model)
+    return contents.shown(model), dict(model.state_dict()), held + _trained_otherwise(model)
 
 
 def _trained_otherwise(model: nn.Module) -> list[Any]:
@@ -45,7 +45,7 @@ def _trained_otherwise(model: nn.Module) -> list[Any]:
 def settings_of(part: nn.Module) -> dict[str, str]:
     """Return digests of what one module holds besides its weights and its parts: settings, hooks, buffers not saved."""
     plain = vars(nn.Module())
-    held = {name: value for name, value in vars(part).items() if name not in plain}
+    held = {name: value for name, value in contents.settings_in(part).items() if name not in plain}
     held |= {name: list(value.values()) for name, value in vars(part).items() if "_hooks" in name and value}
     held |= {name: part._buffers[name] for name in sorted(part._non_persistent_buffers_set)}
     return {name: _digest(value) for name, value in held.items()}

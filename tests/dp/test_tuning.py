@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -21,20 +22,21 @@ from labkit.dp.utility.tradeoff_figures import compare
 
 
 class Calls:
-    """What pipelines were called with; an object, as what a global list holds would belong to a pipeline's identity."""
+    """What pipelines were called with; behind a weak reference, as what a global object holds is part of a pipeline."""
 
     def __init__(self) -> None:
         self.made: list[tuple] = []
 
 
-LOG = Calls()
+KEPT = Calls()
+LOG = weakref.ref(KEPT)
 
 
 @pytest.fixture(autouse=True)
 def _fresh_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
     monkeypatch.setenv("LABKIT_PROGRESS", "0")
-    LOG.made.clear()
+    LOG().made.clear()
 
 
 def toy(n: int = 600, n_test: int = 100) -> Dataset:
@@ -47,7 +49,7 @@ def toy(n: int = 600, n_test: int = 100) -> Dataset:
 
 def formula(dataset, *, target_epsilon, delta=1e-5, seed=0, peak=1.0):
     """A pipeline whose accuracy is a formula, best at peak = 2."""
-    LOG.made.append((target_epsilon, seed, tuple(dataset.test_x[:, 0].tolist())))
+    LOG().made.append((target_epsilon, seed, tuple(dataset.test_x[:, 0].tolist())))
     accuracy = 0.99 - 0.05 / target_epsilon - 0.02 * (np.log(peak / 2)) ** 2 + 0.001 * (seed % 3 - 1)
     event = SampledGaussian(2 / target_epsilon, 10, sample_rate=0.1)
     statement = SimpleNamespace(epsilon=target_epsilon, events=(event,))
@@ -83,9 +85,9 @@ BY_HAND = {0.5: [0.9398, 0.9402, 0.94], 1.0: [0.975, 0.9752, 0.9748], 4.0: [0.98
 def test_a_curve_has_every_epsilon_and_seed_and_is_made_once() -> None:
     made = tradeoff(toy(), [4, 1, 1.0], seeds=3, pipeline=formula, ceiling=best)
     assert made.epsilons == [1.0, 4.0]
-    assert [(e, s) for e, s, _ in LOG.made] == [(e, s) for e in (1.0, 4.0) for s in range(3)]
+    assert [(e, s) for e, s, _ in LOG().made] == [(e, s) for e in (1.0, 4.0) for s in range(3)]
     tradeoff(toy(), [1, 4, 8], seeds=3, pipeline=formula, ceiling=best)
-    assert len(LOG.made) == 9  # three new runs, for ε = 8: the others were cached
+    assert len(LOG().made) == 9  # three new runs, for ε = 8: the others were cached
 
 
 def test_other_data_settings_or_delta_are_other_runs() -> None:
@@ -96,7 +98,7 @@ def test_other_data_settings_or_delta_are_other_runs() -> None:
         (toy(), {"delta": 1e-6}),
     ]:
         tradeoff(dataset, [1], seeds=1, pipeline=formula, ceiling=best, **extra)
-    assert len(LOG.made) == 4
+    assert len(LOG().made) == 4
 
 
 def test_the_interval_is_of_the_mean_and_assured_is_for_one_deployed_model() -> None:
@@ -210,7 +212,7 @@ def test_the_front_is_what_nothing_beats() -> None:
 def test_a_search_never_sees_the_test_records_and_uses_one_split() -> None:
     dataset = toy()
     found = search(dataset, trials=8, pipeline=formula, space={"peak": Range(0.2, 20)})
-    splits = {records for _, _, records in LOG.made}
+    splits = {records for _, _, records in LOG().made}
     assert len(splits) == 1
     train, test = set(dataset.train_x[:, 0].tolist()), set(dataset.test_x[:, 0].tolist())
     assert set(*splits) <= train
@@ -223,9 +225,9 @@ def test_a_search_finds_the_peak_and_goes_on_where_it_stopped() -> None:
     space = {"peak": Range(0.2, 20)}
     found = search(toy(), trials=40, pipeline=formula, space=space)
     assert found.settings(max_epsilon=8)["peak"] == pytest.approx(2, rel=0.5)
-    assert len(LOG.made) == 40
+    assert len(LOG().made) == 40
     again = search(toy(), trials=40, pipeline=formula, space=space)
-    assert len(LOG.made) == 40
+    assert len(LOG().made) == 40
     assert again.runs == found.runs
 
 
@@ -300,7 +302,7 @@ def test_a_default_that_changes_is_another_run(monkeypatch) -> None:
     monkeypatch.setitem(formula.__kwdefaults__, "peak", 2.0)
     after = run_once(formula, toy(), 1.0, 1e-5, 0, {})
     assert after.accuracy > before.accuracy
-    assert len(LOG.made) == 2
+    assert len(LOG().made) == 2
 
 
 def test_another_pipeline_brings_its_own_ceiling_and_space() -> None:

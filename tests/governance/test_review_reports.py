@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import html
 import re
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import ClassVar
 
 import projects
 import pytest
@@ -119,20 +119,22 @@ def test_a_report_without_a_key_says_that_it_shows_nobody(approved, tmp_path):
 # Resume ---------------------------------------------------------------------------------------------------------------
 
 
-class Log:
-    """What ran, where no cache key reads it."""
+class Ran(list[str]):
+    """What ran, where no cache key reads it: behind a weak reference."""
 
-    ran: ClassVar[list[str]] = []
+
+KEPT = Ran()
+LOG = weakref.ref(KEPT)
 
 
 def first(project, minutes):
-    Log.ran.append("first")
+    LOG().append("first")
     return 1
 
 
 def second(project, minutes):
-    Log.ran.append("second")
-    if Log.ran.count("second") == 1:
+    LOG().append("second")
+    if LOG().count("second") == 1:
         raise KeyboardInterrupt
     return 2
 
@@ -143,16 +145,16 @@ def said(project, found) -> Found:
 
 def test_an_interrupted_review_goes_on_where_it_stopped(monkeypatch, tmp_path):
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
-    Log.ran.clear()
+    LOG().clear()
     checks = tuple(Check(m.__name__, m.__name__, "?", m, said, kept=True) for m in (first, second))
     monkeypatch.setattr(reviewing, "CHECKS", checks)
     project = projects.sound()
     with pytest.raises(KeyboardInterrupt):
         review(project)
     assert review(project)["second"].measures[0].value == "2"
-    assert Log.ran == ["first", "second", "second"]
+    assert LOG() == ["first", "second", "second"]
     review(replace(project, seed=1))
-    assert Log.ran[3:] == ["first", "second"]  # another seed is another measurement
+    assert LOG()[3:] == ["first", "second"]  # another seed is another measurement
 
 
 # The command ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from dataclasses import replace
 from functools import partial
 
@@ -150,18 +151,19 @@ def rows():
 
 
 class Calls:
-    """With how many records it was called; an object, as what a global list holds would belong to a function's identity."""
+    """With how many records it was called; behind a weak reference, as what a global object holds is part of a function."""
 
     def __init__(self) -> None:
         self.lengths: list[int] = []
 
 
-CALLS = Calls()
+KEPT = Calls()
+CALLS = weakref.ref(KEPT)
 
 
 def own_loop(x, y, seed):
     """Adam, 30 steps of all records: a loop that this kit did not write."""
-    CALLS.lengths.append(len(y))
+    CALLS().lengths.append(len(y))
     model = torch.nn.Sequential(torch.nn.Linear(4, 24), torch.nn.ReLU(), torch.nn.Linear(24, 3))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
     for _ in range(30):
@@ -196,15 +198,15 @@ def test_the_callers_own_training_function_trains_the_arms(rows, train) -> None:
         marks=40,
         count=20,
     )
-    CALLS.lengths.clear()
+    CALLS().lengths.clear()
     found = study(attacks=("loss",), batch_size=1)
     plain, ordinary, marked = 80, 120, 120
-    assert CALLS.lengths == ([plain, ordinary, marked] * 2 if train is own_loop else [])
+    assert CALLS().lengths == ([plain, ordinary, marked] * 2 if train is own_loop else [])
     assert found.pairs == 2
     assert bank.source in str(found)
-    CALLS.lengths.clear()
+    CALLS().lengths.clear()
     assert study(attacks=("loss",), batch_size=1).numbers() == found.numbers()
-    assert not CALLS.lengths  # kept, and found by the function's code
+    assert not CALLS().lengths  # kept, and found by the function's code
 
 
 @pytest.mark.parametrize(
@@ -218,7 +220,7 @@ def test_the_callers_own_training_function_trains_the_arms(rows, train) -> None:
 )
 def test_what_an_own_function_cannot_answer_for_is_refused_before_any_training(rows, asked, why) -> None:
     bank, others = of_rows(rows, own_loop)
-    CALLS.lengths.clear()
+    CALLS().lengths.clear()
     with pytest.raises(ValueError, match=why):
         leakage.leakage(
             bank,
@@ -226,7 +228,7 @@ def test_what_an_own_function_cannot_answer_for_is_refused_before_any_training(r
             Key.from_phrase("rows"),
             **{"scheme": "rare-values", "marks": 40, "count": 20} | asked,
         )
-    assert not CALLS.lengths
+    assert not CALLS().lengths
 
 
 def test_a_bank_of_arrays_has_nothing_to_train_the_arms_with(rows) -> None:

@@ -4,6 +4,7 @@ import copy
 import json
 from itertools import pairwise
 from math import comb
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -180,6 +181,13 @@ def test_one_null_model_many_times_is_one_witness() -> None:
         verify.verify(model(1.0, 99), triggers(), NULLS[:1] * 20)
     with pytest.raises(ValueError, match="passed twice"):
         verify.verify(model(1.0, 99), triggers(), [copy.deepcopy(NULLS[0]) for _ in range(20)])
+
+
+def test_forests_are_told_apart_whatever_wraps_them() -> None:
+    forests = [
+        SimpleNamespace(predict_proba=lambda x: x, predict=lambda x: x, classes_=[0, 1]) for _ in range(30)
+    ]
+    assert len(set(map(verify._identity, forests))) == len(forests)
 
 
 def test_fewer_than_20_null_models_are_refused_or_at_least_prove_nothing() -> None:

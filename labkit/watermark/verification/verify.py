@@ -169,7 +169,7 @@ def _identity(null: Suspect) -> str:
     """Return what tells one null model from another: its weights, or itself where there are none to read."""
     asked = as_asked(null)
     if not isinstance(asked, nn.Module) or not (weights := asked.state_dict()):
-        return str(id(asked))
+        return str(id(getattr(asked, "estimator", asked)))  # the wrapper is made here, and gone at once
     return cache.digest(repr(asked), dict(weights))
 
 
