@@ -273,9 +273,7 @@ class _Walk:
 
 def _order(item: Any) -> str:
     """Return what to sort by where there is no order: the same in every process."""
-    from labkit import cache
-
-    return repr(item) if isinstance(item, PLAIN) else cache.digest(held(item))
+    return repr(item) if isinstance(item, PLAIN) else contents.shown(held(item))
 
 
 @functools.cache

@@ -15,6 +15,7 @@ import labkit
 ROOT = Path(labkit.__file__).parent
 GROUND = (
     "facade",
+    "contents",
     "reach",
     "cache",
     "profiles",
