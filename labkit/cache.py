@@ -69,9 +69,8 @@ def _feed(hasher: hashlib._Hash, part: Any) -> None:
         import numpy as np
 
         part = part.detach().cpu() if hasattr(part, "detach") else part
-        if (
-            str(getattr(part, "dtype", "")) == "torch.bfloat16"
-        ):  # which numpy does not know; float32 holds it exactly
+        if str(getattr(part, "dtype", "")) == "torch.bfloat16":
+            # NumPy does not know it, and float32 holds it exactly.
             hasher.update(b"bfloat16")
             part = part.float()
         array = np.ascontiguousarray(part)

@@ -47,6 +47,7 @@ def is_array(value: Any) -> bool:
 
 
 def global_random() -> list[Any]:
+    """Return the generators that belong to the process, of the libraries that are loaded."""
     homes = (("random", "_inst"), ("numpy.random.mtrand", "_rand"), ("torch", "default_generator"))
     return [getattr(sys.modules[home], name, None) for home, name in homes if home in sys.modules]
 

@@ -366,9 +366,8 @@ def _bytecode(code: CodeType) -> list[Any]:
 def _constant(value: Any) -> Any:
     if isinstance(value, CodeType):
         return _bytecode(value)
-    return (
-        sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
-    )  # a set has no order to print
+    # A set prints in no order of its own.
+    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
 
 
 def _references(code: CodeType) -> tuple[Reference, ...]:
